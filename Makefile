@@ -1,0 +1,51 @@
+# What to type. Each target first makes the environment, which costs nothing when it
+# is there. All paths are relative: make can't have spaces in its own.
+#
+# make reports any failure as 2. For run's exit codes (1 component failed, 2 wrong
+# command, 3 data refused, 4 model not blessed) call `.venv/bin/python run_local.py`.
+
+.DEFAULT_GOAL := help
+.PHONY: help env run test lint format bench lock clean distclean
+# A plain `make -j` must not run clean beside test.
+.NOTPARALLEL:
+
+PYTHON_HERE := .venv/bin/python
+# Flags for the command a target runs, such as ARGS="--train-steps 200".
+ARGS ?=
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@echo '  ARGS="..." passes flags on: make run ARGS="--train-steps 200"'
+
+env: ## make .venv and nothing else
+	@./bootstrap
+
+run: env ## run the pipeline here
+	@$(PYTHON_HERE) run_local.py $(ARGS)
+
+test: env ## run every test, with coverage; ARGS="-m 'not e2e'" for the quick ones
+	@rm -f .coverage .coverage.*
+	@$(PYTHON_HERE) -m pytest --cov $(ARGS)
+
+lint: env ## check style, format and types
+	@$(PYTHON_HERE) -m ruff check $(ARGS)
+	@$(PYTHON_HERE) -m ruff format --check
+	@$(PYTHON_HERE) -m mypy
+
+format: env ## rewrite the code in the house format
+	@$(PYTHON_HERE) -m ruff check --fix-only $(ARGS)
+	@$(PYTHON_HERE) -m ruff format
+
+bench: env ## measure against the stock TFX template
+	@$(PYTHON_HERE) -m benchmarks $(ARGS)
+
+lock: ## resolve requirements.lock anew from setup.py; ARGS="--upgrade" for the newest
+	@./bootstrap --lock $(ARGS)
+
+clean: ## remove output/ and the tools' caches
+	rm -rf output build dist htmlcov .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .coverage .coverage.* *.egg-info
+	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	rm -rf .venv

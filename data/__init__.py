@@ -1,0 +1,1 @@
+"""The sample data: where it comes from and how it is laid out."""

@@ -1,0 +1,113 @@
+"""Lays the Chicago taxi sample out as CSV, from the copy that TFX's wheel carries."""
+
+import hashlib
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+
+from pipeline.errors import DataRefusedError, UsageError
+
+FILE_NAME = "taxi.csv"
+SHA256 = "cdaf0b5931442ef47693f408f25a37af710aca23fccb90a78f00930e89548805"
+
+_PATH_IN_TFX = Path("examples/chicago_taxi_pipeline/data/simple/data.csv")
+
+
+def lay_out(directory: Path) -> Path:
+    """Makes sure that a directory holds the taxi sample, and nothing else.
+
+    ExampleGen reads every file of the directory, so a stray one would be ingested too.
+    A copy that is already there and right is left alone. One that was edited is
+    refused rather than replaced: the edit may be somebody's work.
+
+    Args:
+        directory: Where taxi.csv goes; made if it does not exist.
+
+    Returns:
+        The path of taxi.csv.
+
+    Raises:
+        DataRefusedError: The copy in the directory, or the one in the wheel, is not
+            the sample this project was built with.
+        UsageError: TFX is not installed, or the directory is in use for other files.
+    """
+    _refuse_other_files(directory)
+    target = directory / FILE_NAME
+    if target.exists():
+        _refuse_edited(target)
+        return target
+    sample = _read_sample()
+    directory.mkdir(parents=True, exist_ok=True)
+    _write_atomically(target, sample)
+    return target
+
+
+def _refuse_other_files(directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory} is a file; name a directory for the sample data")
+    if not directory.is_dir():
+        return
+    others = sorted(
+        entry.name
+        for entry in directory.iterdir()
+        if entry.name != FILE_NAME and not entry.name.startswith(".")
+    )
+    if others:
+        raise UsageError(
+            f"{directory} holds {', '.join(others[:3])}, which would be ingested with "
+            f"the sample; empty it, or run on those files with --data {directory}"
+        )
+
+
+def _refuse_edited(target: Path) -> None:
+    if _sha256(target.read_bytes()) != SHA256:
+        raise DataRefusedError(
+            f"{target} is not the sample any more (its checksum differs); delete it to "
+            "get the sample back, or move it to a directory of its own and run on it "
+            "with --data"
+        )
+
+
+def _read_sample() -> bytes:
+    # Importing tfx takes seconds; finding it takes a millisecond.
+    spec = importlib.util.find_spec("tfx")
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(
+            "the sample data comes with TFX, which is not installed; run `make run`, "
+            "or name your own data with --data"
+        )
+    source = Path(spec.submodule_search_locations[0]) / _PATH_IN_TFX
+    if not source.is_file():
+        raise UsageError(
+            f"this TFX has no sample data at {source}; install tfx==1.21.0, or name "
+            "your own data with --data"
+        )
+    sample = source.read_bytes()
+    if _sha256(sample) != SHA256:
+        raise DataRefusedError(
+            f"{source} is not the sample this project was built with (its checksum "
+            "differs); install tfx==1.21.0 anew, or name your own data with --data"
+        )
+    return sample
+
+
+def _write_atomically(target: Path, content: bytes) -> None:
+    # The unfinished file is beside the directory, where ExampleGen does not look.
+    handle, name = tempfile.mkstemp(
+        prefix=f".{FILE_NAME}.", dir=target.parent.absolute().parent
+    )
+    unfinished = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.chmod(0o644)  # mkstemp makes files that only their owner can read
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

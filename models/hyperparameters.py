@@ -1,0 +1,70 @@
+"""The settings of the model and its training that are worth tuning."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """How the model learns; the pipeline adds steps, batch size and seed."""
+
+    learning_rate: float = 0.002
+    """Adam's first learning rate; it falls to 0 along a cosine over all steps."""
+    hidden_layers: tuple[int, ...] = (64, 32)
+    """Units of each hidden layer, first to last; empty for a linear model."""
+    embedding_width: int = 8
+    """Numbers that describe one value of a category."""
+    dropout: float = 0.2
+    """Share of a hidden layer's units that each step leaves out, 0 to below 1."""
+    l2: float = 0.0
+    """Penalty on squared weights and embeddings; 0 for none."""
+    steps_per_evaluation: int = 50
+    """Training steps between two looks at the eval split."""
+    patience: int = 6
+    """Evaluations without a lower eval loss after which training stops."""
+
+    def __post_init__(self) -> None:
+        """Refuses values that cannot train.
+
+        Raises:
+            ValueError: Naming the setting, its value and what was expected.
+        """
+        for name, holds, expected in (
+            ("learning_rate", self.learning_rate > 0, "above 0"),
+            (
+                "hidden_layers",
+                all(units >= 1 for units in self.hidden_layers),
+                "whole numbers of at least 1",
+            ),
+            ("embedding_width", self.embedding_width >= 1, "at least 1"),
+            ("dropout", 0 <= self.dropout < 1, "from 0 to below 1"),
+            ("l2", self.l2 >= 0, "at least 0"),
+            ("steps_per_evaluation", self.steps_per_evaluation >= 1, "at least 1"),
+            ("patience", self.patience >= 1, "at least 1"),
+        ):
+            if not holds:
+                msg = f"{name} is {getattr(self, name)}; it must be {expected}"
+                raise ValueError(msg)
+
+    @classmethod
+    def from_json(cls, settings: Mapping[str, Any]) -> "Hyperparameters":
+        """Returns the hyperparameters that `dataclasses.asdict` and JSON went through.
+
+        Args:
+            settings: Field names to values; fields that are absent keep their default.
+
+        Raises:
+            ValueError: A name is not a hyperparameter, or a value cannot train.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(settings) - set(known))
+        if unknown:
+            msg = f"unknown hyperparameters {unknown}; expected some of {known}"
+            raise ValueError(msg)
+        # JSON has no tuples.
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in settings.items()
+        }
+        return cls(**values)

@@ -1,0 +1,118 @@
+"""What the saved model answers: three signatures around one model.
+
+| signature | reads | answers |
+|---|---|---|
+| `serving_default` | "examples": raw tf.Examples, string [N] | "probability" [N] |
+| `serving_raw` | each of `features.RAW_COLUMNS`, [N] | "probability" [N] |
+| `transform_features` | "examples", with the label's columns | transformed columns |
+
+`serving_raw` is for JSON clients. TensorFlow Serving's row format wants every key in
+every row, so a value that the client lacks is sent as NaN (numbers with a fraction; the
+bare token NaN in JSON), -1 (whole numbers) or "" (text). `transform_features` is for
+TFMA, which finds `features.LABEL` and `features.WEIGHT` among the transformed columns.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
+
+from models import features
+
+Tensors = dict[str, tf.Tensor]
+
+SERVING_DEFAULT = "serving_default"
+SERVING_RAW = "serving_raw"
+TRANSFORM_FEATURES = "transform_features"
+EXAMPLES = "examples"
+PROBABILITY = "probability"
+
+
+class ServingModel(tf.Module):
+    """The trained model together with the transformations in front of it."""
+
+    def __init__(self, model: keras.Model, transform: tft.TFTransformOutput) -> None:
+        """Puts the transform graph in front of the model.
+
+        Args:
+            model: Reads transformed columns, answers probabilities [N, 1].
+            transform: The graph that Transform made, and the raw columns' types.
+        """
+        super().__init__()
+        self.model = model
+        # What TFT's Keras layer wraps. Saving that layer would trace it once more: 2 s.
+        loader = SavedModelLoader(transform.transform_savedmodel_dir)
+        self._transform = loader.apply_transform_model
+        self.transform_resources = vars(loader)
+        # A plain attribute would be wrapped for tracking, which breaks parse_example.
+        self._raw_spec = _Untracked(transform.raw_feature_spec())
+
+    def signatures(self) -> dict[str, Any]:
+        """Returns the concrete functions by the names in this module's table."""
+        examples = tf.TensorSpec([None], tf.string, name=EXAMPLES)
+        raw = {
+            name: tf.TensorSpec([None], self._raw_spec.value[name].dtype, name=name)
+            for name in features.RAW_COLUMNS
+        }
+        return {
+            SERVING_DEFAULT: _trace(self._answer_examples, examples),
+            SERVING_RAW: _trace(self._answer_raw, **raw),
+            TRANSFORM_FEATURES: _trace(self._transform_examples, examples),
+        }
+
+    def _answer_examples(self, examples: tf.Tensor) -> Tensors:
+        spec = {name: self._raw_spec.value[name] for name in features.RAW_COLUMNS}
+        return self._answer(tf.io.parse_example(examples, spec))
+
+    def _answer_raw(self, **columns: tf.Tensor) -> Tensors:
+        return self._answer(
+            {
+                name: _like(self._raw_spec.value[name], values)
+                for name, values in columns.items()
+            }
+        )
+
+    def _transform_examples(self, examples: tf.Tensor) -> Tensors:
+        raw = tf.io.parse_example(examples, self._raw_spec.value)
+        return dict(self._transform(raw))
+
+    def _answer(self, raw: dict[str, tf.Tensor | tf.SparseTensor]) -> Tensors:
+        transformed = self._transform(raw)
+        inputs = {tensor.name: transformed[tensor.name] for tensor in self.model.inputs}
+        return {PROBABILITY: self.model(inputs, training=False)[:, 0]}
+
+
+def save(model: keras.Model, transform: tft.TFTransformOutput, directory: str) -> None:
+    """Saves the model with its signatures, for `tf.saved_model.load` and servers.
+
+    Args:
+        model: The trained model.
+        transform: The graph its training data was transformed with.
+        directory: Where to write; made if it does not exist.
+    """
+    serving = ServingModel(model, transform)
+    tf.saved_model.save(serving, directory, signatures=serving.signatures())
+
+
+def _trace(function: Callable[..., Tensors], *args: Any, **kwargs: Any) -> Any:
+    # Autograph would rewrite Keras' and TFT's code too: 2 s for nothing.
+    traced = tf.function(function, autograph=False)
+    return traced.get_concrete_function(*args, **kwargs)
+
+
+class _Untracked:
+    def __init__(self, value: dict[str, Any]) -> None:
+        self.value = value
+
+
+def _like(spec: Any, values: tf.Tensor) -> tf.Tensor | tf.SparseTensor:
+    """Gives values [N] the form that a parsed tf.Example would have by its spec."""
+    if isinstance(spec, tf.io.FixedLenFeature):
+        return tf.reshape(values, [-1, *spec.shape])
+    # Preprocessing knows the values that mean "missing", so all of them can stay.
+    rows = tf.size(values, out_type=tf.int64)
+    indices = tf.stack([tf.range(rows), tf.zeros([rows], tf.int64)], axis=1)
+    return tf.SparseTensor(indices, values, tf.stack([rows, 1]))

@@ -1,0 +1,18 @@
+"""The pipeline: its definition, its components and the runners that run it."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfx.orchestration.pipeline import Pipeline
+
+    from pipeline.config import Config
+
+
+def create_pipeline(config: "Config") -> "Pipeline":
+    """Makes the pipeline; see pipeline/pipeline.py, which is imported only now.
+
+    It imports TFX, which takes seconds, and a wrong flag should be told at once.
+    """
+    from pipeline import pipeline
+
+    return pipeline.create_pipeline(config)

@@ -1,0 +1,1 @@
+"""TFX components and executors of our own, one a file."""

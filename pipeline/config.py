@@ -1,0 +1,194 @@
+"""Every setting of the pipeline, with its unit, in one tree of frozen dataclasses.
+
+The command line is generated from these classes, so a setting is written once. A
+variant replaces fields: `dataclasses.replace(local(), train_steps=20)`. Importing this
+module imports neither TFX nor TensorFlow.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from models import features
+from models.hyperparameters import Hyperparameters
+from pipeline.errors import UsageError
+from schema import SCHEMA_PATH
+
+METADATA_VARIABLE = "THROUGHLINE_METADATA"
+SAMPLE_DATA_DIRECTORY = "sample"
+
+IN_PROCESS_BEAM_RUNNER = (
+    "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """How rows are shared out, by a hash of the whole row, in parts of their sum."""
+
+    train_parts: int = 7
+    """Parts of the rows that the model learns from."""
+    eval_parts: int = 1
+    """Parts of the rows that early stopping watches."""
+    test_parts: int = 2
+    """Parts of the rows that only the Evaluator sees."""
+
+    def __post_init__(self) -> None:
+        """Refuses a split without rows."""
+        for name in ("train_parts", "eval_parts", "test_parts"):
+            _require(self, name, at_least=1)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Which anomalies of the data stop the run."""
+
+    tolerated_anomalies: tuple[str, ...] = ("SCHEMA_NEW_COLUMN",)
+    """Anomaly types (TFDV's names) that are reported but don't stop the run."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What a candidate model must reach on the test split to be blessed."""
+
+    min_auc: float = 0.93
+    """Lowest area under the ROC curve, 0.5 to 1."""
+    max_auc_loss: float = 0.005
+    """How much lower than the blessed baseline's the AUC may be."""
+    slice_columns: tuple[str, ...] = features.SLICE_COLUMNS
+    """Raw columns whose values get metrics of their own."""
+
+    def __post_init__(self) -> None:
+        """Refuses thresholds that no model could meet or miss."""
+        _require(self, "min_auc", at_least=0, at_most=1)
+        _require(self, "max_auc_loss", at_least=0, at_most=1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what the pipeline does."""
+
+    name: str = "taxi"
+    """Name of the pipeline in the metadata store, and of the model in serving."""
+    data: Path | None = None
+    """Directory of CSV files with headers; the Chicago taxi sample if not given."""
+    output: Path = Path("output")
+    """Directory for artifacts, metadata, logs and the serving model."""
+    schema: Path = SCHEMA_PATH
+    """The reviewed schema, a text proto."""
+    metadata: str | None = None
+    """URL of the metadata store (sqlite://, mysql://, postgresql://);
+    metadata.db in the output directory if not given. The variable
+    THROUGHLINE_METADATA does the same and keeps a password out of the process list."""
+    label_policy: features.LabelPolicy = "all-trips"
+    """Whose labels count: all trips, or only those whose tips are recorded."""
+    train_steps: int = 1000
+    """Most training steps, in batches."""
+    eval_steps: int = 0
+    """Batches of the eval split that early stopping looks at; 0 means all."""
+    batch_size: int = 200
+    """Rows in a training step."""
+    seed: int = 1
+    """Seed of everything that is drawn by chance."""
+    splits: Splits = field(default_factory=Splits)
+    gate: Gate = field(default_factory=Gate)
+    model: Hyperparameters = field(default_factory=Hyperparameters)
+    quality: Quality = field(default_factory=Quality)
+
+    def __post_init__(self) -> None:
+        """Refuses values that would only fail minutes later."""
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", self.name):
+            msg = (
+                f"name is {self.name!r}; it must begin with a letter and hold only "
+                "letters, digits, '-' and '_', since it names directories and models"
+            )
+            raise UsageError(msg)
+        _require(self, "train_steps", at_least=1)
+        _require(self, "eval_steps", at_least=0)
+        _require(self, "batch_size", at_least=1)
+        _require(self, "seed", at_least=0, at_most=2**31 - 1)
+
+    @property
+    def data_directory(self) -> Path:
+        """Where the CSV files are, absolute."""
+        data = self.data or self.output / SAMPLE_DATA_DIRECTORY
+        return data.absolute()
+
+    @property
+    def artifact_directory(self) -> Path:
+        """Where the nodes write their artifacts, absolute."""
+        return (self.output / "artifacts").absolute()
+
+    @property
+    def serving_directory(self) -> Path:
+        """Where a model server looks for versions of the model, absolute."""
+        return (self.output / "serving" / self.name).absolute()
+
+    @property
+    def runs_directory(self) -> Path:
+        """Where each run keeps its record and its logs, absolute."""
+        return (self.output / "runs").absolute()
+
+    @property
+    def metadata_url(self) -> str:
+        """URL of the metadata store; may hold a password, so never print it."""
+        return self.metadata or f"sqlite:///{(self.output / 'metadata.db').absolute()}"
+
+    @property
+    def beam_pipeline_args(self) -> list[str]:
+        """Beam's arguments; the engine is named, never left to Beam's choice."""
+        return [IN_PROCESS_BEAM_RUNNER]
+
+
+def local() -> Config:
+    """The main job on this machine."""
+    return Config()
+
+
+def smoke() -> Config:
+    """The whole pipeline with little training: does it run at all?"""
+    return replace(local(), train_steps=20, quality=replace(Quality(), min_auc=0.6))
+
+
+PRESETS: Mapping[str, Callable[[], Config]] = {"local": local, "smoke": smoke}
+
+
+def with_environment(config: Config, environment: Mapping[str, str]) -> Config:
+    """Fills settings that may come from the environment and were not given.
+
+    Args:
+        config: What the command line says; it wins.
+        environment: `os.environ`, or what a test puts in its place.
+
+    Returns:
+        The configuration with the metadata store's URL filled in.
+    """
+    url = environment.get(METADATA_VARIABLE)
+    return replace(config, metadata=url) if url and not config.metadata else config
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment; the one place where the project reads it."""
+    return os.environ
+
+
+def _require(
+    settings: object,
+    name: str,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> None:
+    value = getattr(settings, name)
+    too_low = at_least is not None and value < at_least
+    too_high = at_most is not None and value > at_most
+    if too_low or too_high:
+        bounds = [
+            f"at least {at_least}" if at_least is not None else "",
+            f"at most {at_most}" if at_most is not None else "",
+        ]
+        expected = " and ".join(filter(None, bounds))
+        msg = f"{name.replace('_', '-')} is {value}; it must be {expected}"
+        raise UsageError(msg)

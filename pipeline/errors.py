@@ -1,0 +1,67 @@
+"""Errors a person sees, each with the exit code the command line ends with."""
+
+import re
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_DATA_REFUSED = 3
+EXIT_NOT_BLESSED = 4
+
+
+class ThroughlineError(Exception):
+    """An error whose message is one or two sentences for the person at the console.
+
+    Attributes:
+        exit_code: What the process ends with when nothing handles the error.
+    """
+
+    exit_code = EXIT_FAILED
+
+
+class UsageError(ThroughlineError):
+    """The command or the configuration is wrong; nothing ran."""
+
+    exit_code = EXIT_USAGE
+
+
+class DataRefusedError(ThroughlineError):
+    """A gate refused the data; the message names file, row and column if it can."""
+
+    exit_code = EXIT_DATA_REFUSED
+
+
+_RAISED_LINE = re.compile(r"^(?P<type>[\w.]+(?:Error|Exception|Exit)): (?P<text>.+)$")
+_BEAM_STEP = re.compile(r"\s*\[while running '.*'\]\s*$")
+_LONGEST_CAUSE = 300
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Returns the exit code that stands for an error, 1 for one that is not ours."""
+    return error.exit_code if isinstance(error, ThroughlineError) else EXIT_FAILED
+
+
+def cause_of(error: BaseException) -> str:
+    """Says in one sentence why something failed.
+
+    Beam raises errors whose text is a whole traceback of a worker, so the last line
+    that looks like a raised error is what a person wants to read.
+
+    Args:
+        error: What was raised; our own errors are taken at their word.
+
+    Returns:
+        One line of at most 300 characters, without a traceback.
+    """
+    if isinstance(error, ThroughlineError):
+        return str(error)
+    text = str(error).strip()
+    raised = [m for line in text.splitlines() if (m := _RAISED_LINE.match(line))]
+    if raised:
+        name, text = raised[-1]["type"], raised[-1]["text"]
+    else:
+        name, text = type(error).__name__, text.splitlines()[0] if text else ""
+    sentence = f"{name.rsplit('.', 1)[-1]}: {_BEAM_STEP.sub('', text)}".rstrip(": ")
+    if len(sentence) > _LONGEST_CAUSE:
+        return sentence[: _LONGEST_CAUSE - 1] + "…"
+    return sentence

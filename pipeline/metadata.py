@@ -1,0 +1,200 @@
+"""The metadata store: from a URL to a connection, and what a run left in it.
+
+A password in the URL is never printed, logged or put into a compiled pipeline.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ml_metadata import errors
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.config import Config
+from pipeline.errors import ThroughlineError, UsageError
+
+Outputs = dict[str, dict[str, list[mlmd.Artifact]]]
+
+PROPOSAL_NODE = "SchemaGen"
+
+_RUN_CONTEXT = "pipeline_run"
+_NODE_CONTEXT = "node"
+
+_EXPECTED = (
+    "sqlite:///path/metadata.db, mysql://user:password@host:3306/database or "
+    "postgresql://user:password@host:5432/database"
+)
+
+
+def redact(url: str) -> str:
+    """Returns a URL that can be shown: the password, if there is one, is `***`."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{parts.username}:***@{host}").geturl()
+
+
+def connection_config(url: str) -> mlmd.ConnectionConfig:
+    """Turns the URL of a metadata store into MLMD's connection settings.
+
+    Args:
+        url: sqlite:///, mysql:// or postgresql://; user and password may be
+            percent-encoded.
+
+    Returns:
+        The settings; a sqlite file is created when it is not there.
+
+    Raises:
+        UsageError: The scheme is another one, or a part is missing.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        if not parts.path.strip("/"):
+            raise _wrong(url, "it names no file")
+        return mlmd.ConnectionConfig(
+            sqlite=mlmd.SqliteMetadataSourceConfig(
+                filename_uri=unquote(parts.path),
+                connection_mode=mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE,
+            )
+        )
+    if parts.scheme == "mysql":
+        settings = _server_settings(url, parts)
+        return mlmd.ConnectionConfig(
+            mysql=mlmd.MySQLDatabaseConfig(
+                database=settings.pop("dbname"), **{"port": 3306, **settings}
+            )
+        )
+    if parts.scheme in {"postgresql", "postgres"}:
+        settings = {"port": 5432, **_server_settings(url, parts)}
+        settings["port"] = str(settings["port"])
+        return mlmd.ConnectionConfig(
+            postgresql=mlmd.PostgreSQLDatabaseConfig(**settings)
+        )
+    raise _wrong(url, f"{parts.scheme or 'no'} scheme is not one of the three")
+
+
+def open_store(url: str) -> mlmd.ConnectionConfig:
+    """Connects to the metadata store once, so that trouble shows before a run starts.
+
+    Args:
+        url: See `connection_config`.
+
+    Returns:
+        Settings that have been seen to work.
+
+    Raises:
+        UsageError: The URL is wrong.
+        ThroughlineError: The store can't be reached or refuses us.
+    """
+    config = connection_config(url)
+    if config.HasField("sqlite"):
+        Path(config.sqlite.filename_uri).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        MetadataStore(config)
+    except errors.StatusError as error:
+        reason = str(error).splitlines()[0].replace(_password(url) or "\0", "***")
+        msg = f"The metadata store {redact(url)} can't be opened: {reason}"
+        raise ThroughlineError(msg) from error
+    return config
+
+
+def executions_of_run(store: MetadataStore, run_id: str) -> list[mlmd.Execution]:
+    """Lists the executions of a run, oldest first; none if there is no such run."""
+    context = store.get_context_by_type_and_name(_RUN_CONTEXT, run_id)
+    found = store.get_executions_by_context(context.id) if context else []
+    return sorted(found, key=lambda execution: execution.id)
+
+
+def outputs_of_run(store: MetadataStore, run_id: str) -> Outputs:
+    """Finds what a run's nodes wrote, or took from the cache.
+
+    Returns:
+        Artifacts by node id and output name, for executions that ended well.
+    """
+    outputs: Outputs = {}
+    for execution in executions_of_run(store, run_id):
+        if execution.last_known_state in {
+            mlmd.Execution.COMPLETE,
+            mlmd.Execution.CACHED,
+        }:
+            outputs[_node_of(store, execution)] = _outputs_of(store, execution)
+    return outputs
+
+
+def proposed_schema(config: Config) -> Path:
+    """Finds the newest schema that SchemaGen has proposed.
+
+    Raises:
+        UsageError: No run has got as far as SchemaGen.
+    """
+    store = MetadataStore(open_store(config.metadata_url))
+    node = store.get_context_by_type_and_name(
+        _NODE_CONTEXT, f"{config.name}.{PROPOSAL_NODE}"
+    )
+    found = store.get_artifacts_by_context(node.id) if node else []
+    proposals = [a for a in found if a.type == "Schema" and _is_live(a)]
+    if not proposals:
+        msg = (
+            f"No run of {config.name!r} in {redact(config.metadata_url)} has proposed "
+            "a schema; `python run_local.py` does"
+        )
+        raise UsageError(msg)
+    return Path(max(proposals, key=lambda a: a.id).uri) / "schema.pbtxt"
+
+
+def end_unfinished(config: mlmd.ConnectionConfig, run_id: str) -> None:
+    """Marks executions as failed whose process died before it could do so."""
+    store = MetadataStore(config)
+    for execution in executions_of_run(store, run_id):
+        if execution.last_known_state == mlmd.Execution.RUNNING:
+            execution.last_known_state = mlmd.Execution.FAILED
+            store.put_executions([execution])
+
+
+def _is_live(artifact: mlmd.Artifact) -> bool:
+    return artifact.state == mlmd.Artifact.LIVE
+
+
+def _node_of(store: MetadataStore, execution: mlmd.Execution) -> str:
+    types = {t.id: t.name for t in store.get_context_types()}
+    contexts = store.get_contexts_by_execution(execution.id)
+    names = [c.name for c in contexts if types[c.type_id] == _NODE_CONTEXT]
+    # The context is named <pipeline>.<node>.
+    return names[0].partition(".")[2]
+
+
+def _outputs_of(
+    store: MetadataStore, execution: mlmd.Execution
+) -> dict[str, list[mlmd.Artifact]]:
+    outputs: dict[str, list[mlmd.Artifact]] = defaultdict(list)
+    for event in store.get_events_by_execution_ids([execution.id]):
+        if event.type == mlmd.Event.OUTPUT:
+            (artifact,) = store.get_artifacts_by_id([event.artifact_id])
+            outputs[event.path.steps[0].key].append(artifact)
+    return dict(outputs)
+
+
+def _password(url: str) -> str | None:
+    return urlsplit(url).password
+
+
+def _server_settings(url: str, parts: SplitResult) -> dict[str, Any]:
+    database = parts.path.strip("/")
+    if not parts.hostname or not database:
+        raise _wrong(url, "it names no host or no database")
+    given = {
+        "host": parts.hostname,
+        "port": parts.port,
+        "user": unquote(parts.username) if parts.username else None,
+        "password": unquote(parts.password) if parts.password else None,
+        "dbname": unquote(database),
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _wrong(url: str, why: str) -> UsageError:
+    msg = f"The metadata store {redact(url)} can't be used: {why}; expected {_EXPECTED}"
+    return UsageError(msg)

@@ -1,0 +1,185 @@
+"""The data's way, from files to a model that serves: what reads what, nothing else."""
+
+import dataclasses
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.struct_pb2 import Struct
+from tfx.components.evaluator.component import Evaluator
+from tfx.components.example_gen.component import FileBasedExampleGen
+from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.pusher.component import Pusher
+from tfx.components.schema_gen.component import SchemaGen
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.trainer.component import Trainer
+from tfx.components.transform.component import Transform
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec, ExecutorClassSpec
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
+    LatestBlessedModelStrategy,
+)
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import (
+    example_gen_pb2,
+    pusher_pb2,
+    trainer_pb2,
+    transform_pb2,
+)
+from tfx.types import Channel
+from tfx.types.standard_artifacts import Model, ModelBlessing
+
+from pipeline.components import csv_ingestion, versioned_pusher
+from pipeline.components.anomaly_gate import AnomalyGate
+from pipeline.config import Config
+from pipeline.evaluation import eval_config
+
+
+def create_pipeline(config: Config) -> Pipeline:
+    """Wires the components in the order in which data flows through them.
+
+    Args:
+        config: Every setting; two equal ones compile to the same bytes.
+
+    Returns:
+        The pipeline, which any runner can run.
+    """
+    # data/* -> Examples
+    example_gen = FileBasedExampleGen(
+        input_base=str(config.data_directory),
+        input_config=_csv_input(),
+        output_config=_splits(config),
+        custom_config=_ingestion_settings(config),
+        custom_executor_spec=BeamExecutorSpec(csv_ingestion.Executor),
+    ).with_id("ExampleGen")
+
+    # Examples -> ExampleStatistics
+    statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
+
+    # ExampleStatistics -> Schema: what the data looks like, a proposal
+    schema_gen = SchemaGen(statistics=statistics_gen.outputs["statistics"])
+
+    # schema/schema.pbtxt -> Schema: what we agreed to accept
+    reviewed_schema = ImportSchemaGen(schema_file=str(config.schema.absolute()))
+
+    # ExampleStatistics, Schema -> ExampleAnomalies
+    example_validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        schema=reviewed_schema.outputs["schema"],
+    )
+
+    # ExampleAnomalies, ExampleStatistics -> DataVerdict, or the run stops here
+    anomaly_gate = AnomalyGate(
+        anomalies=example_validator.outputs["anomalies"],
+        statistics=statistics_gen.outputs["statistics"],
+        tolerated=",".join(config.gate.tolerated_anomalies),
+    )
+
+    # Examples, Schema -> TransformGraph, transformed Examples
+    transform = Transform(
+        examples=example_gen.outputs["examples"],
+        schema=reviewed_schema.outputs["schema"],
+        preprocessing_fn="models.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(
+            analyze=["train"], transform=["train", "eval"]
+        ),
+        # They cost three times what the transformation itself does.
+        disable_statistics=True,
+        custom_config={"label_policy": config.label_policy},
+    )
+    transform.add_upstream_node(anomaly_gate)
+
+    # transformed Examples, TransformGraph -> Model
+    trainer = Trainer(
+        run_fn="models.trainer.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=reviewed_schema.outputs["schema"],
+        train_args=trainer_pb2.TrainArgs(
+            splits=["train"], num_steps=config.train_steps
+        ),
+        eval_args=trainer_pb2.EvalArgs(splits=["eval"], num_steps=config.eval_steps),
+        custom_config={
+            "hyperparameters": dataclasses.asdict(config.model),
+            "batch_size": config.batch_size,
+            "seed": config.seed,
+        },
+    )
+
+    # earlier runs -> the blessed Model to beat
+    baseline = Resolver(
+        strategy_class=LatestBlessedModelStrategy,
+        model=Channel(type=Model),
+        model_blessing=Channel(type=ModelBlessing),
+    ).with_id("Baseline")
+
+    # test Examples, both Models -> ModelEvaluation, ModelBlessing
+    evaluator = Evaluator(
+        examples=example_gen.outputs["examples"],
+        example_splits=["test"],
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        eval_config=eval_config(config.quality),
+    )
+
+    # Here the serving check will stand: Model, Examples -> InfraBlessing.
+
+    # Model, ModelBlessing -> output/serving/<model>/<version>/
+    pusher = Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=str(config.serving_directory)
+            )
+        ),
+        custom_executor_spec=ExecutorClassSpec(versioned_pusher.Executor),
+    )
+
+    return Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(config.artifact_directory),
+        components=[
+            example_gen,
+            statistics_gen,
+            schema_gen,
+            reviewed_schema,
+            example_validator,
+            anomaly_gate,
+            transform,
+            trainer,
+            baseline,
+            evaluator,
+            pusher,
+        ],
+        enable_cache=True,
+        beam_pipeline_args=config.beam_pipeline_args,
+    )
+
+
+def _csv_input() -> example_gen_pb2.Input:
+    split = example_gen_pb2.Input.Split(name="csv", pattern="*.csv")
+    return example_gen_pb2.Input(splits=[split])
+
+
+def _splits(config: Config) -> example_gen_pb2.Output:
+    parts = {
+        "train": config.splits.train_parts,
+        "eval": config.splits.eval_parts,
+        "test": config.splits.test_parts,
+    }
+    splits = [
+        example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=buckets)
+        for name, buckets in parts.items()
+    ]
+    return example_gen_pb2.Output(
+        split_config=example_gen_pb2.SplitConfig(splits=splits)
+    )
+
+
+def _ingestion_settings(config: Config) -> example_gen_pb2.CustomConfig:
+    settings = Struct()
+    if config.schema.exists():
+        settings["schema_file"] = str(config.schema.absolute())
+    packed = Any()
+    packed.Pack(settings)
+    return example_gen_pb2.CustomConfig(custom_config=packed)

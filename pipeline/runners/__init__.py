@@ -1,0 +1,1 @@
+"""What runs a compiled pipeline, one orchestrator a file."""

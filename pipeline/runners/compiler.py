@@ -1,0 +1,59 @@
+"""Compiles a pipeline to TFX's IR, which every runner reads."""
+
+import json
+from pathlib import Path
+
+from google.protobuf import json_format
+from tfx.dsl.compiler.compiler import Compiler
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline import cache_key
+
+IR_FILE = "ir.json"
+DAG_FILE = "dag.json"
+
+
+def compile_pipeline(pipeline: Pipeline) -> pipeline_pb2.Pipeline:
+    """Compiles a pipeline; the same one, with the same code, gives the same bytes.
+
+    The connection to the metadata store is not part of the result: it may hold a
+    password, and it is the runner's business.
+    """
+    compiled: pipeline_pb2.Pipeline = Compiler().compile(pipeline)
+    cache_key.stamp(compiled)
+    return compiled
+
+
+def write(pipeline: pipeline_pb2.Pipeline, directory: Path) -> None:
+    """Writes what an orchestrator needs.
+
+    Args:
+        pipeline: The compiled pipeline.
+        directory: Gets ir.json, the pipeline itself, and dag.json, a list of
+            `{"id", "upstream"}` in running order for orchestrators without TFX.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / IR_FILE).write_text(to_json(pipeline))
+    dag = [{"id": n, "upstream": up} for n, up in upstream_of(pipeline).items()]
+    (directory / DAG_FILE).write_text(json.dumps(dag, indent=1) + "\n")
+
+
+def to_json(pipeline: pipeline_pb2.Pipeline) -> str:
+    """Writes a compiled pipeline as JSON, the same bytes for the same pipeline."""
+    return json_format.MessageToJson(pipeline, sort_keys=True, indent=1) + "\n"
+
+
+def from_json(text: str) -> pipeline_pb2.Pipeline:
+    """Reads what `to_json` wrote."""
+    pipeline = pipeline_pb2.Pipeline()
+    json_format.Parse(text, pipeline)
+    return pipeline
+
+
+def upstream_of(pipeline: pipeline_pb2.Pipeline) -> dict[str, list[str]]:
+    """Returns for each node the nodes it waits for, in an order that respects that."""
+    return {
+        n.pipeline_node.node_info.id: sorted(n.pipeline_node.upstream_nodes)
+        for n in pipeline.nodes
+    }

@@ -1,0 +1,157 @@
+"""Runs one node of a compiled pipeline; what every orchestrator builds on.
+
+The inputs of a node come from the metadata store and its outputs go there, so that a
+node needs nothing but the compiled pipeline, its own name and the name of the run.
+"""
+
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.orchestration import metadata
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import runtime_parameter_utils
+from tfx.orchestration.portable.launcher import Launcher
+from tfx.orchestration.portable.mlmd import context_lib, execution_lib
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline.errors import (
+    EXIT_DONE,
+    ThroughlineError,
+    UsageError,
+    cause_of,
+    exit_code_of,
+)
+from pipeline.metadata import open_store
+from pipeline.runners.compiler import from_json
+
+State = mlmd.Execution.State
+_LOG = logging.getLogger(__name__)
+RUN_ID_PARAMETER = "pipeline-run-id"
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """How a node ended, by what the metadata store says.
+
+    Attributes:
+        execution_id: Its execution in the metadata store.
+        cached: Whether the outputs of an earlier execution were taken.
+    """
+
+    execution_id: int
+    cached: bool
+
+
+def node_of(pipeline: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.PipelineNode:
+    """Finds a node by its id.
+
+    Raises:
+        UsageError: There is none with this id; names those there are.
+    """
+    nodes = {n.pipeline_node.node_info.id: n.pipeline_node for n in pipeline.nodes}
+    if node_id not in nodes:
+        msg = f"There is no node {node_id!r}; the nodes are {', '.join(nodes)}"
+        raise UsageError(msg)
+    return nodes[node_id]
+
+
+def run_node(
+    pipeline: pipeline_pb2.Pipeline,
+    node_id: str,
+    run_id: str,
+    connection: mlmd.ConnectionConfig,
+) -> NodeResult:
+    """Runs a node in this process, unless the run has finished it already.
+
+    Args:
+        pipeline: The compiled pipeline, with the run id still to be filled in.
+        node_id: The node to run.
+        run_id: Name of the run; the same for all nodes of one run.
+        connection: Where the metadata store is.
+
+    Returns:
+        Its execution, complete or cached.
+
+    Raises:
+        ThroughlineError: The node did not run, and the launcher did not say why.
+        Exception: Whatever the executor raised.
+    """
+    resolved = pipeline_pb2.Pipeline()
+    resolved.CopyFrom(pipeline)
+    runtime_parameter_utils.substitute_runtime_parameter(
+        resolved, {RUN_ID_PARAMETER: run_id}
+    )
+    node = node_of(resolved, node_id)
+    deployment = runner_utils.extract_local_deployment_config(resolved)
+    store = metadata.Metadata(connection)
+    Launcher(
+        pipeline_node=node,
+        mlmd_connection=store,
+        pipeline_info=resolved.pipeline_info,
+        pipeline_runtime_spec=resolved.runtime_spec,
+        executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
+        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
+    ).launch()
+    return _result_in_store(store, node)
+
+
+def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -> int:
+    """Runs a node as `throughline node` does; what TFX logs goes to standard error.
+
+    Args:
+        ir: The compiled pipeline.
+        node_id: The node to run.
+        run_id: Name of the run.
+        metadata_url: The metadata store; metadata.db beside the artifacts if not given.
+
+    Returns:
+        0 done, 1 failed, 3 the node refused the data.
+
+    Raises:
+        UsageError: There is no such file or node, or the metadata store's URL is wrong.
+        ThroughlineError: The metadata store can't be opened.
+    """
+    if not ir.is_file():
+        raise UsageError(f"{ir} is not there; `throughline compile` makes it")
+    pipeline = from_json(ir.read_text())
+    node_of(pipeline, node_id)
+    root = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value
+    beside = Path(root.string_value).parent
+    connection = open_store(metadata_url or f"sqlite:///{beside / 'metadata.db'}")
+    logging.basicConfig(level=logging.INFO)
+    try:
+        result = run_node(pipeline, node_id, run_id, connection)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends in a sentence
+        _LOG.exception("%s failed", node_id)
+        sys.stderr.write(f"throughline: {node_id}: {cause_of(error)}\n")
+        return exit_code_of(error)
+    how = "cached" if result.cached else "done"
+    sys.stdout.write(f"{node_id} {how}, execution {result.execution_id}\n")
+    return EXIT_DONE
+
+
+def _result_in_store(
+    store: metadata.Metadata, node: pipeline_pb2.PipelineNode
+) -> NodeResult:
+    """Asks the store how the node ended: the launcher swallows some errors."""
+    with store as handle:
+        contexts = context_lib.prepare_contexts(handle, node.contexts)
+        executions = execution_lib.get_executions_associated_with_all_contexts(
+            handle, contexts
+        )
+    newest = max(executions, key=lambda e: e.id, default=None)
+    if newest is None:
+        msg = "the node has no execution in the metadata store: its inputs are missing"
+        raise ThroughlineError(msg)
+    if not execution_lib.is_execution_successful(newest):
+        code = execution_lib.get_execution_result(newest, ignore_parse_errors=True)
+        _LOG.error("Execution %d: %s", newest.id, code)
+        state = State.Name(newest.last_known_state)
+        msg = f"the execution is {state} in the metadata store"
+        if code and code.result_message:
+            msg = f"{msg}: {code.result_message.strip().splitlines()[-1]}"
+        raise ThroughlineError(msg)
+    return NodeResult(newest.id, newest.last_known_state == State.CACHED)

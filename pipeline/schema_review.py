@@ -1,0 +1,283 @@
+"""Compares a proposed schema with the reviewed one, and accepts it.
+
+A proposal is what SchemaGen infers from one data set. It knows types, string values
+and how often columns were missing, and nothing of ranges, environments or drift:
+accepting one drops whatever it lacks, and the comments too. `diff` shows all of that
+but the comments.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipeline.errors import UsageError
+
+WHOLE_SCHEMA = "(schema)"
+
+_NONE = "none"
+_VALUES_SHOWN = 8
+_DOMAIN_ASPECT = "values"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that the proposal says of a column and the reviewed schema does not."""
+
+    column: str
+    """The column's name, or WHOLE_SCHEMA."""
+    aspect: str
+    """What differs: "column", "type", "presence", "values", "range" and so on."""
+    reviewed: str
+    """What the reviewed schema says, for people."""
+    proposed: str
+    """What the proposal says, for people."""
+
+    def __str__(self) -> str:
+        """Returns the difference as one line."""
+        return f"{self.column}: {self.aspect}: {self.reviewed} -> {self.proposed}"
+
+
+def read(path: Path) -> schema_pb2.Schema:
+    """Reads a schema from a text proto.
+
+    Raises:
+        UsageError: There is no such file, or it is not a schema with columns.
+    """
+    try:
+        schema = text_format.Parse(path.read_text("utf-8"), schema_pb2.Schema())
+    except OSError as error:
+        raise UsageError(
+            f"the schema {path} cannot be read: {error.strerror or error}"
+        ) from error
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a schema: {error}") from error
+    if not schema.feature:
+        raise UsageError(
+            f"{path} is a schema without a single column; a schema lists them all"
+        )
+    return schema
+
+
+def diff(reviewed: schema_pb2.Schema, proposed: schema_pb2.Schema) -> list[Difference]:
+    """Compares two schemas column by column.
+
+    Returns:
+        The differences, columns in the reviewed order, then the new ones in the
+        proposed order, then what concerns the whole schema. Empty if both accept the
+        same data.
+    """
+    old = {feature.name: feature for feature in reviewed.feature}
+    new = {feature.name: feature for feature in proposed.feature}
+    differences: list[Difference] = []
+    for name in [*old, *(name for name in new if name not in old)]:
+        if name not in new:
+            kind = _type(old[name])
+            differences.append(Difference(name, "column", kind, "missing"))
+        elif name not in old:
+            kind = _type(new[name])
+            differences.append(Difference(name, "column", "missing", kind))
+        else:
+            before = _describe(old[name], reviewed)
+            after = _describe(new[name], proposed)
+            differences += _differences(name, before, after)
+            differences += _value_differences(
+                name,
+                _string_values(old[name], reviewed),
+                _string_values(new[name], proposed),
+            )
+    return differences + _differences(
+        WHOLE_SCHEMA, _describe_schema(reviewed), _describe_schema(proposed)
+    )
+
+
+def lines(differences: Sequence[Difference]) -> list[str]:
+    """Returns what `throughline schema diff` prints, reviewed -> proposed."""
+    if not differences:
+        return ["no difference: the proposal and the reviewed schema agree"]
+    return [
+        *map(str, differences),
+        f"{len(differences)} in all, reviewed -> proposed",
+    ]
+
+
+def accept(proposed_path: Path, schema_path: Path) -> None:
+    """Makes a proposal the reviewed schema, atomically.
+
+    The text is the proposal's own columns in its own order, so the same proposal always
+    makes the same file. Comments in the old file are lost; git has them.
+
+    Raises:
+        UsageError: The proposal is not a schema with columns.
+    """
+    text = text_format.MessageToString(read(proposed_path), as_utf8=True)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{schema_path.name}.", dir=schema_path.parent
+    )
+    unfinished = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.chmod(0o644)  # mkstemp makes files that only their owner can read
+        unfinished.replace(schema_path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _differences(
+    column: str, before: dict[str, str], after: dict[str, str]
+) -> list[Difference]:
+    return [
+        Difference(column, aspect, before[aspect], after[aspect])
+        for aspect in before
+        if before[aspect] != after[aspect]
+    ]
+
+
+def _value_differences(
+    column: str, before: list[str] | None, after: list[str] | None
+) -> list[Difference]:
+    """Names added and removed values, or the domain that came or went as a whole."""
+    if before is None or after is None:
+        if before is None and after is None:
+            return []
+        return [
+            Difference(column, _DOMAIN_ASPECT, _any_or(before), _any_or(after)),
+        ]
+    removed = [value for value in before if value not in after]
+    added = [value for value in after if value not in before]
+    differences = []
+    if removed:
+        differences.append(
+            Difference(column, f"{_DOMAIN_ASPECT} removed", _shown(removed), _NONE)
+        )
+    if added:
+        differences.append(
+            Difference(column, f"{_DOMAIN_ASPECT} added", _NONE, _shown(added))
+        )
+    return differences
+
+
+def _describe(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> dict[str, str]:
+    return {
+        "type": _type(feature),
+        "presence": _presence(feature),
+        "values a row": _value_count(feature),
+        "range": _range(feature, schema),
+        "unseen values": _unseen_values(feature),
+        "environments": _environments(feature),
+        "drift": _comparator(feature.drift_comparator),
+        "skew": _comparator(feature.skew_comparator),
+    }
+
+
+def _describe_schema(schema: schema_pb2.Schema) -> dict[str, str]:
+    return {"environments": ", ".join(schema.default_environment) or _NONE}
+
+
+def _type(feature: schema_pb2.Feature) -> str:
+    return str(schema_pb2.FeatureType.Name(feature.type))
+
+
+def _presence(feature: schema_pb2.Feature) -> str:
+    fraction, count = feature.presence.min_fraction, feature.presence.min_count
+    if fraction:
+        return f"in {fraction:.4g} of the rows"
+    if count:
+        return f"in {count} {'row' if count == 1 else 'rows'} at least"
+    return _NONE
+
+
+def _value_count(feature: schema_pb2.Feature) -> str:
+    kind = feature.WhichOneof("shape_type")
+    if kind == "shape":
+        sizes = [str(dim.size) for dim in feature.shape.dim]
+        return f"exactly {' x '.join(sizes) or '1'}"
+    if kind == "value_count":
+        return f"{feature.value_count.min} to {feature.value_count.max or 'any'}"
+    return "any"
+
+
+def _range(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> str:
+    domain = _number_domain(feature, schema)
+    if domain is None:
+        return _NONE
+    low = f"{_number(domain.min)}" if domain.HasField("min") else "any"
+    high = f"{_number(domain.max)}" if domain.HasField("max") else "any"
+    not_allowed = [
+        word
+        for word, refused in (
+            ("nan", getattr(domain, "disallow_nan", False)),
+            ("inf", getattr(domain, "disallow_inf", False)),
+        )
+        if refused
+    ]
+    suffix = f" without {' and '.join(not_allowed)}" if not_allowed else ""
+    return f"{low} to {high}{suffix}"
+
+
+def _number(bound: Any) -> str:
+    # The proto's floats have 32 bits: 41.6 comes back as 41.599998474.
+    return f"{bound:.7g}" if isinstance(bound, float) else str(bound)
+
+
+def _number_domain(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> Any:
+    kind = feature.WhichOneof("domain_info")
+    if kind in ("int_domain", "float_domain"):
+        return getattr(feature, kind)
+    shared = [*schema.int_domain, *schema.float_domain]
+    return next(
+        (d for d in shared if kind == "domain" and d.name == feature.domain), None
+    )
+
+
+def _string_values(
+    feature: schema_pb2.Feature, schema: schema_pb2.Schema
+) -> list[str] | None:
+    kind = feature.WhichOneof("domain_info")
+    if kind == "string_domain":
+        return list(feature.string_domain.value)
+    if kind == "domain":
+        for shared in schema.string_domain:
+            if shared.name == feature.domain:
+                return list(shared.value)
+    return None
+
+
+def _unseen_values(feature: schema_pb2.Feature) -> str:
+    if not feature.HasField("distribution_constraints"):
+        return _NONE
+    return f"{1 - feature.distribution_constraints.min_domain_mass:.4g} of the rows"
+
+
+def _environments(feature: schema_pb2.Feature) -> str:
+    only = [f"in {name}" for name in feature.in_environment]
+    return (
+        ", ".join(only + [f"not in {n}" for n in feature.not_in_environment]) or _NONE
+    )
+
+
+def _comparator(comparator: schema_pb2.FeatureComparator) -> str:
+    thresholds = [
+        f"{field.name.replace('_', ' ')} {value.threshold:.4g}"
+        for field, value in comparator.ListFields()
+        if hasattr(value, "threshold")
+    ]
+    return ", ".join(thresholds) or _NONE
+
+
+def _any_or(values: list[str] | None) -> str:
+    return "any" if values is None else _shown(values)
+
+
+def _shown(values: list[str]) -> str:
+    shown = ", ".join(repr(value) for value in values[:_VALUES_SHOWN])
+    more = len(values) - _VALUES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

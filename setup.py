@@ -1,0 +1,81 @@
+"""Package metadata of Throughline; also what a Beam worker installs.
+
+``./bootstrap`` installs the project from here, editable, on top of
+``requirements.lock``. Beam's ``--setup_file=./setup.py`` makes a source
+distribution of it for remote workers. So it runs with setuptools alone and reads
+no other file: a source distribution has none of the files beside it.
+
+The entry points ``run_local.py`` and ``run_kubeflow.py`` are not packaged. They
+are for people in a checkout; an installed Throughline has the ``throughline``
+command, which does the same.
+"""
+
+from setuptools import find_namespace_packages, setup
+
+# Direct dependencies only, bounded by what TFX 1.21.0 accepts; requirements.lock
+# holds the exact versions (``./bootstrap --lock`` makes it from this file).
+INSTALL_REQUIRES = [
+    "tfx==1.21.0",
+    "tensorflow>=2.21.0,<2.22",
+    "tensorflow-data-validation>=1.21.0,<1.22",
+    "tensorflow-transform>=1.21.0,<1.22",
+    "tensorflow-model-analysis>=0.52.0,<0.53",
+    "ml-metadata>=1.21.0,<1.22",
+    "tfx-bsl>=1.21.0,<1.22",
+    # [gcp] is what TFX asks for too.
+    "apache-beam[gcp]>=2.77,<3",
+    # TensorFlow 2.21 no longer brings it; Keras' TensorBoard callback imports it.
+    "tensorboard>=2.20,<2.22",
+    "pyarrow>=18,<19",
+    "protobuf>=6,<7",
+    "rich>=14",
+    "tyro>=1",
+]
+
+EXTRAS_REQUIRE = {
+    # What the tests and the checks use.
+    "dev": [
+        "pytest>=8",
+        "pytest-cov>=6",
+        "ruff>=0.14",
+        "mypy>=1.18",
+        "types-protobuf>=6,<7",
+        "types-PyYAML",
+        # TFX itself pins this very version.
+        "scikit-learn==1.5.2",
+        # TFX' interactive context imports nbformat; the other two run notebooks.
+        "nbformat>=5",
+        "nbclient>=0.10",
+        "ipykernel>=6",
+        # The installer, so that the lock pins it with its hashes, and the build
+        # backend, so that the project installs without a second download.
+        "uv>=0.9",
+        "setuptools>=77",
+        "wheel",
+    ],
+    # For people who read notebooks in a browser: 50 more packages, not locked.
+    "notebooks": ["jupyterlab>=4", "matplotlib>=3.9", "nbformat>=5"],
+    # The version that TFX 1.21 accepts.
+    "kubeflow": ["kfp==2.16.1"],
+}
+
+setup(
+    name="throughline",
+    version="0.1.0",
+    description="One TFX pipeline definition, run anywhere.",
+    python_requires=">=3.11,<3.14",
+    packages=find_namespace_packages(
+        include=[
+            f"{name}{suffix}"
+            for name in ("pipeline", "models", "data", "schema")
+            for suffix in ("", ".*")
+        ],
+        exclude=["*.__pycache__", "*.__pycache__.*"],
+    ),
+    package_data={
+        "": ["*.pbtxt", "*.html", "*.css", "*.js", "*.j2", "*.md", "py.typed"]
+    },
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+    entry_points={"console_scripts": ["throughline = pipeline.cli:main"]},
+)

@@ -1,0 +1,72 @@
+"""What the end-to-end tests share: the main job's run, and small data."""
+
+import csv
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from data import taxi
+from tests.e2e.runs import PROJECT, Finished, Rows, finished, run_local, write_csv
+
+SMALL_ROWS = 600
+
+
+@pytest.fixture(scope="session")
+def sample_rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """The trips of the sample."""
+    path = taxi.lay_out(tmp_path_factory.mktemp("sample"))
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def small_data(tmp_path: Path, sample_rows: Rows) -> Callable[..., Path]:
+    """Makes a data directory of the first trips, changed by a function."""
+
+    def make(change: Callable[[Rows], Rows] = lambda rows: rows) -> Path:
+        rows = [dict(row) for row in sample_rows[:SMALL_ROWS]]
+        return write_csv(tmp_path / "data" / "trips.csv", change(rows))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh clone, as git would make it of the working tree, in an awkward place."""
+    target = tmp_path_factory.mktemp("fresh") / "a clone"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (PROJECT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, target / name)
+    return target
+
+
+@pytest.fixture(scope="session")
+def main_run(clone: Path) -> Finished:
+    """`make run` in the fresh clone: the environment, then the main job."""
+    done = subprocess.run(
+        ["make", "run"],
+        cwd=clone,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=1200,
+        check=False,
+    )
+    return finished(done.returncode, done.stdout, clone / "output")
+
+
+@pytest.fixture(scope="session")
+def second_run(main_run: Finished) -> Finished:
+    """The main job once more in the same place, with another seed."""
+    return run_local(main_run.output, "--seed", 2)

@@ -1,0 +1,122 @@
+"""Runs the real pipeline as a person does, and looks at what it left."""
+
+import csv
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from models import features
+from pipeline import evaluation
+from pipeline.metadata import connection_config, outputs_of_run
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+Rows = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is over.
+
+    Attributes:
+        exit_code: What the process ended with.
+        text: All that it printed.
+        output: Its output directory.
+        run: The run's own directory, if it came to have one.
+        versions: The model's versions in serving when it ended, oldest first.
+    """
+
+    exit_code: int
+    text: str
+    output: Path
+    run: Path
+    versions: tuple[Path, ...]
+
+    @property
+    def store(self) -> MetadataStore:
+        """The metadata store that it wrote."""
+        return MetadataStore(connection_config(f"sqlite:///{self.output}/metadata.db"))
+
+    def states(self) -> dict[str, str]:
+        """State of each of its executions, by component class."""
+        store = self.store
+        context = store.get_context_by_type_and_name("pipeline_run", self.run.name)
+        executions = store.get_executions_by_context(context.id) if context else []
+        types = {t.id: t.name for t in store.get_execution_types()}
+        state = mlmd.Execution.State.Name
+        return {
+            types[e.type_id].rpartition(".")[2]: state(e.last_known_state)
+            for e in executions
+        }
+
+    def output_of(self, node: str, key: str) -> Path:
+        """Directory of an artifact that a node of this run wrote or reused."""
+        return Path(outputs_of_run(self.store, self.run.name)[node][key][0].uri)
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Overall metrics of each model that it evaluated."""
+        models = evaluation.read_metrics(self.output_of("Evaluator", "evaluation"))
+        return {name: slices[evaluation.OVERALL] for name, slices in models.items()}
+
+
+def run_local(output: Path, *flags: Any, **environment: str) -> Finished:
+    """Runs `run_local.py` to its end."""
+    command = [sys.executable, PROJECT / "run_local.py", "--output", output, *flags]
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=PROJECT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    return finished(done.returncode, done.stdout, output)
+
+
+def finished(exit_code: int, text: str, output: Path) -> Finished:
+    """Notes what a run that has just ended left in its output directory."""
+    runs = output / "runs"
+    run = max(runs.iterdir()) if runs.is_dir() else runs
+    versions = sorted((output / "serving" / "taxi").glob("[0-9]*"))
+    return Finished(exit_code, text, output, run, tuple(versions))
+
+
+def write_csv(path: Path, rows: Rows) -> Path:
+    """Writes rows with their header; returns the directory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path.parent
+
+
+def raw_tensors(signature: Any, rows: Rows) -> dict[str, tf.Tensor]:
+    """Turns rows of text into what a signature for JSON clients wants to be sent."""
+    missing = {tf.float32: features.MISSING_FLOAT, tf.int64: features.MISSING_INTEGER}
+    tensors = {}
+    for name, spec in signature.structured_input_signature[1].items():
+        texts = [row[name] for row in rows]
+        if spec.dtype == tf.string:
+            tensors[name] = tf.constant(texts)
+        else:
+            number = float if spec.dtype == tf.float32 else int
+            values = [number(t) if t else missing[spec.dtype] for t in texts]
+            tensors[name] = tf.constant(values, spec.dtype)
+    return tensors
+
+
+def weights_of(model: Path) -> dict[str, Any]:
+    """Reads every variable of a SavedModel, by name."""
+    reader = tf.train.load_checkpoint(str(model / "variables" / "variables"))
+    names = [n for n in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in n]
+    return {name: reader.get_tensor(name) for name in names}

@@ -1,0 +1,62 @@
+"""The README's commands, in a fresh clone."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.runs import PROJECT, Finished
+
+pytestmark = pytest.mark.e2e
+
+
+def commands() -> list[str]:
+    """Every command in the README's shell blocks, in order."""
+    text = (PROJECT / "README.md").read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line]
+
+
+# What a command is run with in addition, because all of it would take too long here.
+NARROWED = {"make test": " ARGS='--no-cov tests/pipeline/test_errors.py'"}
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_works(command: str, clone: Path, main_run: Finished) -> None:
+    """Each command that the README gives succeeds in a clone after `make run`."""
+    if command == "make run":
+        assert main_run.exit_code == 0, main_run.text
+        return
+    line = command + NARROWED.get(command, "")
+    activate = ". .venv/bin/activate"
+
+    done = subprocess.run(
+        ["bash", "-ec", f"{activate}; {line}"],
+        cwd=clone,
+        env={k: v for k, v in os.environ.items() if not k.startswith("COV")},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout or command == activate
+
+
+def test_expected_output_is_what_comes_out(main_run: Finished) -> None:
+    """The summary in the README has the lines, in their order, of a real one."""
+    text = (PROJECT / "README.md").read_text()
+    (shown,) = re.findall(
+        r"^(on the test split.*?)^```$", text, re.MULTILINE | re.DOTALL
+    )
+
+    def heads(summary: str) -> list[str]:
+        return [
+            line.split("  ")[0].rstrip("0123456789.") for line in summary.split("\n")
+        ]
+
+    printed = main_run.text[main_run.text.index("on the test split") :]
+    assert heads(shown.strip()) == heads(printed.strip())

@@ -1,0 +1,87 @@
+"""The network is what the declarations and the hyperparameters say."""
+
+import keras
+import numpy as np
+
+from models.features import (
+    Bucketized,
+    Category,
+    Cyclic,
+    Feature,
+    IntegerCategory,
+    Numeric,
+    Vocabulary,
+)
+from models.hyperparameters import Hyperparameters
+from models.model import build_model, id_count
+
+ONE_OF_EACH: tuple[Feature, ...] = (
+    Numeric("height", flag_missing=True),
+    Bucketized("price", boundaries=(1.0, 2.0)),
+    Cyclic("hour", period=24),
+    IntegerCategory("area", minimum=1, maximum=77),
+    Vocabulary("colour"),
+)
+SIZES = {"colour_id": 3}
+ROWS = {
+    "height_scaled": np.array([0.0, 5.0], np.float32),
+    "height_missing": np.array([1.0, 0.0], np.float32),
+    "price_bucket": np.array([0, 4]),
+    "hour_cycle": np.array([[0.0, 1.0], [1.0, 0.0]], np.float32),
+    "area_id": np.array([0, 78]),
+    "colour_id": np.array([0, 4]),
+}
+
+
+def test_other_declarations_make_another_model() -> None:
+    """A team's own features become inputs, and the answers are probabilities."""
+    model = build_model(Hyperparameters(), SIZES, ONE_OF_EACH)
+
+    answers = model.predict(ROWS, verbose=0)
+
+    assert set(model.input) == set(ROWS)
+    assert answers.shape == (2, 1)
+    assert ((answers > 0) & (answers < 1)).all()
+
+
+def test_each_input_reaches_the_answer() -> None:
+    """No declared feature is left unconnected."""
+    model = build_model(Hyperparameters(), SIZES, ONE_OF_EACH)
+    first = {name: values[:1] for name, values in ROWS.items()}
+
+    answers = {
+        name: model.predict(first | {name: values[1:]}, verbose=0).item()
+        for name, values in ROWS.items()
+    }
+
+    assert model.predict(first, verbose=0).item() not in answers.values()
+
+
+def test_the_highest_id_of_each_category_has_an_embedding() -> None:
+    """Ids run from missing and unseen to the last known value."""
+    categories = [f for f in ONE_OF_EACH if isinstance(f, Category)]
+
+    counts = [id_count(feature, SIZES) for feature in categories]
+
+    assert counts == [5, 79, 5]
+
+
+def test_hyperparameters_shape_the_network() -> None:
+    """Layers, embeddings and penalties follow the settings."""
+    settings = Hyperparameters(hidden_layers=(7, 5), embedding_width=3, l2=0.1)
+
+    model = build_model(settings, SIZES, ONE_OF_EACH)
+
+    kinds = keras.layers
+    dense = [layer.units for layer in model.layers if isinstance(layer, kinds.Dense)]
+    widths = {la.output_dim for la in model.layers if isinstance(la, kinds.Embedding)}
+    assert dense == [7, 5, 1]
+    assert widths == {3}
+    assert len(model.losses) == 5
+
+
+def test_no_hidden_layers_make_a_linear_model() -> None:
+    """An empty tuple is a setting like any other."""
+    model = build_model(Hyperparameters(hidden_layers=()), SIZES, ONE_OF_EACH)
+
+    assert model.predict(ROWS, verbose=0).shape == (2, 1)

@@ -1,0 +1,144 @@
+"""A saved model answers the same whichever way it is asked."""
+
+import json
+import subprocess
+import sys
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from models import features, signatures
+from tests.models.conftest import (
+    TEXTS,
+    WHOLE_NUMBERS,
+    Row,
+    TrainedModel,
+    encode,
+    transform_rows,
+)
+
+
+@pytest.fixture(scope="module")
+def served(trained: TrainedModel) -> Any:
+    """The model as a server loads it."""
+    return tf.saved_model.load(trained.directory)
+
+
+def answers(served: Any, rows: list[Row]) -> np.ndarray:
+    """What serving_default says, [N]."""
+    examples = tf.constant([encode(row) for row in rows], tf.string)
+    return served.signatures["serving_default"](examples)["probability"].numpy()
+
+
+def as_columns(rows: list[Row]) -> dict[str, tf.Tensor]:
+    """Rows as a JSON client sends them: every key, sentinels for what is missing."""
+    columns = {}
+    for name in features.RAW_COLUMNS:
+        dtype, missing = tf.float32, cast("Any", float("nan"))
+        if name in TEXTS:
+            dtype, missing = tf.string, ""
+        elif name in WHOLE_NUMBERS:
+            dtype, missing = tf.int64, -1
+        values = [missing if row.get(name) is None else row[name] for row in rows]
+        columns[name] = tf.constant(values, dtype)
+    return columns
+
+
+def test_answers_are_probabilities_that_tell_trips_apart(
+    served: Any, trips: list[Row]
+) -> None:
+    """One number from 0 to 1 a row; a cheap trip by card tips more than a cash one."""
+    probabilities = answers(served, trips)
+
+    assert probabilities.shape == (400,)
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+    cheap_card = [t["payment_type"] != "Cash" and t["fare"] < 12 for t in trips]
+    cash = [t["payment_type"] == "Cash" for t in trips]
+    assert probabilities[cheap_card].min() > probabilities[cash].max()
+
+
+def test_named_columns_and_examples_get_the_same_answer(
+    served: Any, trips: list[Row]
+) -> None:
+    """Sentinels in named columns mean what absence means in an example."""
+    rows = [*trips[:60], {}, {"company": "Never Seen"}]
+
+    raw = served.signatures["serving_raw"](**as_columns(rows))["probability"].numpy()
+
+    np.testing.assert_array_equal(raw, answers(served, rows))
+
+
+def test_the_label_column_does_not_change_the_answer(
+    served: Any, trips: list[Row]
+) -> None:
+    """A request may hold tips or not."""
+    without = [{k: v for k, v in t.items() if k != features.TIPS} for t in trips[:20]]
+    lavish = [row | {features.TIPS: 99.0} for row in without]
+
+    np.testing.assert_array_equal(answers(served, without), answers(served, lavish))
+
+
+def test_transformed_features_carry_label_and_weight(served: Any) -> None:
+    """TFMA finds what it compares the answers with."""
+    rows = [
+        {"fare": 10.0, "tips": 3.0, "payment_type": "Credit Card"},
+        {"fare": 10.0, "tips": 1.0, "payment_type": "Credit Card"},
+        {"fare": 10.0, "payment_type": "Credit Card"},
+    ]
+    examples = tf.constant([encode(row) for row in rows])
+
+    columns = served.signatures["transform_features"](examples)
+
+    assert columns[features.LABEL].numpy().tolist() == [1, 0, 0]
+    assert columns[features.WEIGHT].numpy().tolist() == [1.0, 1.0, 0.0]
+
+
+def test_transformed_features_are_those_of_training(
+    served: Any, transform: tft.TFTransformOutput, trips: list[Row]
+) -> None:
+    """Serving transforms exactly as Transform did."""
+    examples = tf.constant([encode(trip) for trip in trips])
+
+    columns = served.signatures["transform_features"](examples)
+
+    in_training = transform_rows(transform, trips)
+    assert set(columns) == set(in_training[0])
+    for name, values in columns.items():
+        assert values.numpy().tolist() == [row[name] for row in in_training], name
+
+
+def test_an_empty_request_gets_an_empty_answer(served: Any) -> None:
+    """No rows in, no rows out."""
+    raw = served.signatures["serving_raw"](**as_columns([]))
+
+    assert answers(served, []).shape == (0,)
+    assert raw[signatures.PROBABILITY].shape == (0,)
+
+
+def test_a_fresh_process_gives_the_same_answers(
+    served: Any, trained: TrainedModel, trips: list[Row]
+) -> None:
+    """The saved model needs TensorFlow and nothing of this project."""
+    code = (
+        "import json, sys, tensorflow as tf\n"
+        "model = tf.saved_model.load(sys.argv[1])\n"
+        "examples = [bytes.fromhex(line) for line in json.load(sys.stdin)]\n"
+        "answer = model.signatures['serving_default'](tf.constant(examples))\n"
+        "print(json.dumps(answer['probability'].numpy().tolist()))\n"
+    )
+    request = json.dumps([encode(trip).hex() for trip in trips[:10]])
+
+    process = subprocess.run(
+        [sys.executable, "-c", code, trained.directory],
+        input=request,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
+
+    answer = json.loads(process.stdout)
+    np.testing.assert_allclose(answer, answers(served, trips[:10]), rtol=1e-6)

@@ -1,0 +1,228 @@
+"""Training by its behaviour."""
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from models import trainer
+from models.features import LABEL, WEIGHT
+from models.hyperparameters import Hyperparameters
+from models.model import build_model
+from tests.models.conftest import (
+    Records,
+    Row,
+    RunTrainer,
+    TrainedModel,
+    transform_rows,
+    write_records,
+)
+
+SETTINGS = trainer.TrainingSettings(
+    hyperparameters=Hyperparameters(
+        hidden_layers=(16,), learning_rate=0.02, steps_per_evaluation=1, patience=2
+    ),
+    batch_size=64,
+    seed=1,
+    train_steps=12,
+    eval_rows=-1,
+)
+
+
+def arguments(**changes: object) -> SimpleNamespace:
+    """Arguments that train, but for the changes."""
+    usual = {"train_steps": 10, "eval_steps": None, "custom_config": None}
+    return SimpleNamespace(**usual | changes)
+
+
+def weights_of(model_directory: str) -> dict[str, np.ndarray]:
+    """All weights of a saved model by name."""
+    reader = tf.train.load_checkpoint(f"{model_directory}/variables/variables")
+    names = [n for n in reader.get_variable_to_shape_map() if n.startswith("model/")]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def test_the_pipelines_settings_are_read() -> None:
+    """custom_config, steps and eval steps reach the training."""
+    config = {"hyperparameters": {"dropout": 0.5}, "batch_size": 50, "seed": 7}
+
+    settings = trainer.TrainingSettings.read(
+        arguments(custom_config=config, eval_steps=3)
+    )
+
+    assert settings.hyperparameters == Hyperparameters(dropout=0.5)
+    assert (settings.batch_size, settings.seed) == (50, 7)
+    assert (settings.train_steps, settings.eval_rows) == (10, 150)
+
+
+@pytest.mark.parametrize("eval_steps", [None, 0, -1])
+def test_no_eval_steps_mean_the_whole_split(eval_steps: int | None) -> None:
+    """None, 0 and less set no limit."""
+    settings = trainer.TrainingSettings.read(arguments(eval_steps=eval_steps))
+
+    assert settings.eval_rows == -1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_steps": 0}, "train_steps is 0; it must be at least 1"),
+        ({"train_steps": None}, "train_steps is None; it must be at least 1"),
+        ({"custom_config": {"batch_size": -5}}, "batch_size is -5; it must be"),
+    ],
+)
+def test_settings_that_cannot_train_are_refused(
+    changes: dict[str, object], message: str
+) -> None:
+    """The error names the setting and its value."""
+    with pytest.raises(ValueError, match=message):
+        trainer.TrainingSettings.read(arguments(**changes))
+
+
+def test_rows_without_a_label_are_not_read(
+    transform: tft.TFTransformOutput, records: Records
+) -> None:
+    """Of the 80 eval trips, the 4 whose tips were lost stay out of every batch."""
+    batches = trainer.evaluation_dataset([records.evaluation], transform, -1)
+
+    weights = np.concatenate([weight.numpy() for _, _, weight in batches])
+
+    assert weights.tolist() == [1.0] * 76
+
+
+def test_eval_rows_limit_the_evaluation(
+    transform: tft.TFTransformOutput, records: Records
+) -> None:
+    """The limit counts labelled rows."""
+    batches = trainer.evaluation_dataset([records.evaluation], transform, 10)
+
+    assert sum(len(label) for _, label, _ in batches) == 10
+
+
+def test_training_reads_every_row_in_an_order_of_the_seed(
+    transform: tft.TFTransformOutput, records: Records, trips: list[Row]
+) -> None:
+    """An epoch holds each labelled row once; the same seed repeats the order."""
+
+    def fares(seed: int) -> list[float]:
+        settings = dataclasses.replace(SETTINGS, seed=seed, batch_size=304)
+        data = trainer.training_dataset([records.train], transform, settings)
+        columns, _, _ = next(iter(data))
+        return list(columns["fare_scaled"].numpy())
+
+    expected = [
+        np.float32(row["fare_scaled"])
+        for row in transform_rows(transform, trips[:320])
+        if row[WEIGHT]
+    ]
+    assert sorted(fares(1)) == sorted(expected)
+    assert fares(1) == fares(1)
+    assert fares(1) != fares(2)
+
+
+def test_a_step_moves_every_weight(
+    transform: tft.TFTransformOutput, records: Records, tmp_path: Path
+) -> None:
+    """No layer is left out of the training."""
+    settings = dataclasses.replace(SETTINGS, train_steps=1)
+    model = build_model(settings.hyperparameters, trainer.vocabulary_sizes(transform))
+    before = [weights.copy() for weights in model.get_weights()]
+
+    trainer.fit(
+        model,
+        trainer.training_dataset([records.train], transform, settings),
+        trainer.evaluation_dataset([records.evaluation], transform, -1),
+        settings,
+        str(tmp_path),
+    )
+
+    unmoved = [
+        variable.path
+        for variable, old in zip(model.weights, before, strict=True)
+        if (variable.numpy() == old).all() and "seed_generator" not in variable.path
+    ]
+    assert unmoved == []
+
+
+def test_training_stops_early_and_keeps_the_best_weights(
+    transform: tft.TFTransformOutput, records: Records, tmp_path: Path
+) -> None:
+    """When the eval split contradicts the training, the first weights are the best."""
+    model = build_model(SETTINGS.hyperparameters, trainer.vocabulary_sizes(transform))
+    contrary = trainer.evaluation_dataset([records.evaluation], transform, -1).map(
+        lambda columns, label, weight: (columns, 1 - label, weight)
+    )
+    training = trainer.training_dataset([records.train], transform, SETTINGS)
+
+    history = trainer.fit(model, training, contrary, SETTINGS, str(tmp_path))
+
+    best = int(np.argmin(history["eval_loss"]))
+    assert len(history["step"]) == best + 1 + SETTINGS.hyperparameters.patience
+    assert len(history["step"]) < SETTINGS.train_steps
+    kept = model.evaluate(contrary, verbose=0, return_dict=True)["loss"]
+    assert kept == pytest.approx(history["eval_loss"][best])
+    assert kept < history["eval_loss"][-1]
+
+
+def test_it_learns(trained: TrainedModel) -> None:
+    """The rule behind the trips is found from examples."""
+    assert max(trained.history["eval_auc"]) > 0.95
+    assert trained.history["loss"][-1] < 0.7 * trained.history["loss"][0]
+
+
+def test_progress_is_told_a_handful_of_times(trained: TrainedModel) -> None:
+    """The runner's console gets steps, losses and AUC, and what was kept."""
+    *steps, kept = trained.progress
+
+    assert 1 <= len(steps) <= 6
+    assert steps[0].startswith("step 20 of 100  loss 0.")
+    assert "eval AUC 0." in steps[0]
+    assert kept.startswith("kept step ")
+
+
+def test_learning_curves_are_written_for_each_evaluation(
+    trained: TrainedModel,
+) -> None:
+    """history.json holds lists of equal length by name."""
+    assert trained.history["step"][:3] == [10, 20, 30]
+    assert {len(curve) for curve in trained.history.values()} == {
+        len(trained.history["step"])
+    }
+    assert set(trained.history) == {"step", "loss", "eval_loss", "eval_auc"}
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(
+    run_trainer: RunTrainer,
+) -> None:
+    """Two runs differ in nothing, two seeds do."""
+    first, second, other = (
+        weights_of(run_trainer(seed=seed, train_steps=20).serving_model_dir)
+        for seed in (3, 3, 4)
+    )
+
+    assert len(first) > 8
+    assert all((first[name] == second[name]).all() for name in first)
+    assert any((first[name] != other[name]).any() for name in first)
+
+
+def test_a_split_without_files_is_refused(
+    transform: tft.TFTransformOutput, tmp_path: Path
+) -> None:
+    """The error names the pattern that nothing matched."""
+    with pytest.raises(ValueError, match=r"no row with a known label in .*absent"):
+        trainer.training_dataset([f"{tmp_path}/absent*"], transform, SETTINGS)
+
+
+def test_a_split_without_a_known_label_is_refused(
+    transform: tft.TFTransformOutput, trips: list[Row], tmp_path: Path
+) -> None:
+    """Rows that all have the weight 0 are as good as none."""
+    rows = transform_rows(transform, trips[:4])
+    write_records(tmp_path / "part.gz", [row | {LABEL: 0, WEIGHT: 0.0} for row in rows])
+
+    with pytest.raises(ValueError, match="no row with a known label"):
+        trainer.evaluation_dataset([f"{tmp_path}/*"], transform, -1)

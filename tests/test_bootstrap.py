@@ -1,0 +1,467 @@
+"""What ``bootstrap`` promises short of an installation, which takes a minute."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+BASH = shutil.which("bash") or "/bin/bash"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout without an environment, at a path with a space and a quote."""
+    directory = tmp_path / "a b" / "it's"
+    directory.mkdir(parents=True)
+    for name in ("bootstrap", "setup.py", "requirements.lock"):
+        shutil.copy(PROJECT / name, directory / name)
+    return directory
+
+
+@pytest.fixture
+def call(checkout: Path) -> Run:
+    """Run shell code with bootstrap's functions at hand."""
+
+    def run(code: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [BASH, "-c", f"source ./bootstrap\nset -euo pipefail\n{code}"],
+            cwd=checkout,
+            input=stdin,
+            env={"PATH": os.environ["PATH"], **env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def start(
+    directory: Path, *arguments: str, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run bootstrap itself."""
+    return subprocess.run(
+        [BASH, "./bootstrap", *arguments],
+        cwd=directory,
+        env={"PATH": os.environ["PATH"], "HOME": str(directory), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def quoted(*words: object) -> str:
+    """Write words so that a shell reads them as they are."""
+    return shlex.join(map(str, words))
+
+
+def tools(directory: Path, *names: str) -> str:
+    """Make a PATH that has just the commands named."""
+    directory.mkdir()
+    for name in names:
+        found = shutil.which(name, path="/usr/bin:/bin")
+        assert found, name
+        (directory / name).symlink_to(found)
+    return str(directory)
+
+
+def pretend_made(checkout: Path, call: Run, asked: str = "") -> None:
+    """Leave what a finished bootstrap leaves, with nothing installed."""
+    binaries = checkout / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "python").symlink_to(sys.executable)
+    printed = call("fingerprint").stdout.strip()
+    (checkout / ".venv" / "bootstrap.stamp").write_text(
+        f"{printed}\n{sys.executable}\n{asked}\n", encoding="utf-8"
+    )
+
+
+class TestNothingToDo:
+    """A current .venv costs nothing."""
+
+    def test_is_silent_and_quick(self, checkout: Path, call: Run) -> None:
+        """With a current environment it prints nothing and takes no time to notice."""
+        pretend_made(checkout, call)
+
+        seconds = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            done = start(checkout)
+            seconds.append(time.perf_counter() - begun)
+
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        # 0.01 s on a quiet machine; the best of three stands a busy one.
+        assert min(seconds) < 0.1
+
+    def test_works_from_any_directory(self, checkout: Path, call: Run) -> None:
+        """Where it is called from doesn't matter."""
+        pretend_made(checkout, call)
+
+        done = subprocess.run([str(checkout / "bootstrap")], cwd="/", check=False)
+
+        assert done.returncode == 0
+
+    @pytest.mark.parametrize("name", ["bootstrap", "setup.py", "requirements.lock"])
+    def test_notices_a_changed_file(self, checkout: Path, call: Run, name: str) -> None:
+        """A change of what the environment is made from makes it stale."""
+        pretend_made(checkout, call)
+        with (checkout / name).open("a", encoding="utf-8") as file:
+            file.write("# changed\n")
+
+        assert call("is_current").returncode == 1
+
+    def test_notices_a_moved_checkout(self, checkout: Path, call: Run) -> None:
+        """A virtual environment doesn't survive a move, and bootstrap knows."""
+        pretend_made(checkout, call)
+        moved = checkout.parent / "moved"
+        shutil.copytree(checkout, moved, symlinks=True)
+
+        done = subprocess.run(
+            [BASH, "-c", "source ./bootstrap; is_current"], cwd=moved, check=False
+        )
+
+        assert done.returncode == 1
+
+    def test_notices_a_python_that_is_gone(self, checkout: Path, call: Run) -> None:
+        """An interpreter that was removed makes the environment stale."""
+        pretend_made(checkout, call)
+        (checkout / ".venv" / "bin" / "python").unlink()
+
+        assert call("is_current").returncode == 1
+
+    def test_notices_another_python_asked_for(self, checkout: Path, call: Run) -> None:
+        """PYTHON counts when it is set, and any environment does when it isn't."""
+        pretend_made(checkout, call, asked="python3.11")
+
+        assert call("is_current").returncode == 0
+        assert call("is_current", PYTHON="python3.11").returncode == 0
+        assert call("is_current", PYTHON="python3.12").returncode == 1
+
+    def test_a_killed_run_is_not_current(self, checkout: Path, call: Run) -> None:
+        """Without its stamp an environment counts for nothing."""
+        pretend_made(checkout, call)
+        (checkout / ".venv" / "bootstrap.stamp").unlink()
+
+        assert call("is_current").returncode == 1
+
+
+class TestWhatTheMachineLacks:
+    """One sentence and exit code 2."""
+
+    def test_no_python(self, checkout: Path, call: Run) -> None:
+        """Without any Python it says which it wants and how to name one."""
+        done = call("python_candidates() { :; }; find_python")
+
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert "no 64-bit CPython 3.11, 3.12 or 3.13" in done.stderr
+        assert "PYTHON=" in done.stderr
+
+    def test_pythons_that_do_not_serve(
+        self, tmp_path: Path, checkout: Path, call: Run
+    ) -> None:
+        """A broken shim and an unreadable one are passed over, and counted."""
+        broken = tmp_path / "python3.11"
+        broken.write_text("#!/nonexistent/interpreter\n", encoding="utf-8")
+        broken.chmod(0o755)
+        failing = tmp_path / "python3"
+        failing.write_text("#!/bin/sh\nexit 127\n", encoding="utf-8")
+        failing.chmod(0o755)
+
+        done = call(
+            f"python_candidates() {{ printf '%s\\n' {quoted(broken, failing)}; }}; "
+            "find_python"
+        )
+
+        assert done.returncode == 2
+        assert "(2 other Pythons looked at)" in done.stderr
+
+    def test_the_python_asked_for(self, checkout: Path) -> None:
+        """PYTHON is taken at its word: no other is looked for."""
+        done = start(checkout, PYTHON="/nonexistent/python")
+
+        assert done.returncode == 2
+        assert "PYTHON=/nonexistent/python is not" in done.stderr
+        assert not (checkout / ".venv").exists()
+
+    def test_finds_a_python_and_what_is_behind_it(
+        self, tmp_path: Path, call: Run
+    ) -> None:
+        """A broken candidate is passed over for one that runs."""
+        broken = tmp_path / "python3.11"
+        broken.write_text("#!/bin/sh\nexit 126\n", encoding="utf-8")
+        broken.chmod(0o755)
+
+        done = call(
+            "python_candidates() {"
+            f" printf '%s\\n' {quoted(broken, sys.executable)}; }};"
+            ' find_python; "$BASE" -c "print(1 + 1)"'
+        )
+
+        assert (done.returncode, done.stdout) == (0, "2\n")
+
+    def test_too_little_disk(self, call: Run) -> None:
+        """A full disk is told before anything is fetched, with both figures."""
+        done = call("free_mb() { echo 1234; }; check_disk")
+
+        assert done.returncode == 2
+        assert "4500 MB" in done.stderr
+        assert "1234 MB" in done.stderr
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="apt is for Linux")
+    def test_no_apt_on_an_old_machine(
+        self, tmp_path: Path, checkout: Path, call: Run
+    ) -> None:
+        """Where glibc is old and apt-get isn't there, newer systems are named."""
+        path = tools(tmp_path / "bin", "mktemp", "rm", "mkdir", "cat")
+        (checkout / ".venv").mkdir()
+
+        done = call(
+            f"PATH={quoted(path)}; runtime_is_new_enough() {{ return 1; }}; BASE=x;"
+            " host_release() { echo bookworm; }; provide_runtime"
+        )
+
+        assert done.returncode == 2
+        assert "without apt-get and dpkg-deb" in done.stderr
+        assert "Debian 13" in done.stderr
+
+    def test_a_distribution_it_does_not_know(self, checkout: Path, call: Run) -> None:
+        """An old machine of an unknown release is named in the sentence."""
+        (checkout / ".venv").mkdir()
+
+        done = call(
+            "runtime_is_new_enough() { return 1; }; host_release() { echo warty; };"
+            " apt-get() { :; }; dpkg-deb() { :; }; BASE=x; provide_runtime"
+        )
+
+        assert done.returncode == 2
+        assert "for 'warty' it is not known" in done.stderr
+
+    def test_another_processor(self, call: Run) -> None:
+        """A platform without wheels is told by its name."""
+        done = call("uname() { [[ $1 == -s ]] && echo Linux || echo s390x; }; prepare")
+
+        assert done.returncode == 2
+        assert "this is Linux s390x" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("logged", "said"),
+        [
+            ("OSError: [Errno 28] No space left on device", "the disk is full"),
+            ("error: Failed to fetch: `x` dns error", "is there a network"),
+            ("E: Failed to fetch y  Could not resolve 'z'", "is there a network"),
+            ("  cause: Hash mismatch for `rich==1`", "hash is not the one"),
+            ("error: Permission denied (os error 13)", "a permission is missing"),
+            ("something else", "see the log's last lines"),
+        ],
+    )
+    def test_reads_the_reason_from_the_log(
+        self, checkout: Path, call: Run, logged: str, said: str
+    ) -> None:
+        """The tools' words become a few of ours."""
+        (checkout / ".venv").mkdir()
+        (checkout / ".venv" / "bootstrap.log").write_text(
+            f"before\n{logged}\n", encoding="utf-8"
+        )
+
+        assert said in call("reason").stdout
+
+    def test_an_option_it_does_not_have(self, checkout: Path) -> None:
+        """A mistyped option changes nothing and names the options there are."""
+        done = start(checkout, "--lcok")
+
+        assert done.returncode == 2
+        assert "'--lcok' is not an option" in done.stderr
+        assert not (checkout / ".venv").exists()
+
+
+class TestAptSources:
+    """Only the distribution's own archive, for the next release."""
+
+    def test_one_line_format(self, call: Run) -> None:
+        """Other publishers, sources, backports and comments are left out."""
+        sources = """\
+# deb http://mirror.test/debian bookworm main
+deb http://mirror.test/debian bookworm main contrib non-free-firmware
+deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg arch=amd64] \
+https://cache.test/proxied bookworm-updates main # ours
+deb-src http://mirror.test/debian bookworm main
+deb http://mirror.test/debian-security/ bookworm-security main
+deb http://mirror.test/debian bookworm-backports main
+deb https://packages.test/apt cloud-sdk-bookworm main
+deb https://apt.test bookworm main
+deb https://docker.test/linux/debian bookworm stable
+deb https://pgdg.test/debian bookworm-pgdg main
+"""
+
+        derived = call("derive_list bookworm trixie", sources).stdout
+
+        assert derived == (
+            "deb http://mirror.test/debian trixie main\n"
+            "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg arch=amd64]"
+            " https://cache.test/proxied trixie-updates main\n"
+            "deb http://mirror.test/debian-security/ trixie-security main\n"
+        )
+
+    def test_deb822_format(self, call: Run) -> None:
+        """Stanzas keep their key, also one written out in the file."""
+        sources = """\
+Types: deb deb-src
+# a snapshot's address
+URIs: http://mirror.test/debian
+Suites: bookworm bookworm-updates bookworm-backports
+Components: main contrib
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://mirror.test/debian-security
+Suites: bookworm-security
+Components: main
+Signed-By:
+ -----BEGIN PGP PUBLIC KEY BLOCK-----
+ .
+ mQINBF
+ -----END PGP PUBLIC KEY BLOCK-----
+
+Types: deb
+URIs: https://node.test/node_20.x
+Suites: nodistro
+Components: main
+
+Enabled: no
+Types: deb
+URIs: http://mirror.test/debian
+Suites: bookworm
+Components: main
+"""
+
+        derived = call("derive_sources bookworm trixie", sources).stdout
+
+        assert (
+            derived
+            == """\
+Types: deb
+URIs: http://mirror.test/debian
+Suites: trixie trixie-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://mirror.test/debian-security
+Suites: trixie-security
+Components: main
+Signed-By:
+ -----BEGIN PGP PUBLIC KEY BLOCK-----
+ .
+ mQINBF
+ -----END PGP PUBLIC KEY BLOCK-----
+"""
+        )
+
+    def test_ubuntu(self, call: Run) -> None:
+        """Ubuntu's archive becomes the next long-term release's."""
+        sources = "deb http://mirror.test/ubuntu/ jammy-updates main restricted\n"
+
+        derived = call("derive_list jammy noble", sources).stdout
+
+        assert derived == "deb http://mirror.test/ubuntu/ noble-updates main\n"
+
+    def test_reads_both_formats_from_a_machine(self, tmp_path: Path, call: Run) -> None:
+        """Both files' places are read, and files that come to nothing aren't made."""
+        etc, out = tmp_path / "etc", tmp_path / "out"
+        (etc / "sources.list.d").mkdir(parents=True)
+        out.mkdir()
+        entry = "deb http://mirror.test/debian bookworm main\n"
+        (etc / "sources.list").write_text(entry, encoding="utf-8")
+        (etc / "sources.list.d" / "other.list").write_text(
+            "deb https://apt.test stable main\n", encoding="utf-8"
+        )
+        (etc / "sources.list.d" / "debian.sources").write_text(
+            "Types: deb\nURIs: http://mirror.test/debian\nSuites: bookworm\n"
+            "Components: main\n",
+            encoding="utf-8",
+        )
+
+        done = call(f"derive_apt_sources bookworm trixie {quoted(out, etc)}")
+
+        assert done.returncode == 0
+        assert sorted(path.name for path in out.iterdir()) == [
+            "debian.sources",
+            "one-line-sources.list",
+        ]
+
+    def test_says_when_nothing_is_left(self, tmp_path: Path, call: Run) -> None:
+        """A machine that names no archive of its own is told apart."""
+        etc, out = tmp_path / "etc", tmp_path / "out"
+        etc.mkdir()
+        out.mkdir()
+
+        done = call(f"derive_apt_sources bookworm trixie {quoted(out, etc)}")
+
+        assert done.returncode != 0
+
+
+class TestThisEnvironment:
+    """The environment that these tests run in is one that bootstrap made."""
+
+    def test_the_wrapper_passes_everything_on(self, checkout: Path, call: Run) -> None:
+        """Quotes in the project's path reach the loader whole."""
+        loader = checkout / ".venv" / "runtime" / "ld-linux-x86-64.so.2"
+        loader.parent.mkdir(parents=True)
+        (checkout / ".venv" / "bin").mkdir()
+        loader.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="utf-8")
+        loader.chmod(0o755)
+        assert call("BASE=/usr/bin/python; write_wrapper").returncode == 0
+
+        python = checkout / ".venv" / "bin" / "python"
+        done = subprocess.run(
+            [python, "-c", "print('a  b')"], capture_output=True, text=True, check=True
+        )
+
+        assert done.stdout.splitlines() == [
+            "--library-path",
+            str(checkout / ".venv" / "runtime"),
+            "--argv0",
+            str(python),
+            "/usr/bin/python",
+            "-c",
+            "print('a  b')",
+        ]
+
+    def test_children_get_the_same_runtime(self) -> None:
+        """sys.executable, which runners start nodes with, has what TFX needs."""
+        done = subprocess.run(
+            [
+                BASH,
+                "-c",
+                'source "$1/bootstrap" && runtime_is_new_enough "$2"',
+                "test",
+                str(PROJECT),
+                sys.executable,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_the_lock_names_no_machine_and_no_index(self) -> None:
+        """The lock is the same wherever it was made."""
+        text = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
+
+        assert "./bootstrap --lock" in text
+        assert "://" not in text
+        assert str(PROJECT) not in text
+        pinned = [line for line in text.splitlines() if "==" in line.split(" ;")[0]]
+        assert len(pinned) > 200
+        assert text.count("--hash=sha256:") > len(pinned)
