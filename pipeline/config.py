@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote
 
 from models import features
 from models.hyperparameters import Hyperparameters
@@ -134,7 +135,9 @@ class Config:
     @property
     def metadata_url(self) -> str:
         """URL of the metadata store; may hold a password, so never print it."""
-        return self.metadata or f"sqlite:///{(self.output / 'metadata.db').absolute()}"
+        # Quoted, since the path may hold what means something in a URL: %, ? and #.
+        file = (self.output / "metadata.db").absolute()
+        return self.metadata or f"sqlite://{quote(str(file))}"
 
     @property
     def beam_pipeline_args(self) -> list[str]:
@@ -182,8 +185,9 @@ def _require(
     at_most: float | None = None,
 ) -> None:
     value = getattr(settings, name)
-    too_low = at_least is not None and value < at_least
-    too_high = at_most is not None and value > at_most
+    # Not the other way around: every comparison with NaN is false.
+    too_low = at_least is not None and not value >= at_least
+    too_high = at_most is not None and not value <= at_most
     if too_low or too_high:
         bounds = [
             f"at least {at_least}" if at_least is not None else "",

@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -94,7 +95,7 @@ class RunConsole:
                 yield
             finally:
                 self.refresh()
-        self._live = None
+                self._live = None
 
     def started(self, node_id: str) -> None:
         """Notes that a node runs."""
@@ -131,8 +132,8 @@ class RunConsole:
         if self._live:
             self.refresh()
         elif not self.rich.is_terminal:
-            first_line = text.splitlines()[0]
-            self.say(f"{time.strftime('%H:%M:%S')}  {node_id:17} {first_line}")
+            line = f"{time.strftime('%H:%M:%S')}  {node_id:17} {_first_line(text)}"
+            self.say(line.rstrip())
 
     def _render(self) -> Table:
         table = Table(box=None, pad_edge=False)
@@ -146,9 +147,13 @@ class RunConsole:
                 node_id,
                 Text(status.state, style=_STYLES[status.state]),
                 "" if elapsed is None else f"{elapsed:.1f}",
-                Text(status.note.splitlines()[0] if status.note else "", style="dim"),
+                Text(_first_line(status.note), style="dim"),
             )
         return table
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.strip().splitlines()), "")
 
 
 @contextmanager
@@ -168,7 +173,7 @@ def own_console(log: Path) -> Iterator[RunConsole]:
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     screen = io.TextIOWrapper(
-        io.FileIO(kept[0], "w", closefd=False), write_through=True
+        io.FileIO(kept[0], "w", closefd=False), errors="replace", write_through=True
     )
     try:
         rich = RichConsole(
@@ -176,12 +181,20 @@ def own_console(log: Path) -> Iterator[RunConsole]:
             highlight=False,
             width=None if os.isatty(kept[0]) else _WIDTH_WITHOUT_TERMINAL,
         )
+        _flush_buffers()
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         yield RunConsole(rich)
     finally:
+        _flush_buffers()
         screen.flush()
         for number, copy in enumerate(kept, start=1):
             os.dup2(copy, number)
             os.close(copy)
         os.close(descriptor)
+
+
+def _flush_buffers() -> None:
+    """Writes what Python has buffered to where it was meant to go."""
+    sys.stdout.flush()
+    sys.stderr.flush()

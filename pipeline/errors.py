@@ -32,6 +32,9 @@ class DataRefusedError(ThroughlineError):
 
 
 _RAISED_LINE = re.compile(r"^(?P<type>[\w.]+(?:Error|Exception|Exit)): (?P<text>.+)$")
+# Below a traceback the type may have any name (pyarrow's ArrowInvalid) and no text.
+_TRACEBACK = "Traceback (most recent call last):"
+_RAISED_BELOW = re.compile(r"^(?P<type>[A-Za-z_][\w.]*)(?:: ?(?P<text>.*))?$")
 _BEAM_STEP = re.compile(r"\s*\[while running '.*'\]\s*$")
 _LONGEST_CAUSE = 300
 
@@ -56,9 +59,12 @@ def cause_of(error: BaseException) -> str:
     if isinstance(error, ThroughlineError):
         return str(error)
     text = str(error).strip()
-    raised = [m for line in text.splitlines() if (m := _RAISED_LINE.match(line))]
+    pattern = _RAISED_BELOW if _TRACEBACK in text else _RAISED_LINE
+    below = text.rpartition(_TRACEBACK)[2]
+    raised = [m for line in below.splitlines() if (m := pattern.match(line))]
     if raised:
-        name, text = raised[-1]["type"], raised[-1]["text"]
+        said = raised[0] if _TRACEBACK in text else raised[-1]
+        name, text = said["type"], said["text"] or ""
     else:
         name, text = type(error).__name__, text.splitlines()[0] if text else ""
     sentence = f"{name.rsplit('.', 1)[-1]}: {_BEAM_STEP.sub('', text)}".rstrip(": ")

@@ -3,6 +3,7 @@
 A password in the URL is never printed, logged or put into a compiled pipeline.
 """
 
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.config import Config
 from pipeline.errors import ThroughlineError, UsageError
+
+_HINT = (
+    "check that its directory can be written to, or that the server runs and that host, "
+    "port, user and password are right"
+)
 
 Outputs = dict[str, dict[str, list[mlmd.Artifact]]]
 
@@ -28,13 +34,14 @@ _EXPECTED = (
 )
 
 
+# Up to the last "@": in a wrong URL the password may hold any character unencoded.
+_PASSWORD = re.compile(r"(?<=://)([^:/@]*):(.*)@", re.DOTALL)
+
+
 def redact(url: str) -> str:
-    """Returns a URL that can be shown: the password, if there is one, is `***`."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{parts.username}:***@{host}").geturl()
+    """Returns a URL that can be shown: `***` for the password and after a `?`."""
+    shown = _PASSWORD.sub(r"\1:***@", url)
+    return re.sub(r"\?.*", "?***", shown, flags=re.DOTALL)
 
 
 def connection_config(url: str) -> mlmd.ConnectionConfig:
@@ -50,8 +57,15 @@ def connection_config(url: str) -> mlmd.ConnectionConfig:
     Raises:
         UsageError: The scheme is another one, or a part is missing.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise _wrong(url, "its host is malformed") from error
+    if "?" in url or "#" in url:
+        raise _wrong(url, "'?' and '#' must be percent-encoded, as %3F and %23")
     if parts.scheme == "sqlite":
+        if parts.netloc:
+            raise _wrong(url, "a path after two slashes is taken for a host, write three")
         if not parts.path.strip("/"):
             raise _wrong(url, "it names no file")
         return mlmd.ConnectionConfig(
@@ -70,6 +84,9 @@ def connection_config(url: str) -> mlmd.ConnectionConfig:
     if parts.scheme in {"postgresql", "postgres"}:
         settings = {"port": 5432, **_server_settings(url, parts)}
         settings["port"] = str(settings["port"])
+        # MLMD pastes these into libpq's "user=... password=..." as they are.
+        for name in {"user", "password"} & settings.keys():
+            settings[name] = _quoted_for_libpq(settings[name])
         return mlmd.ConnectionConfig(
             postgresql=mlmd.PostgreSQLDatabaseConfig(**settings)
         )
@@ -90,13 +107,15 @@ def open_store(url: str) -> mlmd.ConnectionConfig:
         ThroughlineError: The store can't be reached or refuses us.
     """
     config = connection_config(url)
-    if config.HasField("sqlite"):
-        Path(config.sqlite.filename_uri).parent.mkdir(parents=True, exist_ok=True)
     try:
+        if config.HasField("sqlite"):
+            Path(config.sqlite.filename_uri).parent.mkdir(parents=True, exist_ok=True)
         MetadataStore(config)
-    except errors.StatusError as error:
-        reason = str(error).splitlines()[0].replace(_password(url) or "\0", "***")
-        msg = f"The metadata store {redact(url)} can't be opened: {reason}"
+    except (errors.StatusError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0].rstrip(" :,")
+        for secret in _secrets(url):
+            reason = reason.replace(secret, "***")
+        msg = f"The metadata store {redact(url)} can't be opened: {reason}; {_HINT}"
         raise ThroughlineError(msg) from error
     return config
 
@@ -177,17 +196,31 @@ def _outputs_of(
     return dict(outputs)
 
 
-def _password(url: str) -> str | None:
-    return urlsplit(url).password
+def _secrets(url: str) -> list[str]:
+    password = urlsplit(url).password or ""
+    return [p for p in (password, unquote(password)) if p]
+
+
+def _quoted_for_libpq(value: str) -> str:
+    escaped = value.replace("\\", r"\\").replace("'", r"\'")
+    return f"'{escaped}'"
 
 
 def _server_settings(url: str, parts: SplitResult) -> dict[str, Any]:
     database = parts.path.strip("/")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise _wrong(
+            url,
+            "its port is not a number up to 65535 (':', '/' and '@' in a password must "
+            "be percent-encoded)",
+        ) from error
     if not parts.hostname or not database:
         raise _wrong(url, "it names no host or no database")
     given = {
         "host": parts.hostname,
-        "port": parts.port,
+        "port": port,
         "user": unquote(parts.username) if parts.username else None,
         "password": unquote(parts.password) if parts.password else None,
         "dbname": unquote(database),
