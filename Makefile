@@ -5,7 +5,7 @@
 # command, 3 data refused, 4 model not blessed) call `.venv/bin/python run_local.py`.
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test lint format bench lock clean distclean
+.PHONY: help env airflow-env run test lint format bench notebooks tensorboard lock clean distclean
 # A plain `make -j` must not run clean beside test.
 .NOTPARALLEL:
 
@@ -14,11 +14,14 @@ PYTHON_HERE := .venv/bin/python
 ARGS ?=
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 	@echo '  ARGS="..." passes flags on: make run ARGS="--train-steps 200"'
 
 env: ## make .venv and nothing else
 	@./bootstrap
+
+airflow-env: env ## make .venv-airflow2 and .venv-airflow3, for the tests
+	@environments/airflow
 
 run: env ## run the pipeline here
 	@$(PYTHON_HERE) run_local.py $(ARGS)
@@ -39,6 +42,13 @@ format: env ## rewrite the code in the house format
 bench: env ## measure against the stock TFX template
 	@$(PYTHON_HERE) -m benchmarks $(ARGS)
 
+notebooks: env ## read artifacts in JupyterLab, in a browser
+	@$(PYTHON_HERE) -m jupyterlab notebooks $(ARGS)
+
+tensorboard: env ## show the training logs of all runs, in a browser
+	@$(PYTHON_HERE) -m tensorboard.main \
+	  --logdir output/artifacts/Trainer/model_run $(ARGS)
+
 lock: ## resolve requirements.lock anew from setup.py; ARGS="--upgrade" for the newest
 	@./bootstrap --lock $(ARGS)
 
@@ -48,4 +58,4 @@ clean: ## remove output/ and the tools' caches
 	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
-	rm -rf .venv
+	rm -rf .venv .venv-airflow2 .venv-airflow3

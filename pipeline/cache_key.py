@@ -22,30 +22,39 @@ _VERSIONED_PACKAGES = ("tfx", "tensorflow")
 Parts = dict[str, str]
 
 
-def stamp(pipeline: pipeline_pb2.Pipeline) -> dict[str, Parts]:
+def stamp(pipeline: pipeline_pb2.Pipeline) -> None:
     """Puts the fingerprint of what each node runs where TFX's cache key sees it.
 
     The executor's `extra_flags` are part of the key and are read by no executor.
 
     Args:
         pipeline: A compiled pipeline; its deployment configuration is changed.
-
-    Returns:
-        For each node with an executor, the parts of its fingerprint: package versions,
-        modules and files, each with its version or SHA-256.
     """
     deployment = pipeline_pb2.IntermediateDeploymentConfig()
     pipeline.deployment_config.Unpack(deployment)
-    stamped = {}
     for node in pipeline.nodes:
         node_id = node.pipeline_node.node_info.id
         if node_id in deployment.executor_specs:
             spec = _unpack(deployment.executor_specs[node_id])
             parts = _parts_of(node.pipeline_node, spec.class_path)
-            _set_flag(deployment.executor_specs[node_id], digest(json.dumps(parts)))
-            stamped[node_id] = parts
+            _set_flag(deployment.executor_specs[node_id], json.dumps(parts))
     pipeline.deployment_config.Pack(deployment, deterministic=True)
-    return stamped
+
+
+def parts_of(pipeline: pipeline_pb2.Pipeline, node_id: str) -> Parts:
+    """Reads what `stamp` put in.
+
+    Returns:
+        Package versions, modules and files behind a node, each with its version or
+        SHA-256; none for a node without an executor.
+    """
+    deployment = pipeline_pb2.IntermediateDeploymentConfig()
+    pipeline.deployment_config.Unpack(deployment)
+    if node_id not in deployment.executor_specs:
+        return {}
+    flags = _unpack(deployment.executor_specs[node_id]).extra_flags
+    found = [f.removeprefix(FLAG) for f in flags if f.startswith(FLAG)]
+    return json.loads(found[-1]) if found else {}
 
 
 def _parts_of(node: pipeline_pb2.PipelineNode, class_path: str) -> Parts:
@@ -94,13 +103,13 @@ def _unpack(packed: any_pb2.Any) -> executable_spec_pb2.PythonClassExecutableSpe
     return python
 
 
-def _set_flag(packed: any_pb2.Any, digest: str) -> None:
+def _set_flag(packed: any_pb2.Any, key: str) -> None:
     beam = executable_spec_pb2.BeamExecutableSpec()
     if packed.Unpack(beam):
-        beam.python_executor_spec.extra_flags.append(FLAG + digest)
+        beam.python_executor_spec.extra_flags.append(FLAG + key)
         packed.Pack(beam, deterministic=True)
         return
     python = executable_spec_pb2.PythonClassExecutableSpec()
     packed.Unpack(python)
-    python.extra_flags.append(FLAG + digest)
+    python.extra_flags.append(FLAG + key)
     packed.Pack(python, deterministic=True)

@@ -3,21 +3,20 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from rich.console import Console
 
 from pipeline import config as settings
 from pipeline import create_pipeline
-from pipeline.errors import EXIT_USAGE, ThroughlineError, UsageError
-from pipeline.runners import local
-
-EXIT_INTERRUPTED = 130
+from pipeline.errors import EXIT_INTERRUPTED, EXIT_USAGE, ThroughlineError, UsageError
+from pipeline.runners import job, local
 
 Command = Callable[[list[str]], int]
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
@@ -45,26 +44,25 @@ class _StoreFlags:
         return settings.with_environment(config, settings.environment())
 
 
-@dataclass(frozen=True)
-class _RunFlags:
-    """Everything that can be said on a command line about a run."""
-
-    config: Annotated[settings.Config, tyro.conf.arg(name="")]
-    options: Annotated[local.Options, tyro.conf.arg(name="")] = field(
-        default_factory=local.Options
-    )
-
-
 def parse_run(
     program: str, arguments: Sequence[str]
 ) -> tuple[settings.Config, local.Options]:
-    """Turns flags into a configuration and the way to run it.
+    """Turns flags into a configuration and the way to run it here; see `parse`."""
+    return parse(program, arguments, local.Options())
+
+
+def parse(
+    program: str, arguments: Sequence[str], options: Options, preset: str = "local"
+) -> tuple[settings.Config, Options]:
+    """Turns flags into a configuration and what a runner is to do with it.
 
     `--preset` chooses the configuration whose fields the other flags replace.
 
     Args:
         program: What the usage message calls us.
         arguments: The command line without the program's name.
+        options: A dataclass, the defaults of the runner's own flags.
+        preset: The preset if the command line chooses none.
 
     Returns:
         What to run, completed from the environment, and how.
@@ -74,19 +72,26 @@ def parse_run(
         UsageError: A value is out of bounds.
     """
     presets = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=program)
-    presets.add_argument("--preset", choices=settings.PRESETS, default="local")
+    presets.add_argument("--preset", choices=settings.PRESETS, default=preset)
     chosen, rest = presets.parse_known_args(arguments)
+    all_flags: Any = make_dataclass(
+        "Flags",
+        [
+            ("config", Annotated[settings.Config, tyro.conf.arg(name="")]),
+            ("options", Annotated[type(options), tyro.conf.arg(name="")]),
+        ],
+    )
     try:
         flags = tyro.cli(
-            _RunFlags,
+            all_flags,
             prog=program,
             description=(
                 "Runs the pipeline. --preset "
                 f"{{{','.join(settings.PRESETS)}}} chooses the defaults of the rest."
             ),
             args=rest,
-            default=_RunFlags(settings.PRESETS[chosen.preset]()),
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff),
+            default=all_flags(settings.PRESETS[chosen.preset](), options),
+            config=(tyro.conf.OmitArgPrefixes,),
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -190,24 +195,133 @@ def _node(arguments: list[str]) -> int:
     return node.run_command(flags.ir, flags.node, flags.run_id, url)
 
 
-def _compile(arguments: list[str]) -> int:
-    """Write ir.json and dag.json, which every orchestrator runs."""
-    out = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    out.add_argument("--out", type=Path, default=Path("compiled"))
-    chosen, rest = out.parse_known_args(arguments)
-    config, _ = parse_run("throughline compile [--out DIR]", rest)
-    from pipeline.runners import compiler
+def compile_for_kubeflow(program: str, arguments: Sequence[str]) -> int:
+    """Compiles for Kubeflow Pipelines or Vertex AI, and submits if asked to."""
+    from pipeline.runners import kubeflow
 
-    compiler.write(compiler.compile_pipeline(create_pipeline(config)), chosen.out)
-    sys.stdout.write(f"{chosen.out} has {compiler.IR_FILE} and {compiler.DAG_FILE}\n")
+    config, options = parse(program, arguments, kubeflow.Options(), "kubeflow")
+    return kubeflow.run(config, options, create_pipeline)
+
+
+def _compile_for_argo(program: str, arguments: Sequence[str]) -> int:
+    from pipeline.runners import argo
+
+    config, options = parse(program, arguments, argo.Options(), "kubeflow")
+    return argo.run(config, options, create_pipeline)
+
+
+def _compile(arguments: list[str]) -> int:
+    """Write what an orchestrator runs, by --target; ir.json and dag.json without."""
+    names = ["kubeflow", "vertex", "argo", *job.TARGETS]
+    targets = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    targets.add_argument("--target", choices=names)
+    chosen, rest = targets.parse_known_args(arguments)
+    program = f"throughline compile [--target {{{','.join(names)}}}]"
+    if chosen.target in {"kubeflow", "vertex"}:
+        return compile_for_kubeflow(program, ["--target", chosen.target, *rest])
+    if chosen.target == "argo":
+        return _compile_for_argo(program, rest)
+    config, options = parse(program, rest, job.Options())
+    return job.compile_job(config, options, chosen.target, create_pipeline)
+
+
+def _explain(arguments: list[str]) -> int:
+    """Say why a node ran, or was cached, in the last run."""
+    which = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    which.add_argument("node", nargs="?")
+    chosen, rest = which.parse_known_args(arguments)
+    flags = tyro.cli(_StoreFlags, prog="throughline explain NODE", args=rest)
+    if not chosen.node:
+        raise UsageError(
+            "explain takes the name of a node: throughline explain Trainer"
+        )
+    from pipeline.explain import explain
+
+    sys.stdout.write("\n".join([*explain(flags.config(), chosen.node), ""]))
+    return 0
+
+
+@dataclass(frozen=True)
+class _GcFlags(_StoreFlags):
+    """What to free, and where."""
+
+    keep: int = 5
+    """Newest runs whose artifacts stay, whatever became of their models."""
+    dry_run: bool = False
+    """Only say what would be freed."""
+
+
+def _gc(arguments: list[str]) -> int:
+    """Free the artifacts of old runs, but none behind a blessed or pushed model."""
+    flags = tyro.cli(_GcFlags, prog="throughline gc", args=arguments)
+    from pipeline import garbage, runs
+
+    config = flags.config()
+    with runs.output_directory_held(config):
+        found = garbage.find(config, flags.keep)
+        if not flags.dry_run:
+            garbage.free(config, found)
+    lines = garbage.report(found, dry_run=flags.dry_run)
+    sys.stdout.write("\n".join([*lines, ""]))
+    return 0
+
+
+@dataclass(frozen=True)
+class _LineageFlags(_StoreFlags):
+    """What to ask about, and how to answer."""
+
+    asked: tyro.conf.Positional[tuple[str, ...]] = ()
+    """model [VERSION] | data FILE-or-SPAN | diff VERSION VERSION"""
+    json: bool = False
+    """Answer in JSON."""
+    dot: bool = False
+    """Answer with a graph for Graphviz."""
+    svg: bool = False
+    """Answer with a drawing of the graph."""
+
+
+def _lineage(arguments: list[str]) -> int:
+    """Show what made a model, which models learned from data, or what differs."""
+    flags = tyro.cli(
+        _LineageFlags,
+        prog="throughline lineage",
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    from pipeline import lineage_views
+
+    form = next((f for f in ("json", "dot", "svg") if getattr(flags, f)), "tree")
+    sys.stdout.write(f"{lineage_views.show(flags.config(), flags.asked, form)}\n")
+    return 0
+
+
+@dataclass(frozen=True)
+class _ReportFlags(_StoreFlags):
+    """Which run."""
+
+    run: tyro.conf.Positional[str | None] = None
+    """Name of the run; the newest one if not given."""
+
+
+def _report(arguments: list[str]) -> int:
+    """Write the report of a run as one HTML file, and the index of all runs."""
+    flags = tyro.cli(_ReportFlags, prog="throughline report", args=arguments)
+    from pipeline import report
+
+    path = report.report_on(flags.config(), flags.run)
+    sys.stdout.write(f"{path}\n{path.parent.parent / 'index.html'} lists all runs\n")
     return 0
 
 
 COMMANDS: Mapping[str, Command] = {
     "run": _run,
+    "explain": _explain,
+    "gc": _gc,
     "compile": _compile,
     "node": _node,
     "schema": _schema,
+    "lineage": _lineage,
+    "report": _report,
     "doctor": _doctor,
 }
 

@@ -90,7 +90,8 @@ class RunConsole:
             yield
             return
         # No refresh thread: nodes are forked, and a thread's locks would be too.
-        with Live(self._render(), console=self.rich, auto_refresh=False) as self._live:
+        with Live(self._render(), console=self.rich, auto_refresh=False) as live:
+            self._live = live
             try:
                 yield
             finally:

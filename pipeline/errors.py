@@ -7,6 +7,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_DATA_REFUSED = 3
 EXIT_NOT_BLESSED = 4
+# What a shell says of a command that Ctrl-C ended.
+EXIT_INTERRUPTED = 130
 
 
 class ThroughlineError(Exception):

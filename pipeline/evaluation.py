@@ -136,7 +136,7 @@ def reasons_against(evaluation: Path) -> list[str]:
         keys = failed.slice_key.single_slice_keys
         where = ", ".join(f"{k.column} {_slice_value(k)}" for k in keys) or "overall"
         reasons += [f"{where}: {_reason(failure)}" for failure in failed.failures]
-    if result.missing_thresholds:
+    if not result.validation_ok and not reasons:
         reasons.append("no threshold was checked: the test split gave no metric")
     return reasons
 

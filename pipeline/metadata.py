@@ -3,7 +3,6 @@
 A password in the URL is never printed, logged or put into a compiled pipeline.
 """
 
-import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.config import Config
 from pipeline.errors import ThroughlineError, UsageError
+from pipeline.metadata_url import redact
 
 _HINT = (
-    "check that its directory can be written to, or that the server runs and that host, "
-    "port, user and password are right"
+    "check that its directory can be written to, or that the server runs and that "
+    "host, port, user and password are right"
 )
 
 Outputs = dict[str, dict[str, list[mlmd.Artifact]]]
@@ -32,16 +32,6 @@ _EXPECTED = (
     "sqlite:///path/metadata.db, mysql://user:password@host:3306/database or "
     "postgresql://user:password@host:5432/database"
 )
-
-
-# Up to the last "@": in a wrong URL the password may hold any character unencoded.
-_PASSWORD = re.compile(r"(?<=://)([^:/@]*):(.*)@", re.DOTALL)
-
-
-def redact(url: str) -> str:
-    """Returns a URL that can be shown: `***` for the password and after a `?`."""
-    shown = _PASSWORD.sub(r"\1:***@", url)
-    return re.sub(r"\?.*", "?***", shown, flags=re.DOTALL)
 
 
 def connection_config(url: str) -> mlmd.ConnectionConfig:
@@ -65,7 +55,9 @@ def connection_config(url: str) -> mlmd.ConnectionConfig:
         raise _wrong(url, "'?' and '#' must be percent-encoded, as %3F and %23")
     if parts.scheme == "sqlite":
         if parts.netloc:
-            raise _wrong(url, "a path after two slashes is taken for a host, write three")
+            raise _wrong(
+                url, "a path after two slashes is taken for a host, write three"
+            )
         if not parts.path.strip("/"):
             raise _wrong(url, "it names no file")
         return mlmd.ConnectionConfig(
@@ -139,8 +131,19 @@ def outputs_of_run(store: MetadataStore, run_id: str) -> Outputs:
             mlmd.Execution.COMPLETE,
             mlmd.Execution.CACHED,
         }:
-            outputs[_node_of(store, execution)] = _outputs_of(store, execution)
+            outputs[node_of(store, execution)] = outputs_of(store, execution)
     return outputs
+
+
+def finished_nodes(connection: mlmd.ConnectionConfig, run_id: str) -> set[str]:
+    """Names the nodes of a run that have ended well."""
+    return set(outputs_of_run(MetadataStore(connection), run_id))
+
+
+def run_ids(store: MetadataStore) -> list[str]:
+    """Names all runs in the store, the newest first."""
+    contexts = store.get_contexts_by_type(_RUN_CONTEXT)
+    return [c.name for c in sorted(contexts, key=lambda c: c.id, reverse=True)]
 
 
 def proposed_schema(config: Config) -> Path:
@@ -150,11 +153,8 @@ def proposed_schema(config: Config) -> Path:
         UsageError: No run has got as far as SchemaGen.
     """
     store = MetadataStore(open_store(config.metadata_url))
-    node = store.get_context_by_type_and_name(
-        _NODE_CONTEXT, f"{config.name}.{PROPOSAL_NODE}"
-    )
-    found = store.get_artifacts_by_context(node.id) if node else []
-    proposals = [a for a in found if a.type == "Schema" and _is_live(a)]
+    found = live_artifacts_of_node(store, f"{config.name}.{PROPOSAL_NODE}")
+    proposals = [a for a in found if a.type == "Schema"]
     if not proposals:
         msg = (
             f"No run of {config.name!r} in {redact(config.metadata_url)} has proposed "
@@ -164,20 +164,29 @@ def proposed_schema(config: Config) -> Path:
     return Path(max(proposals, key=lambda a: a.id).uri) / "schema.pbtxt"
 
 
-def end_unfinished(config: mlmd.ConnectionConfig, run_id: str) -> None:
-    """Marks executions as failed whose process died before it could do so."""
-    store = MetadataStore(config)
-    for execution in executions_of_run(store, run_id):
-        if execution.last_known_state == mlmd.Execution.RUNNING:
-            execution.last_known_state = mlmd.Execution.FAILED
-            store.put_executions([execution])
+def executions_of_node(store: MetadataStore, node_context: str) -> list[mlmd.Execution]:
+    """Lists the executions of a node over all runs, oldest first.
+
+    Args:
+        store: The metadata store.
+        node_context: `<pipeline>.<node>`.
+    """
+    context = store.get_context_by_type_and_name(_NODE_CONTEXT, node_context)
+    found = store.get_executions_by_context(context.id) if context else []
+    return sorted(found, key=lambda execution: execution.id)
 
 
-def _is_live(artifact: mlmd.Artifact) -> bool:
-    return artifact.state == mlmd.Artifact.LIVE
+def live_artifacts_of_node(
+    store: MetadataStore, node_context: str
+) -> list[mlmd.Artifact]:
+    """Lists the artifacts that a node has written and nobody has deleted."""
+    context = store.get_context_by_type_and_name(_NODE_CONTEXT, node_context)
+    found = store.get_artifacts_by_context(context.id) if context else []
+    return [a for a in found if a.state == mlmd.Artifact.LIVE]
 
 
-def _node_of(store: MetadataStore, execution: mlmd.Execution) -> str:
+def node_of(store: MetadataStore, execution: mlmd.Execution) -> str:
+    """Returns the id of the node that an execution is of."""
     types = {t.id: t.name for t in store.get_context_types()}
     contexts = store.get_contexts_by_execution(execution.id)
     names = [c.name for c in contexts if types[c.type_id] == _NODE_CONTEXT]
@@ -185,9 +194,41 @@ def _node_of(store: MetadataStore, execution: mlmd.Execution) -> str:
     return names[0].partition(".")[2]
 
 
-def _outputs_of(
+def text_of(item: mlmd.Artifact | mlmd.Execution, name: str) -> str:
+    """Reads a custom property of text; empty if there is none.
+
+    Asking a proto map for a key that it lacks adds the key, with a value of no kind,
+    and MLMD's C++ side ends the whole process when it is given such a one to store.
+    """
+    properties = item.custom_properties
+    return properties[name].string_value if name in properties else ""
+
+
+def nodes_of(store: MetadataStore, pipeline_name: str) -> list[str]:
+    """Lists the nodes of a pipeline that the store has seen."""
+    prefix = f"{pipeline_name}."
+    contexts = store.get_contexts_by_type(_NODE_CONTEXT)
+    names = [c.name.removeprefix(prefix) for c in contexts if c.name.startswith(prefix)]
+    return sorted(names)
+
+
+def run_of(store: MetadataStore, execution: mlmd.Execution) -> str:
+    """Returns the name of the run that an execution is part of."""
+    types = {t.id: t.name for t in store.get_context_types()}
+    contexts = store.get_contexts_by_execution(execution.id)
+    return next(c.name for c in contexts if types[c.type_id] == _RUN_CONTEXT)
+
+
+def is_resolver(store: MetadataStore, execution: mlmd.Execution) -> bool:
+    """Whether an execution looked artifacts up and had nothing to compute."""
+    (kind,) = store.get_execution_types_by_id([execution.type_id])
+    return kind.name.endswith(".Resolver")
+
+
+def outputs_of(
     store: MetadataStore, execution: mlmd.Execution
 ) -> dict[str, list[mlmd.Artifact]]:
+    """Returns what an execution wrote, or took from the cache, by output name."""
     outputs: dict[str, list[mlmd.Artifact]] = defaultdict(list)
     for event in store.get_events_by_execution_ids([execution.id]):
         if event.type == mlmd.Event.OUTPUT:

@@ -28,7 +28,7 @@ from tfx.proto import (
 from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
-from pipeline.components import csv_ingestion, versioned_pusher
+from pipeline.components import csv_ingestion, quick_statistics, versioned_pusher
 from pipeline.components.anomaly_gate import AnomalyGate
 from pipeline.config import Config
 from pipeline.evaluation import eval_config
@@ -54,6 +54,7 @@ def create_pipeline(config: Config) -> Pipeline:
 
     # Examples -> ExampleStatistics
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
+    statistics_gen.executor_spec = BeamExecutorSpec(quick_statistics.Executor)
 
     # ExampleStatistics -> Schema: what the data looks like, a proposal
     schema_gen = SchemaGen(statistics=statistics_gen.outputs["statistics"])

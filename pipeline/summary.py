@@ -12,9 +12,11 @@ from pipeline import evaluation, metadata
 from pipeline.config import Config
 from pipeline.console import RunConsole
 from pipeline.errors import EXIT_DATA_REFUSED, EXIT_DONE, EXIT_NOT_BLESSED
+from pipeline.metadata_url import redact
+from pipeline.runs import Run
 
 if TYPE_CHECKING:
-    from pipeline.runners.local import Failure
+    from pipeline.runners.scheduler import Failure
 
 
 def print_failures(
@@ -31,11 +33,7 @@ def print_failures(
 
 
 def print_results(
-    console: RunConsole,
-    config: Config,
-    connection: mlmd.ConnectionConfig,
-    run_id: str,
-    directory: Path,
+    console: RunConsole, config: Config, connection: mlmd.ConnectionConfig, run: Run
 ) -> int:
     """Prints the metrics, the verdict, the places and the next commands.
 
@@ -43,31 +41,38 @@ def print_results(
         console: Where to print.
         config: What ran.
         connection: The metadata store that the run wrote to.
-        run_id: Name of the run.
-        directory: The run's own directory.
+        run: The run, whose nodes have all ended well.
 
     Returns:
-        0 when the model was blessed, 4 when it was not.
+        0 when the model was blessed, or none was to be pushed; 4 when it was not.
     """
-    outputs = metadata.outputs_of_run(MetadataStore(connection), run_id)
+    outputs = metadata.outputs_of_run(MetadataStore(connection), run.run_id)
+    blessed = True
+    if "Pusher" in outputs:
+        blessed = _print_verdict(console, outputs)
+    else:
+        console.say(f"Done: {', '.join(run.nodes)}", "green")
+    console.say(f"artifacts  {_shown(config.artifact_directory)}")
+    console.say(f"metadata   {_metadata(config)}")
+    console.say(f"logs       {_shown(run.directory / 'logs')}")
+    console.say(f"next       {_next_step(run, blessed=blessed)}")
+    return EXIT_DONE if blessed else EXIT_NOT_BLESSED
+
+
+def _print_verdict(console: RunConsole, outputs: metadata.Outputs) -> bool:
+    """Prints the metrics and what follows from them; returns whether all is well."""
     evaluated = Path(outputs["Evaluator"]["evaluation"][0].uri)
     pushed = outputs["Pusher"]["pushed_model"][0].custom_properties
-    blessed = bool(pushed["pushed"].int_value)
     console.rich.print(_metrics_table(evaluated))
-    if blessed:
+    if pushed["pushed"].int_value:
         console.say("Blessed: the candidate reached every threshold.", "green")
-        console.say(
-            f"model      {_shown(Path(pushed['pushed_destination'].string_value))}"
-        )
-    else:
-        console.say("Not blessed, and so not pushed:", "red")
-        for reason in evaluation.reasons_against(evaluated):
-            console.say(f"  {reason}")
-    console.say(f"artifacts  {_shown(config.artifact_directory)}")
-    console.say(f"metadata   {metadata.redact(_metadata(config))}")
-    console.say(f"logs       {_shown(directory / 'logs')}")
-    console.say(f"next       {_next_step(blessed)}")
-    return EXIT_DONE if blessed else EXIT_NOT_BLESSED
+        version = Path(pushed["pushed_destination"].string_value)
+        console.say(f"model      {_shown(version)}")
+        return True
+    console.say("Not blessed, and so not pushed:", "red")
+    for reason in evaluation.reasons_against(evaluated):
+        console.say(f"  {reason}")
+    return False
 
 
 def _metrics_table(evaluated: Path) -> Table:
@@ -82,14 +87,18 @@ def _metrics_table(evaluated: Path) -> Table:
     return table
 
 
-def _next_step(blessed: bool) -> str:  # noqa: FBT001 - it is the whole question
+def _next_step(run: Run, *, blessed: bool) -> str:
+    if run.last and run.last != "Pusher":
+        return "python run_local.py goes on from here, with what is done in the cache"
     if blessed:
         return "python run_local.py --train-steps 2000, or your own data: README.md"
     return "python run_local.py --help lists the thresholds and the training settings"
 
 
 def _metadata(config: Config) -> str:
-    return config.metadata or str(_shown(config.output.absolute() / "metadata.db"))
+    if config.metadata:
+        return redact(config.metadata)
+    return str(_shown(config.output.absolute() / "metadata.db"))
 
 
 def _shown(path: Path) -> Path:

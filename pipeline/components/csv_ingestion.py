@@ -7,6 +7,7 @@ files always give the same records in the same order, so that two runs train ali
 
 import hashlib
 import itertools
+import json
 from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -56,7 +57,8 @@ def column_types(
     Returns:
         int64, float64 or string for each column of the files.
     """
-    known = {f.name: _ARROW_TYPES[f.type] for f in schema.feature} if schema else {}
+    described = schema.feature if schema else ()
+    known = {f.name: _ARROW_TYPES[f.type] for f in described if f.type in _ARROW_TYPES}
     if all(name in known for name in _header(files[0])):
         return known
     return {**infer_types(files), **known}
@@ -157,6 +159,20 @@ def _read(file: Path, types: Types) -> Iterator[pa.RecordBatch]:
 
 
 def _fits(column: pa.Array, target: pa.DataType) -> bool:
+    if pa.types.is_string(target):
+        return True
+    # Arrow takes 0x1F for a whole number, and a float loses digits of a long one: both
+    # are codes rather than quantities.
+    if pc.any(pc.match_substring_regex(column, "[xX]")).as_py():
+        return False
+    numbers = pc.utf8_trim(column, " \t")
+    if pa.types.is_floating(target):
+        long = numbers.filter(pc.match_substring_regex(numbers, "^[-+]?[0-9]{19,}$"))
+        return _casts(long, pa.int64()) and _casts(numbers, target)
+    return _casts(numbers, target)
+
+
+def _casts(column: pa.Array, target: pa.DataType) -> bool:
     try:
         column.cast(target)
     except pa.ArrowInvalid:
@@ -238,6 +254,18 @@ class Executor(BaseBeamExecutor):
             )
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, "tfrecords_gzip")
+        examples.set_string_custom_property("source_files", _fingerprints(files))
+
+
+def _fingerprints(files: Sequence[Path]) -> str:
+    """Says what was read, for lineage: each file's path, bytes and SHA-256, as JSON."""
+    found = []
+    for path in files:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size = path.stat().st_size
+        found.append({"path": str(path), "bytes": size, "sha256": sha256})
+    return json.dumps(found)
 
 
 def _files(exec_properties: Mapping[str, Any]) -> list[Path]:

@@ -5,11 +5,14 @@ leaves a version that a model server would load. Here the copy is made beside th
 versions under a name that servers don't read, forced to disk, and renamed.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from tfx.components.pusher import executor as stock
 from tfx.proto import pusher_pb2
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import proto_utils
+
+from pipeline.errors import ThroughlineError
 
 ORIGIN_FILE = Path("assets.extra") / "origin.json"
 _PARTIAL = ".partial-"
@@ -47,6 +52,11 @@ def push(model: Path, base: Path, origin: dict[str, Any]) -> int:
         The version: seconds since 1970, or one more than the newest version.
     """
     base.mkdir(parents=True, exist_ok=True)
+    with _alone_in(base):
+        return _push_alone(model, base, origin)
+
+
+def _push_alone(model: Path, base: Path, origin: dict[str, Any]) -> int:
     _sweep(base)
     partial = base / f"{_PARTIAL}{uuid.uuid4().hex}"
     shutil.copytree(model, partial)
@@ -66,6 +76,17 @@ def _sweep(base: Path) -> None:
     """Removes what a push that was killed left behind."""
     for partial in base.glob(f"{_PARTIAL}*"):
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _alone_in(base: Path) -> Iterator[None]:
+    """Waits until no other process pushes into a directory, and keeps others out."""
+    descriptor = os.open(base, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _force_to_disk(path: Path) -> None:
@@ -93,7 +114,18 @@ class Executor(stock.Executor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes the model if it was blessed and isn't the live one already."""
+        """Pushes the model if it was blessed and isn't the live one already.
+
+        Raises:
+            ThroughlineError: The run has not made an input of ours.
+        """
+        # The launcher runs a Pusher without its inputs, and the stock executor takes a
+        # blessing that isn't there yet for one that nobody asked for.
+        missing = sorted(name for name, given in input_dict.items() if not given)
+        if missing:
+            raise ThroughlineError(
+                f"nothing was pushed: this run has no {' and no '.join(missing)} yet"
+            )
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)

@@ -8,6 +8,7 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration import metadata
@@ -17,6 +18,7 @@ from tfx.orchestration.portable.launcher import Launcher
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
+from pipeline import cache_key, upkeep
 from pipeline.errors import (
     EXIT_DONE,
     ThroughlineError,
@@ -86,16 +88,23 @@ def run_node(
     )
     node = node_of(resolved, node_id)
     deployment = runner_utils.extract_local_deployment_config(resolved)
-    store = metadata.Metadata(connection)
+    tfx_store = metadata.Metadata(connection)
+    root = Path(resolved.runtime_spec.pipeline_root.field_value.string_value)
+    _prepare(tfx_store, node, root / node_id)
     Launcher(
         pipeline_node=node,
-        mlmd_connection=store,
+        mlmd_connection=tfx_store,
         pipeline_info=resolved.pipeline_info,
         pipeline_runtime_spec=resolved.runtime_spec,
         executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
     ).launch()
-    return _result_in_store(store, node)
+    execution = _execution_in_store(tfx_store, node)
+    with tfx_store as handle:
+        upkeep.note_execution(
+            handle.store, execution, cache_key.parts_of(pipeline, node_id)
+        )
+    return NodeResult(execution.id, execution.last_known_state == State.CACHED)
 
 
 def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -> int:
@@ -120,7 +129,7 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
     node_of(pipeline, node_id)
     root = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value
     beside = Path(root.string_value).parent
-    connection = open_store(metadata_url or f"sqlite:///{beside / 'metadata.db'}")
+    connection = open_store(metadata_url or _sqlite_url(beside / "metadata.db"))
     logging.basicConfig(level=logging.INFO)
     try:
         result = run_node(pipeline, node_id, run_id, connection)
@@ -133,15 +142,33 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
     return EXIT_DONE
 
 
-def _result_in_store(
-    store: metadata.Metadata, node: pipeline_pb2.PipelineNode
-) -> NodeResult:
-    """Asks the store how the node ended: the launcher swallows some errors."""
-    with store as handle:
-        contexts = context_lib.prepare_contexts(handle, node.contexts)
-        executions = execution_lib.get_executions_associated_with_all_contexts(
-            handle, contexts
+def _sqlite_url(file: Path) -> str:
+    return f"sqlite://{quote(str(file))}"
+
+
+def _prepare(
+    tfx_store: metadata.Metadata, node: pipeline_pb2.PipelineNode, directory: Path
+) -> None:
+    """Clears what an earlier try left, and keeps broken outputs out of the cache."""
+    with tfx_store as handle:
+        earlier = _executions_of(handle, node)
+        for execution in earlier:
+            if not execution_lib.is_execution_successful(execution):
+                upkeep.clear_outputs(execution, directory)
+        (name,) = (c.name for c in node.contexts.contexts if c.type.name == "node")
+        gone = upkeep.retire_incomplete_outputs(
+            handle.store, name.field_value.string_value
         )
+    for uri in gone:
+        _LOG.warning("%s is not what its execution left: it is made anew", uri)
+
+
+def _execution_in_store(
+    tfx_store: metadata.Metadata, node: pipeline_pb2.PipelineNode
+) -> mlmd.Execution:
+    """Asks the store how the node ended: the launcher swallows some errors."""
+    with tfx_store as handle:
+        executions = _executions_of(handle, node)
     newest = max(executions, key=lambda e: e.id, default=None)
     if newest is None:
         msg = "the node has no execution in the metadata store: its inputs are missing"
@@ -154,4 +181,15 @@ def _result_in_store(
         if code and code.result_message:
             msg = f"{msg}: {code.result_message.strip().splitlines()[-1]}"
         raise ThroughlineError(msg)
-    return NodeResult(newest.id, newest.last_known_state == State.CACHED)
+    return newest
+
+
+def _executions_of(
+    handle: metadata.Metadata, node: pipeline_pb2.PipelineNode
+) -> list[mlmd.Execution]:
+    """Lists what the store has of a node in its run; TFX keeps it at one."""
+    contexts = context_lib.prepare_contexts(handle, node.contexts)
+    found: list[mlmd.Execution] = (
+        execution_lib.get_executions_associated_with_all_contexts(handle, contexts)
+    )
+    return found

@@ -3,13 +3,14 @@
 import csv
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from data import taxi
 from tests.e2e.runs import PROJECT, Finished, Rows, finished, run_local, write_csv
+from tests.e2e.warm import WarmProcess
 
 SMALL_ROWS = 600
 
@@ -70,3 +71,11 @@ def main_run(clone: Path) -> Finished:
 def second_run(main_run: Finished) -> Finished:
     """The main job once more in the same place, with another seed."""
     return run_local(main_run.output, "--seed", 2)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmProcess]:
+    """A process that has imported TFX and runs the pipeline on request."""
+    process = WarmProcess.start()
+    yield process
+    process.stop()

@@ -1,7 +1,6 @@
 """Runs the real pipeline as a person does, and looks at what it left."""
 
 import csv
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -66,13 +65,12 @@ class Finished:
         return {name: slices[evaluation.OVERALL] for name, slices in models.items()}
 
 
-def run_local(output: Path, *flags: Any, **environment: str) -> Finished:
+def run_local(output: Path, *flags: Any, project: Path = PROJECT) -> Finished:
     """Runs `run_local.py` to its end."""
-    command = [sys.executable, PROJECT / "run_local.py", "--output", output, *flags]
+    command = [sys.executable, project / "run_local.py", "--output", output, *flags]
     done = subprocess.run(
         [str(part) for part in command],
-        cwd=PROJECT,
-        env={**os.environ, **environment},
+        cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,0 +1,47 @@
+# syntax=docker/dockerfile:1
+# The image in which Kubeflow, Vertex AI and Argo run the nodes.
+#
+#   docker build --target nodes --tag REGISTRY/throughline:1 .
+#   docker push REGISTRY/throughline:1
+#
+# Beam's workers on Flink, Spark and Dataflow take the same with Beam's boot program:
+#
+#   docker build --target worker --tag REGISTRY/throughline-worker:1 .
+#
+# Debian 13, because the ml-metadata and TFDV wheels need its C runtime.
+
+FROM python:3.11-slim-trixie AS packages
+COPY requirements.lock /tmp/requirements.lock
+# uv comes from the lock as well. Bytecode makes TFX import in 9 seconds instead of 40.
+RUN --mount=type=cache,target=/root/.cache \
+    awk '/^[a-z0-9]/ { keep = /^uv==/ } keep' /tmp/requirements.lock >/tmp/uv.txt \
+    && python -m venv /tmp/tools \
+    && /tmp/tools/bin/pip install --quiet --require-hashes --requirement /tmp/uv.txt \
+    && python -m venv --without-pip /opt/venv \
+    && UV_LINK_MODE=copy /tmp/tools/bin/uv pip sync --python /opt/venv/bin/python \
+        --require-hashes --compile-bytecode /tmp/requirements.lock
+
+FROM python:3.11-slim-trixie AS nodes
+RUN groupadd --gid 10001 throughline \
+    && useradd --uid 10001 --gid 10001 --create-home throughline
+# 3 GB that change with the lock file only; what changes daily is the last, small layer.
+COPY --from=packages /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
+WORKDIR /opt/throughline
+COPY setup.py pyproject.toml run_local.py run_kubeflow.py ./
+COPY schema schema
+COPY data data
+COPY models models
+COPY pipeline pipeline
+RUN uv pip install --python /opt/venv/bin/python --no-cache --no-deps \
+        --no-build-isolation --config-settings editable_mode=compat --editable . \
+    && python -m compileall -q schema data models pipeline
+USER 10001:10001
+CMD ["throughline", "--help"]
+
+FROM nodes AS worker
+# The version in requirements.lock; a test keeps them the same.
+COPY --from=apache/beam_python3.11_sdk:2.77.0 /opt/apache/beam /opt/apache/beam
+# Our packages are in this environment, and not in one that boot would make.
+ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+ENTRYPOINT ["/opt/apache/beam/boot"]

@@ -1,0 +1,1 @@
+"""Measurements of whole runs, ours beside the stock parts of TFX."""

@@ -1,0 +1,202 @@
+"""Where Beam runs the data-heavy components, and what each engine must be told.
+
+In-process is the default. The others get every argument they need, and are checked
+before a run, because Beam itself notices what is missing minutes later or, worse,
+falls back to another engine. Importing this imports neither Beam nor TFX.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import UsageError
+
+ENVIRONMENTS = ("DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK")
+
+REFUSED = {
+    "dask": "Beam 2.77's DaskRunner loses data without a word: of several outputs it "
+    "writes the last one only",
+    "direct": "Beam's DirectRunner may fetch and start Prism, another engine, at run "
+    "time; in-process is the engine that it was before",
+    "prism": "Beam fetches Prism from the internet at run time",
+}
+
+
+@dataclass(frozen=True)
+class Beam:
+    """Where ExampleGen, StatisticsGen, Transform and Evaluator do their work."""
+
+    engine: str = "in-process"
+    """in-process, flink, spark or dataflow; docs/beam.md has complete examples."""
+    job_endpoint: str | None = None
+    """host:port of Beam's job server, in front of Flink or Spark."""
+    environment_type: str = "DOCKER"
+    """How Flink and Spark start Python workers: DOCKER, PROCESS, EXTERNAL, LOOPBACK."""
+    environment_config: str | None = None
+    """PROCESS: JSON with the `command` of Beam's boot program; EXTERNAL: host:port of
+    the worker pool."""
+    worker_image: str | None = None
+    """Image of the workers, made from the Dockerfile's `worker` stage."""
+    setup_file: Path | None = None
+    """setup.py that workers install, where there is no image for them: minutes each."""
+    beam_parallelism: int = 0
+    """Most workers at once on Flink, Spark or Dataflow; 0 leaves it to the engine."""
+    project: str | None = None
+    """Google Cloud project that Dataflow runs in."""
+    region: str | None = None
+    """Google Cloud region that Dataflow runs in."""
+    temp_location: str | None = None
+    """Cloud Storage directory for Dataflow's own files, gs://bucket/path."""
+
+    def __post_init__(self) -> None:
+        """Refuses an engine that can't work with what it was given."""
+        if self.engine in REFUSED:
+            raise _wrong("engine", self.engine, REFUSED[self.engine])
+        if self.engine not in ENGINES:
+            raise _wrong(
+                "engine", self.engine, f"it must be one of {', '.join(ENGINES)}"
+            )
+        if self.beam_parallelism < 0:
+            raise _wrong("beam-parallelism", self.beam_parallelism, "it must be >= 0")
+        if self.setup_file and not self.setup_file.is_file():
+            raise _wrong("setup-file", self.setup_file, "there is no such file")
+        self.arguments()
+
+    def arguments(self) -> list[str]:
+        """Lists the engine's Beam arguments; none for in-process.
+
+        Raises:
+            UsageError: Something that the engine needs is missing or malformed.
+        """
+        return ENGINES[self.engine](self)
+
+
+def check_output(beam: Beam, output: Path) -> None:
+    """Refuses an output directory that the engine's workers don't reach.
+
+    Raises:
+        UsageError: Dataflow's workers share no disk with us, only Cloud Storage.
+    """
+    if beam.engine == "dataflow" and not output.is_relative_to("/gcs"):
+        raise _wrong(
+            "output",
+            output,
+            "Dataflow's workers reach Cloud Storage only: compile for Vertex AI with "
+            "--output /gcs/bucket/path (docs/vertex.md)",
+        )
+
+
+def _in_process(_: Beam) -> list[str]:
+    return []
+
+
+def _portable(beam: Beam) -> list[str]:
+    """The arguments for a job server, be Flink or Spark behind it."""
+    endpoint = _address(beam, "job_endpoint", "Beam's job server, such as host:8099")
+    return [
+        # Always through a server that someone started: Beam's FlinkRunner and
+        # SparkRunner would fetch a jar and start one of their own.
+        "--runner=PortableRunner",
+        f"--job_endpoint={endpoint}",
+        *_environment(beam),
+        *_setup_file(beam),
+    ]
+
+
+def _flink(beam: Beam) -> list[str]:
+    most = beam.beam_parallelism
+    return [*_portable(beam), *([f"--parallelism={most}"] if most else [])]
+
+
+def _spark(beam: Beam) -> list[str]:
+    most = beam.beam_parallelism
+    return [*_portable(beam), *([f"--sdk_worker_parallelism={most}"] if most else [])]
+
+
+def _dataflow(beam: Beam) -> list[str]:
+    needed = {name: getattr(beam, name) for name in ("project", "region")}
+    for name, value in needed.items():
+        if not value:
+            raise _missing(beam, name, f"the Google Cloud {name}")
+    if not (beam.temp_location or "").startswith("gs://"):
+        raise _missing(beam, "temp_location", "a directory such as gs://bucket/temp")
+    _require_code(beam)
+    image = [f"--sdk_container_image={beam.worker_image}", "--sdk_location=container"]
+    most = beam.beam_parallelism
+    return [
+        "--runner=DataflowRunner",
+        *(f"--{name}={value}" for name, value in needed.items()),
+        f"--temp_location={beam.temp_location}",
+        # Custom images need it.
+        "--experiments=use_runner_v2",
+        *(image if beam.worker_image else []),
+        *([f"--max_num_workers={most}"] if most else []),
+        *_setup_file(beam),
+    ]
+
+
+ENGINES: Mapping[str, Callable[[Beam], list[str]]] = {
+    "in-process": _in_process,
+    "flink": _flink,
+    "spark": _spark,
+    "dataflow": _dataflow,
+}
+
+
+def _environment(beam: Beam) -> list[str]:
+    kind = beam.environment_type
+    if kind not in ENVIRONMENTS:
+        expected = f"it must be one of {', '.join(ENVIRONMENTS)}"
+        raise _wrong("environment-type", kind, expected)
+    if kind == "LOOPBACK":
+        return ["--environment_type=LOOPBACK"]
+    if kind == "DOCKER":
+        _require_code(beam)
+        config = beam.worker_image
+    elif kind == "EXTERNAL":
+        config = _address(beam, "environment_config", "the worker pool")
+    else:
+        config = _boot_command(beam)
+    settings = [f"--environment_config={config}"] if config else []
+    return [f"--environment_type={kind}", *settings]
+
+
+def _boot_command(beam: Beam) -> str:
+    given = beam.environment_config or ""
+    try:
+        if json.loads(given)["command"]:
+            return given
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise _missing(beam, "environment_config", '{"command": "/opt/apache/beam/boot"}')
+
+
+def _setup_file(beam: Beam) -> list[str]:
+    return [f"--setup_file={beam.setup_file.absolute()}"] if beam.setup_file else []
+
+
+def _require_code(beam: Beam) -> None:
+    """Workers run our code and TFX, which their stock image doesn't have."""
+    if not (beam.worker_image or beam.setup_file):
+        what = "an image that has our code, or --setup-file setup.py"
+        raise _missing(beam, "worker_image", what)
+
+
+def _address(beam: Beam, name: str, what: str) -> str:
+    value = getattr(beam, name) or ""
+    if not re.fullmatch(r"[\w.-]+:\d{1,5}", value):
+        raise _missing(beam, name, f"host:port of {what}")
+    return str(value)
+
+
+def _missing(beam: Beam, name: str, what: str) -> UsageError:
+    flag = name.replace("_", "-")
+    value = getattr(beam, name)
+    given = f"is {value!r}" if value else "is missing"
+    return UsageError(f"{flag} {given}; engine {beam.engine} needs it to be {what}")
+
+
+def _wrong(name: str, value: object, why: str) -> UsageError:
+    return UsageError(f"{name} is {value}; {why}")

@@ -1,0 +1,154 @@
+"""Says why a node ran, or why its outputs were taken from the cache."""
+
+import json
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline import metadata, upkeep
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.runs import Run, read_runs
+
+State = mlmd.Execution.State
+_LONGEST_VALUE = 60
+_DIGEST_SHOWN = 12
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_ENDED_WELL = (State.COMPLETE, State.CACHED)
+
+
+def explain(config: Config, node_id: str) -> list[str]:
+    """Compares a node's newest execution with the one before it.
+
+    Args:
+        config: Whose metadata store and output directory to look at.
+        node_id: The node.
+
+    Returns:
+        A line for the verdict, then one for each part of the cache key that changed.
+
+    Raises:
+        UsageError: The node has never run; names those that have.
+    """
+    store = MetadataStore(metadata.open_store(config.metadata_url))
+    executions = metadata.executions_of_node(store, f"{config.name}.{node_id}")
+    if not executions:
+        known = ", ".join(metadata.nodes_of(store, config.name)) or "none"
+        raise UsageError(f"{node_id!r} has never run; nodes that have: {known}")
+    newest = executions[-1]
+    run_id = metadata.run_of(store, newest)
+    title = f"{node_id} in run {run_id}"
+    if newest.last_known_state == State.CACHED:
+        return [f"{title} was cached: {_origin(store, newest)}"]
+    if metadata.is_resolver(store, newest):
+        return [f"{title} ran: it looks at the metadata store anew in each run"]
+    state = State.Name(newest.last_known_state).lower()
+    earlier = [e for e in executions[:-1] if e.last_known_state in _ENDED_WELL]
+    if not earlier:
+        return [f"{title} ran ({state}): it had never finished before"]
+    changes = list(_changes(store, earlier[-1], newest))
+    before = metadata.run_of(store, earlier[-1])
+    if changes:
+        head = f"{title} ran ({state}), because this changed since run {before}:"
+        return [head, *(f"  {change}" for change in changes)]
+    return [f"{title} ran ({state}): {_without_change(config, run_id, node_id)}"]
+
+
+def _origin(store: MetadataStore, cached: mlmd.Execution) -> str:
+    """Says which execution's outputs a cached one took."""
+    groups = metadata.outputs_of(store, cached).values()
+    origin = _first_writer(store, [a.id for group in groups for a in group])
+    return (
+        f"inputs, parameters, code and versions are those of run "
+        f"{metadata.run_of(store, origin)}, whose outputs were taken"
+    )
+
+
+def _without_change(config: Config, run_id: str, node_id: str) -> str:
+    runs = {run.run_id: run for run in read_runs(config)}
+    if run_id in runs and _was_uncached(runs[run_id], node_id):
+        return "it was told not to use the cache"
+    return "its earlier outputs were gone or incomplete"
+
+
+def _was_uncached(run: Run, node_id: str) -> bool:
+    return run.uncached is not None and node_id in (run.uncached or [node_id])
+
+
+def _changes(
+    store: MetadataStore, before: mlmd.Execution, after: mlmd.Execution
+) -> Iterator[str]:
+    """Yields each part of the cache key that differs, with both values."""
+    for kind, old, new in (
+        ("input", _inputs(store, before), _inputs(store, after)),
+        ("parameter", _parameters(before), _parameters(after)),
+        ("code", _code(before), _code(after)),
+    ):
+        for name in sorted(old.keys() | new.keys()):
+            was, now = old.get(name, "absent"), new.get(name, "absent")
+            if was != now:
+                yield f"{kind} {name}: {_shown(was)} -> {_shown(now)}"
+
+
+def _inputs(store: MetadataStore, execution: mlmd.Execution) -> dict[str, str]:
+    names: dict[str, list[str]] = {}
+    for event in store.get_events_by_execution_ids([execution.id]):
+        if event.type == mlmd.Event.INPUT:
+            (artifact,) = store.get_artifacts_by_id([event.artifact_id])
+            text = f"{artifact.type} {artifact.id} of {_maker(store, artifact)}"
+            names.setdefault(event.path.steps[0].key, []).append(text)
+    return {name: ", ".join(sorted(values)) for name, values in names.items()}
+
+
+def _maker(store: MetadataStore, artifact: mlmd.Artifact) -> str:
+    """Says which node made an artifact, and in which run."""
+    execution = _first_writer(store, [artifact.id])
+    return f"{metadata.node_of(store, execution)} in run {metadata.run_of(store, execution)}"
+
+
+def _first_writer(store: MetadataStore, artifact_ids: list[int]) -> mlmd.Execution:
+    """Finds who wrote artifacts first: later ones took them from the cache."""
+    events = store.get_events_by_artifact_ids(artifact_ids)
+    first = min(e.execution_id for e in events if e.type == mlmd.Event.OUTPUT)
+    (execution,) = store.get_executions_by_id([first])
+    return execution
+
+
+def _parameters(execution: mlmd.Execution) -> dict[str, str]:
+    """Flattens the parameters, also those that hold JSON, to single values."""
+    values: dict[str, str] = {}
+    for name, value in execution.custom_properties.items():
+        if not name.startswith(("__", "throughline_")):
+            kind = value.WhichOneof("value")
+            values |= _flat(name, _parsed(getattr(value, kind) if kind else None))
+    return values
+
+
+def _parsed(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _flat(name: str, value: Any) -> dict[str, str]:
+    if isinstance(value, Mapping):
+        parts = [_flat(f"{name}.{key}", _parsed(v)) for key, v in value.items()]
+        return {k: v for part in parts for k, v in part.items()}
+    return {name: json.dumps(value)}
+
+
+def _code(execution: mlmd.Execution) -> dict[str, str]:
+    text = metadata.text_of(execution, upkeep.KEY_PROPERTY)
+    parts: dict[str, str] = json.loads(text or "{}")
+    return parts
+
+
+def _shown(value: str) -> str:
+    if _DIGEST.fullmatch(value):
+        return value[:_DIGEST_SHOWN]
+    return textwrap.shorten(value, _LONGEST_VALUE, placeholder=" …")

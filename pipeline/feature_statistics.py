@@ -1,0 +1,250 @@
+"""What statistics say of a feature: counts, histograms, and how far two are apart.
+
+Reads the protos that StatisticsGen writes; imports neither TensorFlow nor TFX.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+_KINDS = statistics_pb2.FeatureNameStatistics.Type
+# Of equal rows. The standard ones, of equal width, put all rows into one bar as soon as
+# there is one outlier.
+_QUANTILES = statistics_pb2.Histogram.HistogramType.QUANTILES
+
+_FEW = 3
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of a histogram: rows with values from lower to below upper."""
+
+    lower: float
+    upper: float
+    rows: float
+
+
+@dataclass(frozen=True)
+class Value:
+    """A text value, or a group of them, and its rows."""
+
+    value: str
+    rows: float
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature of one split.
+
+    Attributes:
+        name: Of the feature.
+        kind: "INT", "FLOAT", "STRING" and so on.
+        rows: Of the split.
+        missing: Rows without a value.
+        unique: Different values, of texts only.
+        mean: Of numbers only, as are the next four.
+        deviation: Standard deviation.
+        lowest: Smallest value.
+        median: Half of the values are below.
+        highest: Largest value.
+        bars: Histogram of numbers.
+        texts: The most frequent texts.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    missing: int
+    unique: int | None = None
+    mean: float | None = None
+    deviation: float | None = None
+    lowest: float | None = None
+    median: float | None = None
+    highest: float | None = None
+    bars: tuple[Bar, ...] = ()
+    texts: tuple[Value, ...] = ()
+
+    @property
+    def share_missing(self) -> float:
+        """Rows without a value, 0 to 1."""
+        return self.missing / self.rows if self.rows else 0.0
+
+
+def features_of(
+    statistics: statistics_pb2.DatasetFeatureStatistics,
+) -> Iterator[Feature]:
+    """Yields the features of a split, in the order of the statistics."""
+    for feature in statistics.features:
+        yield _feature(feature, int(statistics.num_examples))
+
+
+def distance(before: Feature, after: Feature) -> float | None:
+    """Measures how far two distributions are apart, 0 for equal to 1 for disjoint.
+
+    The Jensen-Shannon divergence (base 2) of numbers' quantile histograms, the largest
+    difference in share (L-infinity) of texts. Missing values don't count.
+
+    Returns:
+        The distance; none if one of them has no values or they are of different kinds.
+    """
+    if before.bars and after.bars:
+        old_bars, new_bars = rebinned([before, after])
+        return _jensen_shannon(_of_total(old_bars), _of_total(new_bars))
+    if before.texts and after.texts:
+        old, new = _value_shares(before), _value_shares(after)
+        return max(abs(old.get(v, 0) - new.get(v, 0)) for v in {*old, *new})
+    return None
+
+
+def rebinned(features: Sequence[Feature], bins: int = 20) -> list[list[Bar]]:
+    """Gives numbers' histograms common bars, so that they can be laid side by side.
+
+    Rows are spread evenly within a quantile. A long tail, of one quantile that is wider
+    than all others together, is cut off; its rows count in the outermost bar.
+
+    Args:
+        features: The same feature in several splits.
+        bins: How many bars.
+
+    Returns:
+        For each feature its bars; empty lists if none has numbers.
+    """
+    ranged = [f for f in features if f.bars]
+    if not ranged:
+        return [[] for _ in features]
+    low, high = _middle(ranged)
+    width = (high - low) / bins
+    edges = [low + width * i for i in range(bins + 1)]
+    return [_bars(feature, edges) if feature.bars else [] for feature in features]
+
+
+def _feature(feature: statistics_pb2.FeatureNameStatistics, rows: int) -> Feature:
+    name = feature.name or ".".join(feature.path.step)
+    kind = _KINDS.Name(feature.type)
+    if feature.HasField("num_stats"):
+        numbers = feature.num_stats
+        known = numbers.common_stats.num_non_missing > 0
+        return Feature(
+            name=name,
+            kind=kind,
+            rows=rows,
+            missing=_missing(numbers.common_stats, rows),
+            mean=numbers.mean if known else None,
+            deviation=numbers.std_dev if known else None,
+            lowest=numbers.min if known else None,
+            median=numbers.median if known else None,
+            highest=numbers.max if known else None,
+            bars=tuple(_quantile_bars(numbers.histograms)),
+        )
+    stats = feature.string_stats
+    return Feature(
+        name=name,
+        kind=kind,
+        rows=rows,
+        missing=_missing(stats.common_stats, rows),
+        unique=int(stats.unique) or None,
+        texts=tuple(
+            Value(bucket.label, bucket.sample_count)
+            for bucket in stats.rank_histogram.buckets
+        ),
+    )
+
+
+def _missing(common: statistics_pb2.CommonStatistics, rows: int) -> int:
+    """Counts rows without a value, also for a column that lacks all of them."""
+    return max(int(common.num_missing), rows - int(common.num_non_missing))
+
+
+def _quantile_bars(histograms: Iterable[statistics_pb2.Histogram]) -> Iterator[Bar]:
+    for histogram in histograms:
+        if histogram.type == _QUANTILES:
+            for bucket in histogram.buckets:
+                if math.isfinite(bucket.low_value) and math.isfinite(bucket.high_value):
+                    yield Bar(bucket.low_value, bucket.high_value, bucket.sample_count)
+            return
+
+
+def _of_total(bars: Sequence[Bar]) -> list[float]:
+    total = sum(bar.rows for bar in bars) or 1.0
+    return [bar.rows / total for bar in bars]
+
+
+def _shares(bars: Sequence[Bar], edges: Sequence[float]) -> list[float]:
+    """Shares of the rows between edges; a bar of no width counts where it stands."""
+    total = sum(bar.rows for bar in bars) or 1.0
+    shares = [0.0] * max(len(edges) - 1, 1)
+    for bar in bars:
+        if bar.upper <= bar.lower:
+            place = next((i for i, e in enumerate(edges[1:]) if bar.lower < e), -1)
+            shares[place] += bar.rows / total
+            continue
+        for i, (low, high) in enumerate(pairwise(edges)):
+            overlap = min(high, bar.upper) - max(low, bar.lower)
+            if overlap > 0:
+                shares[i] += bar.rows / total * overlap / (bar.upper - bar.lower)
+    return shares
+
+
+def _jensen_shannon(one: Sequence[float], other: Sequence[float]) -> float:
+    middle = [(a + b) / 2 for a, b in zip(one, other, strict=True)]
+    divergence = (_kullback_leibler(one, middle) + _kullback_leibler(other, middle)) / 2
+    return min(max(divergence, 0.0), 1.0)
+
+
+def _kullback_leibler(shares: Sequence[float], of: Sequence[float]) -> float:
+    return sum(a * math.log2(a / b) for a, b in zip(shares, of, strict=True) if a > 0)
+
+
+def _value_shares(feature: Feature) -> Mapping[str, float]:
+    total = sum(value.rows for value in feature.texts) or 1.0
+    return {value.value: value.rows / total for value in feature.texts}
+
+
+def _middle(features: Sequence[Feature]) -> tuple[float, float]:
+    low = min(_without_tail(f.bars)[0] for f in features)
+    high = max(_without_tail(f.bars)[1] for f in features)
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def _without_tail(bars: Sequence[Bar]) -> tuple[float, float]:
+    """Returns the range of quantiles, without a first or last one that is a tail."""
+    kept = list(bars)
+    if len(kept) > _FEW and _width(kept[-1:]) > _width(kept[:-1]):
+        kept = kept[:-1]
+    if len(kept) > _FEW and _width(kept[:1]) > _width(kept[1:]):
+        kept = kept[1:]
+    return kept[0].lower, kept[-1].upper
+
+
+def _width(bars: Sequence[Bar]) -> float:
+    return bars[-1].upper - bars[0].lower
+
+
+def _bars(feature: Feature, edges: Sequence[float]) -> list[Bar]:
+    low, high = edges[0], edges[-1]
+    inside = [
+        Bar(min(max(part.lower, low), high), max(min(part.upper, high), low), part.rows)
+        for bar in feature.bars
+        for part in _cut(bar, low, high)
+    ]
+    total = sum(bar.rows for bar in inside)
+    shares = _shares(inside, edges)
+    return [
+        Bar(e, f, total * share)
+        for (e, f), share in zip(pairwise(edges), shares, strict=True)
+    ]
+
+
+def _cut(bar: Bar, low: float, high: float) -> Iterator[Bar]:
+    """Cuts a bar at the ends of a range, its rows shared out by width."""
+    ends = sorted(
+        {bar.lower, bar.upper, *(e for e in (low, high) if bar.lower < e < bar.upper)}
+    )
+    if len(ends) == 1:
+        yield bar
+    width = bar.upper - bar.lower
+    for start, end in pairwise(ends):
+        yield Bar(start, end, bar.rows * (end - start) / width)

@@ -1,0 +1,132 @@
+"""The report of a run: one HTML file that needs nothing else, and an index of all.
+
+`write_report` is what a runner calls when a run is over. It takes about half a second,
+and it never raises: a section that fails says so in its place.
+"""
+
+import json
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline import tfx_files
+from pipeline.artifacts import Run
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.lineage import open_lineage
+from pipeline.report import page, sections
+from pipeline.report.blocks import (
+    SECTION_FILE,
+    Note,
+    Section,
+    SectionError,
+    read_section,
+)
+from pipeline.report.index import SUMMARY_FILE, write_index
+
+REPORT_FILE = "report.html"
+
+_LOG = logging.getLogger(__name__)
+
+
+def write_report(config: Config, run_id: str) -> Path:
+    """Writes the report of a run and the index of all runs; never raises.
+
+    Args:
+        config: Names the output directory and the metadata store.
+        run_id: Name of the run.
+
+    Returns:
+        Where the report is: output/runs/<run_id>/report.html.
+    """
+    path = config.runs_directory / run_id / REPORT_FILE
+    try:
+        run = Run(run_id, open_lineage(config))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, page.render(run_id, made(run)))
+        _replace(path.parent / SUMMARY_FILE, json.dumps(_summary(run), indent=1))
+        write_index(config)
+    except Exception:  # noqa: BLE001 - the run is over, and stands without a report
+        _LOG.exception("The report of run %s can't be written", run_id)
+    return path
+
+
+def report_on(config: Config, run_id: str | None) -> Path:
+    """Writes the report of a run that a person asks for.
+
+    Args:
+        config: Names the output directory and the metadata store.
+        run_id: Name of the run; the newest one if not given.
+
+    Returns:
+        Where the report is.
+
+    Raises:
+        UsageError: There is no such run, or none at all; names the newest.
+    """
+    names = open_lineage(config).graph.runs()
+    if not names or (run_id and run_id not in names):
+        known = ", ".join(names[-5:]) or "none; `python run_local.py` makes one"
+        raise UsageError(f"There is no run {run_id or 'yet'}; the newest are {known}")
+    name = run_id or names[-1]
+    path = write_report(config, name)
+    if not path.is_file():
+        raise UsageError(f"The report of run {name} can't be written to {path}")
+    return path
+
+
+def made(run: Run) -> list[Section]:
+    """Makes all sections of a run's report, those that its artifacts bring included."""
+    own = [_guarded(make, run) for make in sections.ALL]
+    found = [section for section in own if section]
+    for section in brought(run):
+        titles = [s.title for s in found]
+        place = titles.index(section.after) + 1 if section.after in titles else -2
+        found.insert(place, section)
+    return found
+
+
+def brought(run: Run) -> list[Section]:
+    """Reads the sections that components left in their artifacts, oldest first."""
+    found: list[Section] = []
+    for artifact in run.outputs():
+        directory = tfx_files.local_path(artifact.uri)
+        if directory and (directory / SECTION_FILE).is_file():
+            try:
+                found.append(read_section(directory / SECTION_FILE))
+            except SectionError as error:
+                found.append(Section(artifact.type, [Note(str(error), "bad")]))
+    return found
+
+
+def _guarded(make: Callable[[Run], Section | None], run: Run) -> Section | None:
+    try:
+        return make(run)
+    except Exception as error:  # noqa: BLE001 - one section must not cost the others
+        _LOG.warning("A section of the report failed:\n%s", traceback.format_exc())
+        title = make.__module__.rpartition(".")[2].capitalize()
+        text = f"This section can't be shown: {type(error).__name__}: {error}"
+        return Section(title, [Note(text, "bad")])
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    """What the index shows of a run."""
+    started = min((step.started for step in run.executions), default=0.0)
+    return {
+        "run": run.run_id,
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "outcome": run.ending(),
+        **run.outcome(),
+    }
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, "utf-8")
+    part.replace(path)
+
+
+__all__: Sequence[str] = ("REPORT_FILE", "made", "report_on", "write_report")

@@ -1,0 +1,163 @@
+"""Turns sections into one HTML file with everything in it: styles, scripts, data."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from pipeline.report.blocks import Bars, Cell, Grid, Histogram, Lines, Section
+
+_HERE = Path(__file__).parent
+# The charts' library first, then what uses it.
+_SCRIPTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js", "report.js")
+_DIGITS = 4
+_LARGE = 10_000
+
+Chart = Lines | Bars | Histogram
+
+__all__ = ("Grid", "Link", "render")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A cell of a table that leads somewhere; only the report's own tables have it."""
+
+    text: str
+    to: str
+
+
+def render(title: str, sections: Sequence[Section], kind: str = "report") -> str:
+    """Makes the page.
+
+    Args:
+        title: Of the page.
+        sections: What it shows, in order.
+        kind: "report" for a run, "index" for the list of runs.
+
+    Returns:
+        HTML that refers to nothing outside of itself but the index and logs beside it.
+    """
+    return _template().render(
+        title=title,
+        kind=kind,
+        sections=sections,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        style=Markup(_asset("report.css")),  # noqa: S704 - it is our own file
+        scripts=[Markup(_asset(name)) for name in _SCRIPTS],  # noqa: S704 - as above
+    )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "cell": _cell,
+        "sort_key": _sort_key,
+        "data": _chart_data,
+        "numbers": _numbers,
+        "description": _description,
+        "markup": Markup,
+        "is_link": lambda value: isinstance(value, Link),
+        "is_number": _is_number,
+    }
+    return environment.get_template("template.html.j2")
+
+
+@cache
+def _asset(name: str) -> str:
+    return (_HERE / name).read_text("utf-8")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cell(value: Cell | Link) -> str:
+    """Shows a value as people read it; a missing one is an empty cell."""
+    if isinstance(value, Link):
+        return value.text
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if not _is_number(value):
+        return str(value)
+    number = float(value)
+    if number.is_integer() and abs(number) < 1e15:  # noqa: PLR2004 - floats are exact
+        return f"{int(number):,}"
+    if abs(number) >= _LARGE:
+        return f"{number:,.0f}"
+    return f"{number:.{_DIGITS}g}"
+
+
+def _sort_key(value: Cell | Link) -> str:
+    if _is_number(value):
+        return repr(float(value))  # type: ignore[arg-type] # it is a number
+    return value.text if isinstance(value, Link) else str(value or "")
+
+
+def _chart_data(chart: Chart) -> str:
+    """What the script draws; numbers in as many digits as a screen can show."""
+    return json.dumps(_rounded(dataclasses.asdict(chart)), separators=(",", ":"))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else None
+    return value
+
+
+def _numbers(chart: Chart) -> tuple[list[str], list[list[Cell]]]:
+    """The chart as a table: its columns and rows, for those who read or hear it."""
+    names = list(chart.series)
+    if isinstance(chart, Histogram):
+        first = next(iter(chart.series.values()), ())
+        rows: list[list[Cell]] = [
+            [f"{_cell(low)} to {_cell(high)}"] for low, high, _ in first
+        ]
+        for bars in chart.series.values():
+            for row, (_, _, share) in zip(rows, bars, strict=False):
+                row.append(share)
+        return [chart.x, *(f"share of {name}" for name in names)], rows
+    by_x: dict[Any, dict[str, float]] = {}
+    for name, points in chart.series.items():
+        for x, y in points:
+            by_x.setdefault(x, {})[name] = y
+    labels = chart.x_labels if isinstance(chart, Lines) else ()
+    rows = [
+        [labels[int(x)] if labels else x, *(found.get(name) for name in names)]
+        for x, found in (by_x if isinstance(chart, Bars) else sorted_dict(by_x)).items()
+    ]
+    return [chart.x, *names], rows
+
+
+def sorted_dict(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Orders a mapping by its keys."""
+    return dict(sorted(values.items()))
+
+
+def _description(chart: Chart) -> str:
+    """Says in words what a chart shows, for those who can't see it."""
+    parts = []
+    for name, points in chart.series.items():
+        values = [point[-1] for point in points]
+        if values:
+            low, high = _cell(min(values)), _cell(max(values))
+            parts.append(f"{name} between {low} and {high}")
+    return f"{chart.title}: {'; '.join(parts) or 'no values'}. Numbers in the table."

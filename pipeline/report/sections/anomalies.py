@@ -1,0 +1,45 @@
+"""What was wrong with the data, and what of it would stop a run."""
+
+import json
+
+from pipeline.artifacts import Run
+from pipeline.report.blocks import Note, Section, Table
+from pipeline.tfx_files import local_path
+
+_COLUMNS = ["column", "splits", "anomaly", "what was found"]
+
+
+def section(run: Run) -> Section | None:
+    """Lists anomalies by column, each with the splits that have it."""
+    if not run.has("ExampleAnomalies"):
+        return None
+    found = run.anomaly_table()
+    if found.empty:
+        note = Note("The data fits the reviewed schema in every split.", "good")
+        return Section("Anomalies", [note])
+    rows = [
+        [column, ", ".join(group["split"]), anomaly, text]
+        for (column, anomaly, text), group in found.groupby(
+            ["column", "anomaly", "text"], sort=False
+        )
+    ]
+    count = f"{len(rows)} {'anomaly' if len(rows) == 1 else 'anomalies'}."
+    note = Note(f"{count} None of them stopped the run.", "warn")
+    if run.ending() == "data refused":
+        note = Note(f"{count} The gate stopped the run.", "bad")
+    return Section("Anomalies", [note, Table(_COLUMNS, rows), *_tolerated(run)])
+
+
+def _tolerated(run: Run) -> list[Table]:
+    """Tabulates what the gate noted and let pass."""
+    if not run.has("DataVerdict"):
+        return []
+    path = local_path(run.artifact("DataVerdict").uri)
+    verdict = path / "verdict.json" if path else None
+    if verdict is None or not verdict.is_file():
+        return []
+    findings = json.loads(verdict.read_text())
+    rows = [[f["column"], f["split"], f["anomaly"], f["text"]] for f in findings]
+    if not rows:
+        return []
+    return [Table(_COLUMNS, rows, caption="What the gate noted and let pass.")]

@@ -1,0 +1,50 @@
+"""The pipeline's nodes: what each waited for, its state, and how long it took."""
+
+from pipeline.artifacts import Run
+from pipeline.graph_drawing import Box, Look, draw
+from pipeline.report.blocks import Drawing, Section, Table
+
+_LABEL = "The nodes of the pipeline, each with its state; the table has the same."
+
+
+def section(run: Run) -> Section | None:
+    """Draws the nodes, and tabulates their states and seconds."""
+    states = run.node_states()
+    if not states:
+        return None
+    boxes = {name: _box(run, name, *state) for name, state in states.items()}
+    upstream = run.upstream()
+    wide, narrow = (
+        draw(boxes, upstream, _LABEL, look)
+        for look in (
+            Look("", "pipeline-arrow"),
+            Look("", "pipeline-down", downwards=True),
+        )
+    )
+    rows = [
+        [
+            name,
+            state,
+            None if seconds is None else round(seconds, 1),
+            ", ".join(upstream[name]),
+        ]
+        for name, (state, seconds) in states.items()
+    ]
+    return Section(
+        "Pipeline",
+        [
+            Drawing(wide, narrow),
+            Table(["node", "state", "seconds", "waits for"], rows),
+        ],
+    )
+
+
+def _box(run: Run, name: str, state: str, seconds: float | None) -> Box:
+    took = "" if seconds is None else f" · {seconds:.1f} s"
+    log = f"logs/{name}.log"
+    return Box(
+        [name, f"{state}{took}"],
+        kind=state.replace(" ", "-"),
+        title=f"{name}: {state}{took}",
+        link=log if (run.directory / log).is_file() else "",
+    )

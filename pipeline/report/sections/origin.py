@@ -1,0 +1,54 @@
+"""Where the run's model came from."""
+
+from pipeline.artifacts import Run
+from pipeline.graph_drawing import Look
+from pipeline.lineage_answers import ModelLineage
+from pipeline.lineage_views import to_svg
+from pipeline.report.blocks import Cell, Details, Drawing, Facts, Section, Table
+
+
+def section(run: Run) -> Section | None:
+    """Shows data, schema, code and steps behind the model that the run has."""
+    if not run.has("Model"):
+        return None
+    model = run.lineage.model(str(run.artifact("Model").id))
+    rows: list[list[Cell]] = [
+        [file.path, source.span, file.bytes, file.sha256 or "not noted"]
+        for source in model.data
+        for file in source.files
+    ]
+    drawing = to_svg(model, Look("", "lineage-arrow"))
+    narrow = to_svg(model, Look("", "lineage-down", downwards=True))
+    return Section(
+        "Lineage",
+        [
+            Facts(_facts(model)),
+            Table(["file", "span", "bytes", "SHA-256"], rows, caption="Learned from"),
+            Details("Drawing of what was made of what", [Drawing(drawing, narrow)]),
+            Details(
+                "Code and files that it depends on",
+                [Table(["node", "module or file", "SHA-256"], _code(model))],
+            ),
+        ],
+    )
+
+
+def _facts(model: ModelLineage) -> dict[str, Cell]:
+    facts: dict[str, Cell] = {
+        "model": model.artifact,
+        "trained in run": model.run,
+        "trained (UTC)": model.trained.replace("T", " ")[:19],
+        "versions": ", ".join(model.versions) or "never pushed",
+    }
+    if model.schema:
+        facts["schema"] = model.schema.revision[:12]
+        facts["schema's columns"] = model.schema.columns
+    return facts
+
+
+def _code(model: ModelLineage) -> list[list[Cell]]:
+    return [
+        [node, name, value]
+        for node, parts in model.code.items()
+        for name, value in parts.items()
+    ]

@@ -1,0 +1,59 @@
+"""The configuration of the run, and the versions of what ran."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.artifacts import Run
+from pipeline.lineage_facts import CODE_PROPERTY, flatten, short_name
+from pipeline.report.blocks import Block, Cell, Facts, Section, Table
+
+_DIGEST_LENGTH = 64
+
+
+def section(run: Run) -> Section | None:
+    """Tabulates every setting; for another runner's run, every parameter of a node."""
+    blocks: list[Block] = []
+    versions = _versions(run)
+    if versions:
+        blocks.append(Facts(versions))
+    rows = _rows(run.settings) or _parameters(run)
+    if rows:
+        blocks.append(Table(["setting", "value"], rows))
+    return Section("Configuration and versions", blocks) if blocks else None
+
+
+def _rows(settings: Mapping[str, Any]) -> list[list[Cell]]:
+    return [
+        [name, "" if value == "null" else value]
+        for name, value in flatten(settings).items()
+    ]
+
+
+def _parameters(run: Run) -> list[list[Cell]]:
+    return [
+        [f"{step.node}.{short_name(name)}", value]
+        for step in run.executions
+        for name, value in flatten(
+            {
+                k: v
+                for k, v in step.parameters.items()
+                if not k.startswith("throughline")
+            }
+        ).items()
+    ]
+
+
+def _versions(run: Run) -> dict[str, Cell]:
+    found: dict[str, Cell] = {}
+    for step in run.executions:
+        recorded = step.parameters.get(CODE_PROPERTY)
+        if isinstance(recorded, dict):
+            found |= {
+                name: str(value)
+                for name, value in recorded.items()
+                if len(str(value)) != _DIGEST_LENGTH
+            }
+    for artifact in run.outputs():
+        if artifact.properties.get("tfx_version"):
+            found.setdefault("tfx", str(artifact.properties["tfx_version"]))
+    return dict(sorted(found.items()))

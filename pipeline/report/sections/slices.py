@@ -1,0 +1,42 @@
+"""The metrics of each slice, which an average hides."""
+
+import math
+
+from pipeline.artifacts import Run
+from pipeline.report.blocks import Section, Table, Text
+from pipeline.report.sections.metrics import _TITLES
+
+_SHOWN = (
+    "example_count",
+    "auc",
+    "auc_precision_recall",
+    "binary_accuracy",
+    "binary_crossentropy",
+    "calibration",
+    "mean_label",
+    "mean_prediction",
+)
+
+
+def section(run: Run) -> Section | None:
+    """Tabulates the candidate's metrics by slice, the largest first."""
+    if not run.has("ModelEvaluation"):
+        return None
+    values = run.slices()
+    if len(values) < 2:  # noqa: PLR2004 - only "overall" is no slice
+        return None
+    columns = [name for name in _SHOWN if name in values.columns]
+    rows = [
+        [str(name), *(None if math.isnan(v) else float(v) for v in row)]
+        for name, row in zip(values.index, values[columns].to_numpy(), strict=True)
+    ]
+    titles = [_TITLES[name] for name in columns]
+    return Section(
+        "Slices",
+        [
+            Text(
+                "A click on a column's head sorts. Few rows make any metric uncertain."
+            ),
+            Table(["slice", *titles], rows),
+        ],
+    )

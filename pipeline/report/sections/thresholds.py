@@ -1,0 +1,67 @@
+"""Calibration, and what precision costs in recall."""
+
+import pandas as pd
+
+from pipeline.artifacts import Run
+from pipeline.report.blocks import Grid, Lines, Point, Section
+from pipeline.tfx_files import local_path, read_calibration
+
+_BINS = 10
+_POINTS = 100
+_UNIT = (0.0, 1.0)
+
+
+def section(run: Run) -> Section | None:
+    """Draws the calibration and the precision-recall curve of each model."""
+    if not run.has("ModelEvaluation"):
+        return None
+    path = local_path(run.artifact("ModelEvaluation").uri)
+    models = list(read_calibration(path)) if path else []
+    if not models:
+        return None
+    return Section(
+        "Calibration and thresholds",
+        [
+            Grid(
+                [
+                    Lines(
+                        "Calibration",
+                        "mean prediction",
+                        "share of positives",
+                        {name: _calibration(run.calibration(name)) for name in models},
+                        diagonal=True,
+                        x_range=_UNIT,
+                        y_range=_UNIT,
+                    ),
+                    Lines(
+                        "Precision and recall",
+                        "recall",
+                        "precision",
+                        {name: _curve(run.thresholds(name)) for name in models},
+                        x_range=_UNIT,
+                        y_range=_UNIT,
+                    ),
+                ]
+            )
+        ],
+    )
+
+
+def _calibration(buckets: pd.DataFrame) -> list[Point]:
+    """Sums buckets to ten; those without rows are left out."""
+    middle = (buckets["lower"].clip(lower=0) + buckets["upper"].clip(upper=1)) / 2
+    groups = (middle * _BINS).clip(0, _BINS - 1).astype(int)
+    sums = buckets.groupby(groups)[["weight", "label", "prediction"]].sum()
+    sums = sums[sums["weight"] > 0]
+    return [
+        (float(row.prediction / row.weight), float(row.label / row.weight))
+        for row in sums.itertuples()
+    ]
+
+
+def _curve(thresholds: pd.DataFrame) -> list[Point]:
+    """Takes at most a hundred points, evenly spaced in recall."""
+    found = thresholds.dropna()
+    groups = (found["recall"] * _POINTS).round().astype(int).rename("group")
+    kept = found.groupby(groups).first()
+    return [(float(row.recall), float(row.precision)) for row in kept.itertuples()]

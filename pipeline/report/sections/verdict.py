@@ -1,0 +1,56 @@
+"""What became of the run, and why; the first thing one wants to know."""
+
+from collections.abc import Iterator
+
+from pipeline import tfx_files
+from pipeline.artifacts import Run
+from pipeline.report.blocks import Block, Cell, Facts, Note, Section
+
+_UNFINISHED = "The run is still going on, or its process died."
+
+
+def section(run: Run) -> Section:
+    """Says whether a model is live, was not blessed, or why there is none."""
+    return Section("Verdict", [*_notes(run), Facts(dict(_facts(run)))])
+
+
+def _notes(run: Run) -> Iterator[Block]:
+    failures = run.failures()
+    refused = run.ending() == "data refused"
+    for node, cause in failures.items():
+        done = "refused the data" if refused else "failed"
+        yield Note(f"{node} {done}: {cause}", "bad")
+    found = run.outcome()
+    if failures:
+        return
+    if run.ending() in {"running", "interrupted"}:
+        yield Note(_UNFINISHED, "warn")
+    elif found["blessed"] and found["version"]:
+        yield Note(f"Blessed, and pushed as version {found['version']}.", "good")
+    elif found["blessed"]:
+        yield Note("Blessed, and not pushed.", "good")
+    elif found["blessed"] is False:
+        yield Note(
+            "\n".join(["Not blessed, and so not pushed.", *_reasons(run)]), "bad"
+        )
+    else:
+        yield Note("The run has judged no model.", "info")
+
+
+def _reasons(run: Run) -> list[str]:
+    path = tfx_files.local_path(run.artifact("ModelEvaluation").uri)
+    return tfx_files.read_reasons(path) if path else []
+
+
+def _facts(run: Run) -> Iterator[tuple[str, Cell]]:
+    yield "outcome", run.ending()
+    found = run.outcome()
+    if "auc" in found:
+        yield "AUC on the test split", found["auc"]
+    if "example_count" in found:
+        yield "rows in the test split", found["example_count"]
+    if found["version"]:
+        yield "version", found["version"]
+    seconds = [s for _, s in run.node_states().values() if s is not None]
+    if seconds:
+        yield "seconds in all nodes", round(sum(seconds), 1)

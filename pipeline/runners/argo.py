@@ -1,0 +1,178 @@
+"""Writes manifests for Argo Workflows: one to run now, one to run on a schedule.
+
+throughline compile --target argo --image REGISTRY/throughline:1 --out compiled
+argo submit --watch compiled/workflow.yaml
+argo cron create compiled/cronworkflow.yaml
+"""
+
+import sys
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from pipeline.config import Config
+from pipeline.errors import EXIT_DATA_REFUSED, EXIT_DONE
+from pipeline.runners.containers import (
+    IMAGE_USER,
+    SECRET_KEY,
+    SECRET_VARIABLE,
+    Containers,
+    command_of,
+    steps,
+)
+
+if TYPE_CHECKING:
+    from hera.workflows import Container, CronWorkflow, Workflow
+    from tfx.orchestration.pipeline import Pipeline
+
+WORKFLOW_FILE = "workflow.yaml"
+CRON_FILE = "cronworkflow.yaml"
+# Argo replaces it by what is unique to a run and stays when the run is retried.
+_RUN_ID = "{{workflow.uid}}"
+_VOLUME = "output"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to write into the manifests."""
+
+    out: Path = Path("compiled")
+    """Directory that gets the manifests."""
+    schedule: str = "0 3 * * *"
+    """When the scheduled one runs, as cron writes it."""
+    timezone: str = "Etc/UTC"
+    """Whose time the schedule is in."""
+    namespace: str | None = None
+    """Kubernetes namespace; that of the command which submits, if not given."""
+    service_account: str | None = None
+    """Kubernetes service account that the pods run as."""
+    parallelism: int = 4
+    """Most nodes that run at once."""
+    containers: Annotated[Containers, tyro.conf.arg(name="")] = field(
+        default_factory=Containers
+    )
+
+
+def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"]) -> int:
+    """Writes both manifests; what it prints is for a person.
+
+    Args:
+        config: What is to run; its paths are those in the containers.
+        options: How.
+        build: Makes the pipeline; called when TFX may be imported.
+
+    Returns:
+        The exit code.
+    """
+    from pipeline.runners import compiler
+
+    upstream = compiler.upstream_of(compiler.compile_pipeline(build(config)))
+    write(config, options, upstream)
+    sys.stdout.write(f"{options.out} has {WORKFLOW_FILE} and {CRON_FILE}\n")
+    return EXIT_DONE
+
+
+def write(
+    config: Config, options: Options, upstream: Mapping[str, Collection[str]]
+) -> None:
+    """Writes both manifests.
+
+    Args:
+        config: What is to run; its output directory is where the volume is mounted.
+        options: How.
+        upstream: For each node, those that it waits for.
+    """
+    from hera.workflows import CronWorkflow, Workflow
+
+    name = _dns(config.name)
+    once = _fill(Workflow, config, options, upstream, generate_name=f"{name}-")
+    scheduled = _fill(
+        CronWorkflow,
+        config,
+        options,
+        upstream,
+        name=name,
+        schedules=[options.schedule],
+        timezone=options.timezone,
+        # Two runs at once would compare with the same baseline.
+        concurrency_policy="Forbid",
+    )
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / WORKFLOW_FILE).write_text(once.to_yaml())
+    (options.out / CRON_FILE).write_text(scheduled.to_yaml())
+
+
+def _fill(
+    kind: "type[Workflow | CronWorkflow]",
+    config: Config,
+    options: Options,
+    upstream: Mapping[str, Collection[str]],
+    **settings: Any,
+) -> "Workflow | CronWorkflow":
+    from hera.workflows import DAG, ExistingVolume, models
+
+    waits = steps(upstream, options.containers)
+    with kind(
+        **settings,
+        entrypoint="pipeline",
+        namespace=options.namespace,
+        service_account_name=options.service_account,
+        parallelism=options.parallelism,
+        security_context=models.PodSecurityContext(
+            run_as_non_root=True, run_as_user=IMAGE_USER, fs_group=IMAGE_USER
+        ),
+        volumes=ExistingVolume(name=_VOLUME, claim_name=options.containers.volume),
+    ) as workflow:
+        containers = {step: _container(step, config, options) for step in waits}
+        with DAG(name="pipeline"):
+            for step, before in waits.items():
+                containers[step](
+                    name=_dns(step), dependencies=[_dns(node) for node in before]
+                )
+    return workflow
+
+
+def _container(step: str, config: Config, options: Options) -> "Container":
+    from hera.workflows import (
+        Container,
+        Resources,
+        RetryStrategy,
+        SecretEnv,
+        models,
+    )
+
+    settings = options.containers
+    cpu, memory = settings.resources_of(step)
+    program, *arguments = command_of(step, config, _RUN_ID)
+    return Container(
+        name=_dns(step),
+        image=settings.image,
+        command=[program],
+        args=arguments,
+        env=[
+            SecretEnv(
+                name=SECRET_VARIABLE,
+                secret_name=settings.metadata_secret,
+                secret_key=SECRET_KEY,
+            )
+        ],
+        resources=Resources(
+            cpu_request=cpu, cpu_limit=cpu, memory_request=memory, memory_limit=memory
+        ),
+        retry_strategy=RetryStrategy(
+            limit=str(settings.retries),
+            retry_policy="Always",
+            # Refused data stays refused.
+            expression=f"asInt(lastRetry.exitCode) != {EXIT_DATA_REFUSED}",
+            backoff=models.Backoff(duration=f"{settings.retry_seconds}s", factor="2"),
+        ),
+        volume_mounts=[models.VolumeMount(name=_VOLUME, mount_path=str(config.output))],
+    )
+
+
+def _dns(name: str) -> str:
+    """Writes a name as Kubernetes allows it: lower case, no underscores."""
+    return name.lower().replace("_", "-")

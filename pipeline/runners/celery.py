@@ -1,0 +1,180 @@
+"""Runs a compiled pipeline with Celery, a task per node, on all workers there are.
+
+    throughline compile --target celery --out compiled
+    python -m pipeline.runners.celery worker --compiled compiled --broker redis://HOST
+    python -m pipeline.runners.celery run --run monday --broker redis://HOST
+
+Workers may run on several machines if all see the compiled directory, the output
+directory and the metadata store. Without `--broker`, messages are files in the compiled
+directory. Neither workers nor the driver import TFX or TensorFlow.
+"""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+from celery import Celery
+
+from pipeline import cli
+from pipeline.config import environment
+from pipeline.errors import EXIT_DONE, EXIT_USAGE
+from pipeline.runners.job import Job, read_job
+
+if TYPE_CHECKING:
+    from celery.result import AsyncResult
+
+BROKER_VARIABLE = "CELERY_BROKER_URL"
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Which compiled pipeline, and where its messages go."""
+
+    compiled: Path = Path("compiled")
+    """Directory that `throughline compile --target celery` wrote."""
+    broker: str | None = None
+    """redis://host:port/0, amqp://… or another broker of Celery's; files in the
+    compiled directory if not given. The variable CELERY_BROKER_URL does the same and
+    keeps a password out of the process list."""
+    redeliver_seconds: int = 6 * 3600
+    """When Redis gives a node to another worker if the first one has died; a longer
+    node is delivered twice, but does not run twice."""
+
+
+@dataclass(frozen=True)
+class RunFlags(Flags):
+    """Which run of what."""
+
+    run: str = field(kw_only=True)
+    """Name of the run; the same one again goes on where it stopped."""
+
+
+@dataclass(frozen=True)
+class WorkerFlags(Flags):
+    """What a worker takes."""
+
+    workers: int = 1
+    """Most nodes that this worker runs at once."""
+    name: str = "throughline@%h"
+    """Name of this worker, its own among all; %h is the host's."""
+
+
+def make_app(job: Job, flags: Flags) -> Celery:
+    """Makes the application: a task for each node, named `<pipeline>.<node>`.
+
+    Args:
+        job: What it runs.
+        flags: Where messages go.
+    """
+    files = job.directory / "messages"
+    app = Celery(
+        job.name, broker=flags.broker or "filesystem://", backend=_backend(flags, files)
+    )
+    app.conf.update(
+        # Its message stays until a node has ended, so that a dead worker's is retried.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        broker_connection_retry_on_startup=True,
+        task_default_queue=f"throughline-{job.name}",
+        broker_transport_options=_transport(flags, files),
+    )
+    for node in job.upstream:
+        _add_task(app, job, node)
+    return app
+
+
+def _add_task(app: Celery, job: Job, node: str) -> None:
+    @app.task(name=f"{job.name}.{node}")
+    def run_node(run: str) -> None:
+        job.run_node(node, run)
+
+
+def drive(job: Job, app: Celery, run: str) -> int:
+    """Sends each node when those it waits for are done, until all are or one failed.
+
+    Returns:
+        0, or the highest exit code of a node that failed.
+    """
+    waiting: dict[str, list[str]] = dict(job.upstream)
+    sent: dict[str, AsyncResult] = {}
+    done: set[str] = set()
+    failed = False
+    while sent or (waiting and not failed):
+        ready = [node for node, before in waiting.items() if done.issuperset(before)]
+        for node in ready if not failed else []:
+            del waiting[node]
+            sent[node] = app.tasks[f"{job.name}.{node}"].delay(run)
+        for node in [node for node, result in sent.items() if result.ready()]:
+            result = sent.pop(node)
+            if result.successful():
+                done.add(node)
+                sys.stdout.write(f"{node} done\n")
+            else:
+                failed = True
+                sys.stderr.write(f"throughline: {result.result}\n")
+        time.sleep(POLL_SECONDS)
+    return job.exit_code(run) if failed else EXIT_DONE
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Starts a worker, or drives a run; returns the exit code."""
+    actions = {"worker": _worker, "run": _run}
+    action, *rest = arguments or [""]
+    if action not in actions:
+        names = "|".join(actions)
+        sys.stderr.write(f"usage: python -m pipeline.runners.celery {{{names}}} …\n")
+        return EXIT_USAGE
+    return actions[action](rest)
+
+
+def _worker(arguments: list[str]) -> int:
+    flags = tyro.cli(WorkerFlags, prog="… worker", args=arguments)
+    app = make_app(read_job(flags.compiled), _with_environment(flags))
+    options = ["--concurrency", str(flags.workers), "--hostname", flags.name]
+    app.worker_main(["worker", "--loglevel", "INFO", "--without-gossip", *options])
+    return EXIT_DONE
+
+
+def _run(arguments: list[str]) -> int:
+    flags = tyro.cli(RunFlags, prog="… run", args=arguments)
+    job = read_job(flags.compiled)
+    return drive(job, make_app(job, _with_environment(flags)), flags.run)
+
+
+def _with_environment(flags: Flags) -> Flags:
+    """Takes the broker from the environment unless it was given."""
+    given = environment().get(BROKER_VARIABLE)
+    return flags if flags.broker else replace(flags, broker=given)
+
+
+def _backend(flags: Flags, files: Path) -> str:
+    """Says where results go: Redis, or files where the broker can't keep them."""
+    if flags.broker and flags.broker.startswith(("redis://", "rediss://")):
+        return flags.broker
+    results = files / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    return f"file://{results}"
+
+
+def _transport(flags: Flags, files: Path) -> Mapping[str, Any]:
+    if flags.broker:
+        # By default kombu looks for messages of dead workers every 100 s only.
+        look_every_time = {"unacked_restore_throttle": 1}
+        return {"visibility_timeout": flags.redeliver_seconds, **look_every_time}
+    queue = files / "queue"
+    queue.mkdir(parents=True, exist_ok=True)
+    return {
+        "data_folder_in": str(queue),
+        "data_folder_out": str(queue),
+        "control_folder": str(files),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

@@ -1,0 +1,105 @@
+"""What the orchestrators on Kubernetes share: which container runs what, and on what.
+
+The first step compiles the pipeline in the image, so that the code that runs and the
+code whose fingerprint is in the cache's key are the same; each further step is a node.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import METADATA_VARIABLE, Config, kubeflow
+from pipeline.errors import UsageError
+from pipeline.flags import flags_of
+
+COMPILE = "Compile"
+PROGRAM = "throughline"
+# The variable that holds the metadata store's URL, and its key in the secret.
+SECRET_VARIABLE = METADATA_VARIABLE
+SECRET_KEY = "url"  # noqa: S105 - as above
+# Where the Dockerfile puts the project.
+IMAGE_PROJECT = Path("/opt/throughline")
+# The user and group that its processes run as.
+IMAGE_USER = 10001
+
+
+@dataclass(frozen=True)
+class Containers:
+    """What each node's container is given."""
+
+    image: str = "throughline:latest"
+    """The image that the Dockerfile makes, as the cluster can pull it."""
+    volume: str = "throughline"
+    """Persistent volume claim, shared by all containers (ReadWriteMany); it is mounted
+    at the output directory."""
+    metadata_secret: str = "throughline-metadata"  # noqa: S105 - a name, no password
+    """Kubernetes secret whose key `url` is the metadata store's URL."""
+    cpu: str = "1"
+    """Cores of a light node, as Kubernetes writes them."""
+    memory: str = "3Gi"
+    """Memory of a light node, as Kubernetes writes it."""
+    heavy: tuple[str, ...] = ("ExampleGen", "Transform", "Trainer", "Evaluator")
+    """Nodes that get more."""
+    heavy_cpu: str = "2"
+    """Cores of a heavy node."""
+    heavy_memory: str = "8Gi"
+    """Memory of a heavy node."""
+    retries: int = 2
+    """How often a node that failed is tried again."""
+    retry_seconds: int = 30
+    """Wait before the first retry; it doubles each time."""
+
+    def __post_init__(self) -> None:
+        """Refuses values that the cluster would refuse."""
+        for name in ("retries", "retry_seconds"):
+            if (value := getattr(self, name)) < 0:
+                flag = name.replace("_", "-")
+                raise UsageError(f"{flag} is {value}; it must be at least 0")
+
+    def resources_of(self, step: str) -> tuple[str, str]:
+        """Returns the cores and the memory of a step."""
+        if step in self.heavy:
+            return self.heavy_cpu, self.heavy_memory
+        return self.cpu, self.memory
+
+
+def steps(
+    upstream: Mapping[str, Collection[str]], containers: Containers
+) -> dict[str, list[str]]:
+    """Puts the step that compiles before all nodes.
+
+    Args:
+        upstream: For each node, those that it waits for.
+        containers: What they are to be given.
+
+    Returns:
+        For each step, those that it waits for, in running order.
+
+    Raises:
+        UsageError: A node that is to get more doesn't exist.
+    """
+    if unknown := set(containers.heavy) - set(upstream):
+        msg = (
+            f"heavy names {', '.join(sorted(unknown))}; "
+            f"the nodes are {', '.join(upstream)}"
+        )
+        raise UsageError(msg)
+    nodes = {node: sorted(before) or [COMPILE] for node, before in upstream.items()}
+    return {COMPILE: [], **nodes}
+
+
+def command_of(step: str, config: Config, run_id: str) -> list[str]:
+    """Returns the command of a step.
+
+    Args:
+        step: A node's id, or the step that compiles.
+        config: What is to run.
+        run_id: The run's name, or what the orchestrator replaces by it; unique, since
+            a node that the run has finished does not run again.
+    """
+    compiled = config.output / "compiled" / run_id
+    if step == COMPILE:
+        flags = ["--preset", "kubeflow", *flags_of(config, kubeflow())]
+        return [PROGRAM, "compile", "--out", str(compiled), *flags]
+    ir = str(compiled / "ir.json")
+    return [PROGRAM, "node", "--ir", ir, "--node", step, "--run-id", run_id]

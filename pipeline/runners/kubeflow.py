@@ -1,0 +1,290 @@
+"""Compiles the pipeline for Kubeflow Pipelines or Vertex AI, and submits it.
+
+For the open-source backend each node is a container that runs `throughline node`. That
+avoids the resolver executors, which this backend rejects, and keeps the lineage in our
+metadata store. Its own cache is off, because ours decides. Vertex AI gets what TFX's
+runner for it makes.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from pipeline.config import Config
+from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
+from pipeline.runners.containers import (
+    IMAGE_PROJECT,
+    SECRET_KEY,
+    SECRET_VARIABLE,
+    Containers,
+    command_of,
+    steps,
+)
+from schema import SCHEMA_PATH
+
+if TYPE_CHECKING:
+    from kfp import Client
+    from tfx.orchestration.pipeline import Pipeline
+    from tfx.types.artifact import Artifact
+
+Target = Literal["kubeflow", "vertex"]
+PACKAGES: Mapping[Target, str] = {"kubeflow": "kubeflow.yaml", "vertex": "vertex.json"}
+ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}
+POLL_SECONDS = 5.0
+# Where Vertex AI mounts Cloud Storage.
+VERTEX_MOUNT = Path("/gcs")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to make of the pipeline, and where to send it."""
+
+    target: Target = "kubeflow"
+    """kubeflow is the open-source backend, vertex is Vertex AI Pipelines."""
+    out: Path = Path("compiled")
+    """Directory that gets the package."""
+    submit: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Upload the package and start a run."""
+    wait: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Wait for the run's end; the exit code is 1 unless it succeeded."""
+    host: str | None = None
+    """URL of the Kubeflow Pipelines API."""
+    experiment: str = "throughline"
+    """Experiment that the run belongs to."""
+    namespace: str | None = None
+    """Namespace of the experiment, where the backend has several."""
+    containers: Annotated[Containers, tyro.conf.arg(name="")] = field(
+        default_factory=Containers
+    )
+
+    def __post_init__(self) -> None:
+        """Refuses combinations that could only fail later."""
+        if self.submit and self.target == "vertex":
+            raise UsageError(
+                "submit is for the open-source backend; docs/vertex.md says how to "
+                "start a run on Vertex AI"
+            )
+        if self.submit and not self.host:
+            raise UsageError("submit needs host, the URL of Kubeflow Pipelines' API")
+        if self.wait and not self.submit:
+            raise UsageError("wait needs submit: there is no run to wait for")
+
+
+def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"]) -> int:
+    """Compiles, and submits if asked to; what it prints is for a person.
+
+    Args:
+        config: What is to run; its paths are those in the containers.
+        options: What to make of it.
+        build: Makes the pipeline; called when TFX may be imported.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: A setting doesn't fit the target.
+        ThroughlineError: The backend can't be reached or refuses the package.
+    """
+    package = options.out / PACKAGES[options.target]
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.target == "vertex":
+        write_vertex(config, options.containers, build, package)
+    else:
+        from pipeline.runners import compiler
+
+        dag = compiler.upstream_of(compiler.compile_pipeline(build(config)))
+        write(config, options.containers, dag, package)
+    sys.stdout.write(f"{package} is the package\n")
+    return submit(config, options, package) if options.submit else EXIT_DONE
+
+
+def write(
+    config: Config,
+    settings: Containers,
+    upstream: Mapping[str, Collection[str]],
+    package: Path,
+) -> None:
+    """Writes the package for the open-source backend, schema 2.1, containers only.
+
+    Args:
+        config: What is to run; its output directory is where the volume is mounted.
+        settings: What each container is given.
+        upstream: For each node, those that it waits for.
+        package: The YAML file.
+    """
+    from kfp import compiler, dsl, kubernetes
+
+    waits = steps(upstream, settings)
+
+    @dsl.pipeline(name=config.name.lower().replace("_", "-"))
+    def pipeline() -> None:
+        tasks: dict[str, dsl.PipelineTask] = {}
+        for step, before in waits.items():
+            # The backend replaces this only where it is the whole of an input.
+            run_id = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+            task = _component(step, config, settings)(run_id=run_id)
+            task.after(*(tasks[name] for name in before))
+            task.set_display_name(step)
+            task.set_caching_options(enable_caching=False)
+            task.set_retry(
+                settings.retries, f"{settings.retry_seconds}s", backoff_factor=2.0
+            )
+            cpu, memory = settings.resources_of(step)
+            task.set_cpu_request(cpu).set_cpu_limit(cpu)
+            task.set_memory_request(memory).set_memory_limit(memory)
+            kubernetes.mount_pvc(task, settings.volume, str(config.output))
+            kubernetes.use_secret_as_env(
+                task,
+                settings.metadata_secret,
+                {SECRET_KEY: SECRET_VARIABLE},
+            )
+            tasks[step] = task
+
+    compiler.Compiler().compile(pipeline, str(package))
+
+
+def write_vertex(
+    config: Config,
+    settings: Containers,
+    build: Callable[[Config], "Pipeline"],
+    package: Path,
+) -> None:
+    """Writes the package for Vertex AI with TFX's own runner.
+
+    Args:
+        config: What is to run; the output directory is below /gcs/, as which Vertex AI
+            mounts Cloud Storage.
+        settings: The image; Vertex AI decides the rest.
+        build: Makes the pipeline.
+        package: The JSON file.
+
+    Raises:
+        UsageError: The output directory, or that of the data, is not below /gcs/.
+    """
+    from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+
+    from pipeline.components.anomaly_gate import DataVerdict
+
+    for name in ("output", "data"):
+        path = getattr(config, name)
+        if not path or not path.is_relative_to(VERTEX_MOUNT) or path == VERTEX_MOUNT:
+            raise UsageError(
+                f"{name} is {path}; for Vertex AI it must be a path in Cloud Storage, "
+                f"such as /gcs/bucket/{name}"
+            )
+    pipeline = build(config)
+    root = pipeline.pipeline_info.pipeline_root
+    relative = Path(root).relative_to(VERTEX_MOUNT)
+    pipeline.pipeline_info.pipeline_root = f"gs://{relative}"
+    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
+        config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
+            display_name=config.name, default_image=settings.image
+        ),
+        output_dir=str(package.parent.absolute()),
+        output_filename=package.name,
+    )
+    with _found_by_name(DataVerdict):
+        runner.run(pipeline, write_out=True)
+    # The reviewed schema of this checkout is that of the image.
+    in_image = IMAGE_PROJECT / "schema" / SCHEMA_PATH.name
+    package.write_text(package.read_text().replace(str(SCHEMA_PATH), str(in_image)))
+
+
+@contextmanager
+def _found_by_name(artifact_type: "type[Artifact]") -> Iterator[None]:
+    """Names a type as Vertex AI's containers import it: `package.Class`, no deeper."""
+    name = artifact_type.TYPE_NAME
+    artifact_type.TYPE_NAME = f"pipeline.{artifact_type.__name__}"
+    try:
+        yield
+    finally:
+        artifact_type.TYPE_NAME = name
+
+
+def _component(step: str, config: Config, settings: Containers) -> Callable[..., Any]:
+    from kfp import dsl
+
+    def component(run_id: str) -> dsl.ContainerSpec:
+        program, *arguments = command_of(step, config, str(run_id))
+        return dsl.ContainerSpec(settings.image, [program], arguments)
+
+    component.__name__ = step
+    return dsl.container_component(component)
+
+
+def submit(config: Config, options: Options, package: Path) -> int:
+    """Uploads a package and starts a run; waits for its end if that is wanted.
+
+    Raises:
+        ThroughlineError: The backend can't be reached, or refuses the package.
+    """
+    from kfp import Client
+    from kfp_server_api import ApiException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        client = Client(host=options.host, namespace=options.namespace or "kubeflow")
+        run_id = start(client, config, options, package)
+        sys.stdout.write(f"run {run_id} of {config.name} was started\n")
+        if not options.wait:
+            return EXIT_DONE
+        state = _wait(client, run_id)
+    except (ApiException, HTTPError) as error:
+        reason = str(getattr(error, "reason", None) or error).splitlines()[0]
+        msg = f"Kubeflow Pipelines at {options.host} did not take the run: {reason}"
+        raise ThroughlineError(msg) from error
+    sys.stdout.write(f"run {run_id} ended: {state}\n")
+    return EXIT_DONE if state == "SUCCEEDED" else EXIT_FAILED
+
+
+def _wait(client: "Client", run_id: str) -> str:
+    """Waits as kfp's own client does, which would wait for a cancelled run forever."""
+    while (state := str(client.get_run(run_id).state)) not in ENDED:
+        time.sleep(POLL_SECONDS)
+    return state
+
+
+def start(client: "Client", config: Config, options: Options, package: Path) -> str:
+    """Uploads a package, as a new version where the pipeline is known, and runs it.
+
+    Args:
+        client: Connected to the backend.
+        config: Names the pipeline.
+        options: Names the experiment.
+        package: What `write` wrote.
+
+    Returns:
+        The run's id.
+    """
+    pipeline_id = client.get_pipeline_id(config.name)
+    if pipeline_id:
+        version = f"{config.name}-{_now()}"
+        uploaded = client.upload_pipeline_version(
+            str(package), version, pipeline_id=pipeline_id
+        )
+        version_id = uploaded.pipeline_version_id
+    else:
+        pipeline_id = client.upload_pipeline(str(package), config.name).pipeline_id
+        versions = client.list_pipeline_versions(pipeline_id).pipeline_versions
+        version_id = versions[0].pipeline_version_id
+    experiment = client.create_experiment(
+        options.experiment, namespace=options.namespace
+    )
+    started = client.run_pipeline(
+        experiment.experiment_id,
+        f"{config.name}-{_now()}",
+        pipeline_id=pipeline_id,
+        version_id=version_id,
+    )
+    return str(started.run_id)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")

@@ -1,0 +1,102 @@
+"""After a kill -9 at any moment of any node, the run can be resumed."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.runs import Rows, write_csv
+from tests.e2e.warm import MOMENTS, WarmProcess
+
+pytestmark = pytest.mark.e2e
+
+NODES = (
+    "ExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ImportSchemaGen",
+    "ExampleValidator",
+    "AnomalyGate",
+    "Transform",
+    "Trainer",
+    "Baseline",
+    "Evaluator",
+    "Pusher",
+)
+FLAGS = ("--preset", "smoke", "--min-auc", 0.01, "--max-auc-loss", 1)
+
+
+@pytest.fixture(scope="module")
+def output(
+    tmp_path_factory: pytest.TempPathFactory, warm: WarmProcess, sample_rows: Rows
+) -> Path:
+    """An output directory in which every node has run once."""
+    place = tmp_path_factory.mktemp("kills")
+    write_csv(place / "data" / "trips.csv", sample_rows[:600])
+    code, text = warm.run(place / "out", *FLAGS, "--data", place / "data")
+    assert code == 0, text
+    return place / "out"
+
+
+def executions(output: Path) -> list[tuple[int, str, int]]:
+    """Id, type and state of every execution in the store."""
+    with sqlite3.connect(f"file:{output}/metadata.db?mode=ro", uri=True) as store:
+        return store.execute(
+            "SELECT e.id, t.name, e.last_known_state FROM Execution e"
+            " JOIN Type t ON e.type_id = t.id ORDER BY e.id"
+        ).fetchall()
+
+
+def left_behind(output: Path) -> list[str]:
+    """What a dead run left: unfinished executions, and outputs that no one owns."""
+    running = [f"{name} {i} runs" for i, name, state in executions(output) if state < 3]
+    ended = {str(i) for i, _, state in executions(output) if state in {3, 6}}
+    orphans = [
+        str(path)
+        for path in (output / "artifacts").glob("*/*/[0-9]*")
+        if path.name not in ended and ".system" not in path.parts
+    ]
+    serving = output / "serving" / "taxi"
+    partial = [
+        str(p) for p in serving.iterdir() if not (p / "saved_model.pb").is_file()
+    ]
+    return running + orphans + partial
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("node", NODES)
+def test_killed_run_is_resumed(
+    node: str, moment: str, output: Path, warm: WarmProcess
+) -> None:
+    """A node and its runner, killed then, leave nothing in a resume's way."""
+    flags = (*FLAGS, "--data", output.parent / "data")
+    before = len(executions(output))
+
+    killed, _ = warm.run(
+        output, *flags, "--only", node, "--no-cache", node, kill=f"{node} {moment}"
+    )
+    between = executions(output)
+    code, text = warm.run(output, "--resume")
+
+    assert killed == -9
+    assert code == 0, text
+    assert left_behind(output) == []
+    # The killed execution is taken up again; a node without one gets its first.
+    assert len(executions(output)) - len(between) <= 1
+    assert len(executions(output)) > before
+    newest = max((output / "runs").iterdir())
+    record = json.loads((newest / "run.json").read_text())
+    assert record["outcome"] == "done"
+    assert record["nodes"][node]["state"] == "done"
+
+
+def test_killed_run_does_not_stop_the_next(output: Path, warm: WarmProcess) -> None:
+    """After a kill, a new run instead of a resume clears up and works as well."""
+    flags = (*FLAGS, "--data", output.parent / "data")
+    warm.run(output, *flags, "--no-cache", kill=f"Transform {MOMENTS[1]}")
+
+    code, text = warm.run(output, *flags, "--force")
+
+    assert code == 0, text
+    assert left_behind(output) == []

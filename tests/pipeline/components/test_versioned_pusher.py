@@ -1,0 +1,308 @@
+"""Pushing: all of a model or nothing, rising versions, nothing twice."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tfx.proto import pusher_pb2
+from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
+
+from pipeline.components.versioned_pusher import Executor, origin_of, push, versions
+from pipeline.errors import ThroughlineError
+
+ROOT = Path(__file__).parents[3]
+FILES = {
+    "saved_model.pb": "graph",
+    "fingerprint.pb": "print",
+    "variables/variables.index": "index",
+    "variables/variables.data-00000-of-00001": "weights",
+    "assets/vocabulary": "Cash\nCredit Card\n",
+}
+
+
+def _write(directory: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+    return directory
+
+
+def _read(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): path.read_text()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A directory that is shaped like a SavedModel."""
+    return _write(tmp_path / "model", FILES)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A model's serving directory, which isn't there yet."""
+    return tmp_path / "serving" / "taxi"
+
+
+def test_all_of_a_model_is_pushed(model: Path, base: Path) -> None:
+    """A version holds the model's files and where it came from, and nothing else."""
+    version = push(model, base, {"model_uri": "/m/1", "model_id": 7})
+
+    files = _read(base / str(version))
+    assert json.loads(files.pop("assets.extra/origin.json")) == {
+        "model_uri": "/m/1",
+        "model_id": 7,
+    }
+    assert files == FILES
+    assert [path.name for path in base.iterdir()] == [str(version)]
+    assert origin_of(base, version) == {"model_uri": "/m/1", "model_id": 7}
+    assert _read(model) == FILES
+
+
+def test_a_models_own_extras_are_kept(model: Path, base: Path) -> None:
+    """A model that brings assets.extra, such as warm-up requests, keeps them."""
+    _write(model, {"assets.extra/tf_serving_warmup_requests": "request"})
+
+    version = push(model, base, {})
+
+    extras = base / str(version) / "assets.extra"
+    assert sorted(p.name for p in extras.iterdir()) == [
+        "origin.json",
+        "tf_serving_warmup_requests",
+    ]
+
+
+def test_versions_are_seconds(model: Path, base: Path) -> None:
+    """A version is when it was pushed, in seconds since 1970."""
+    before = int(time.time())
+
+    version = push(model, base, {})
+
+    assert before <= version <= int(time.time())
+
+
+def test_versions_rise_within_a_second(model: Path, base: Path) -> None:
+    """Pushes in quick succession all get a version of their own, each higher."""
+    pushed = [push(model, base, {}) for _ in range(5)]
+
+    assert pushed == sorted(set(pushed))
+    assert versions(base) == pushed
+
+
+def test_versions_rise_after_a_clock_that_went_wrong(model: Path, base: Path) -> None:
+    """A version from the future is still followed by a higher one."""
+    future = int(time.time()) + 86_400
+    _write(base / str(future), FILES)
+
+    assert push(model, base, {}) == future + 1
+
+
+def test_versions_are_ordered_as_numbers(base: Path) -> None:
+    """Versions are compared as numbers; what is no version is no version."""
+    for name in ("9", "10", ".partial-1", "v11", "latest"):
+        (base / name).mkdir(parents=True)
+
+    assert versions(base) == [9, 10]
+
+
+def test_without_a_directory_there_are_no_versions(base: Path) -> None:
+    """A model that was never pushed has no versions, and none is made by asking."""
+    assert versions(base) == []
+    assert not base.exists()
+
+
+def test_a_version_of_unknown_origin(model: Path, base: Path) -> None:
+    """A version that somebody else put there has no origin."""
+    _write(base / "5", FILES)
+
+    assert origin_of(base, 5) == {}
+
+
+# Stands still before the third of the model's files is copied.
+HELD_PUSH = """
+import shutil, sys, time
+from pathlib import Path
+from pipeline.components import versioned_pusher
+copies = []
+real = shutil.copy2
+def held(source, target, **kwargs):
+    copies.append(source)
+    if len(copies) == 3:
+        print("half-way", flush=True)
+        time.sleep(600)
+    return real(source, target, **kwargs)
+shutil.copytree.__defaults__ = tuple(
+    held if default is real else default for default in shutil.copytree.__defaults__
+)
+versioned_pusher.push(Path(sys.argv[1]), Path(sys.argv[2]), {})
+"""
+
+
+def test_a_killed_push_leaves_no_version(model: Path, base: Path) -> None:
+    """A push killed while it copies leaves no version, and the next one cleans up."""
+    first = push(model, base, {})
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", HELD_PUSH, model, base],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half-way\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    left = [path for path in base.iterdir() if path.name != str(first)]
+
+    assert process.returncode == -signal.SIGKILL
+    assert len(left) == 1
+    assert not left[0].name.isdecimal()
+    assert 0 < len(_read(left[0])) < len(FILES)
+    assert versions(base) == [first]
+
+    second = push(model, base, {})
+
+    assert sorted(p.name for p in base.iterdir()) == [str(first), str(second)]
+
+
+class _Pusher:
+    """The executor with real artifacts around it."""
+
+    def __init__(self, tmp_path: Path, base: Path) -> None:
+        self.tmp_path = tmp_path
+        self.base = base
+
+    def push(
+        self,
+        model_id: int,
+        *,
+        blessed: bool = True,
+        infra_blessed: bool | None = None,
+        missing: str | None = None,
+    ) -> standard_artifacts.PushedModel:
+        """Runs the executor for a model; the same id is the same model."""
+        model = standard_artifacts.Model()
+        model.uri, model.id = str(self.tmp_path / f"models/{model_id}"), model_id
+        _write(Path(model.uri) / "Format-Serving", FILES | {"id": str(model_id)})
+        blessing = standard_artifacts.ModelBlessing()
+        blessing.set_int_custom_property("blessed", int(blessed))
+        inputs = {"model": [model], "model_blessing": [blessing]}
+        if infra_blessed is not None:
+            infra = standard_artifacts.InfraBlessing()
+            status = "INFRA_BLESSED" if infra_blessed else "INFRA_NOT_BLESSED"
+            infra.set_string_custom_property("blessing_status", status)
+            infra.set_int_custom_property("blessed", int(infra_blessed))
+            inputs["infra_blessing"] = [infra]
+        if missing:
+            inputs[missing] = []
+        pushed = standard_artifacts.PushedModel()
+        number = len(list(self.tmp_path.glob("pushed-*")))
+        pushed.uri = str(self.tmp_path / f"pushed-{number}")
+        Path(pushed.uri).mkdir()
+        destination = pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=str(self.base)
+            )
+        )
+        Executor().Do(
+            inputs,
+            {"pushed_model": [pushed]},
+            {"push_destination": proto_utils.proto_to_json(destination)},
+        )
+        return pushed
+
+
+@pytest.fixture
+def pusher(tmp_path: Path, base: Path) -> _Pusher:
+    """The executor, pushing to `base`."""
+    return _Pusher(tmp_path, base)
+
+
+def test_a_blessed_model_is_pushed(pusher: _Pusher, base: Path) -> None:
+    """A blessed model is live, and the artifact says which version and holds it."""
+    pushed = pusher.push(1, infra_blessed=True)
+
+    (version,) = versions(base)
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert pushed.get_string_custom_property("pushed_version") == str(version)
+    assert pushed.get_string_custom_property("pushed_destination") == str(
+        base / str(version)
+    )
+    assert _read(Path(pushed.uri)) == FILES | {"id": "1"}
+    assert (base / str(version) / "id").read_text() == "1"
+
+
+@pytest.mark.parametrize(
+    ("blessed", "infra_blessed"), [(False, None), (False, True), (True, False)]
+)
+def test_what_is_not_blessed_is_not_pushed(
+    pusher: _Pusher,
+    base: Path,
+    blessed: bool,  # noqa: FBT001 - a parameter of the test
+    infra_blessed: bool | None,  # noqa: FBT001 - the same
+) -> None:
+    """A model that misses one of its blessings stays where it is."""
+    pushed = pusher.push(1, blessed=blessed, infra_blessed=infra_blessed)
+
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert not pushed.has_custom_property("pushed_destination")
+    assert _read(Path(pushed.uri)) == {}
+    assert not base.exists()
+
+
+@pytest.mark.parametrize("missing", ["model", "model_blessing", "infra_blessing"])
+def test_a_missing_input_is_no_permission(
+    pusher: _Pusher, base: Path, missing: str
+) -> None:
+    """Without a blessing that the pipeline asks for, or a model, nothing is pushed."""
+    with pytest.raises(ThroughlineError) as refused:
+        pusher.push(1, infra_blessed=True, missing=missing)
+
+    assert str(refused.value) == f"nothing was pushed: this run has no {missing} yet"
+    assert not base.exists()
+
+
+def test_the_live_model_is_not_pushed_again(pusher: _Pusher, base: Path) -> None:
+    """Pushing what is live makes no new version, and names the one that is live."""
+    first = pusher.push(1)
+
+    second = pusher.push(1)
+
+    (version,) = versions(base)
+    for pushed in (first, second):
+        assert pushed.get_int_custom_property("pushed") == 1
+        assert pushed.get_string_custom_property("pushed_version") == str(version)
+    assert _read(Path(second.uri)) == FILES | {"id": "1"}
+
+
+def test_an_earlier_model_can_come_back(pusher: _Pusher, base: Path) -> None:
+    """A model that was live before another one is pushed anew, as the newest."""
+    for model_id in (1, 2, 1):
+        pusher.push(model_id)
+
+    assert [(base / str(v) / "id").read_text() for v in versions(base)] == [
+        "1",
+        "2",
+        "1",
+    ]
+
+
+def test_changing_the_artifact_does_not_change_what_is_live(
+    pusher: _Pusher, base: Path
+) -> None:
+    """What a server reads is a copy, that nobody changes through an artifact."""
+    pushed = pusher.push(1)
+    with (Path(pushed.uri) / "id").open("r+") as file:
+        file.write("9")
+
+    (version,) = versions(base)
+    assert (base / str(version) / "id").read_text() == "1"

@@ -1,0 +1,288 @@
+"""One node of a compiled pipeline, run by itself."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline import create_pipeline
+from pipeline.config import Config
+from pipeline.errors import DataRefusedError, ThroughlineError, UsageError
+from pipeline.metadata import executions_of_run, open_store, outputs_of_run
+from pipeline.runners import compiler
+from pipeline.runners.node import NodeResult, node_of, run_command, run_node
+
+# protobuf warns on behalf of TFX's caller, which is us.
+pytestmark = pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
+
+State = mlmd.Execution.State
+SCHEMA = 'feature { name: "fare" type: FLOAT }\n'
+NODES = (
+    "Baseline, ExampleGen, ImportSchemaGen, StatisticsGen, ExampleValidator, "
+    "SchemaGen, AnomalyGate, Transform, Trainer, Evaluator, Pusher"
+)
+
+
+class _Project:
+    """A compiled pipeline with a schema and a metadata store of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.output = directory / "out put 100%25"
+        self.schema = directory / "schema.pbtxt"
+        self.data = directory / "data"
+        self.schema.write_text(SCHEMA)
+        self.data.mkdir()
+
+    @property
+    def config(self) -> Config:
+        return Config(output=self.output, schema=self.schema, data=self.data)
+
+    @property
+    def pipeline(self) -> pipeline_pb2.Pipeline:
+        return compiler.compile_pipeline(create_pipeline(self.config))
+
+    @property
+    def connection(self) -> mlmd.ConnectionConfig:
+        return open_store(self.config.metadata_url)
+
+    @property
+    def store(self) -> MetadataStore:
+        return MetadataStore(self.connection)
+
+    def run(self, node_id: str, run_id: str = "monday") -> NodeResult:
+        return run_node(self.pipeline, node_id, run_id, self.connection)
+
+    def states(self, run_id: str = "monday") -> list[str]:
+        return [
+            State.Name(execution.last_known_state)
+            for execution in executions_of_run(self.store, run_id)
+        ]
+
+    def schemas(self) -> Iterator[Path]:
+        return (self.output / "artifacts").rglob("schema.pbtxt")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> _Project:
+    """A project whose pipeline has not run."""
+    return _Project(tmp_path)
+
+
+def test_a_node_runs(project: _Project) -> None:
+    """A node does its work, and the store has it and what it wrote."""
+    result = project.run("ImportSchemaGen")
+
+    (execution,) = executions_of_run(project.store, "monday")
+    outputs = outputs_of_run(project.store, "monday")
+    (schema,) = outputs["ImportSchemaGen"]["schema"]
+    assert result == NodeResult(execution.id, cached=False)
+    assert project.states() == ["COMPLETE"]
+    assert (Path(schema.uri) / "schema.pbtxt").read_text() == SCHEMA
+
+
+def test_a_node_that_the_run_has_done_is_not_done_again(project: _Project) -> None:
+    """A second call under the same run id adds nothing to the store or the disk."""
+    first = project.run("ImportSchemaGen")
+
+    second = project.run("ImportSchemaGen")
+
+    assert second == first
+    assert project.states() == ["COMPLETE"]
+    assert len(list(project.schemas())) == 1
+
+
+def test_another_run_takes_what_has_not_changed(project: _Project) -> None:
+    """Another run takes the outputs of the first from the cache."""
+    project.run("ImportSchemaGen", "monday")
+
+    result = project.run("ImportSchemaGen", "tuesday")
+
+    monday, tuesday = (
+        outputs_of_run(project.store, run_id)["ImportSchemaGen"]["schema"][0].uri
+        for run_id in ("monday", "tuesday")
+    )
+    assert result.cached
+    assert project.states("tuesday") == ["CACHED"]
+    assert tuesday == monday
+    assert len(list(project.schemas())) == 1
+
+
+def test_another_run_does_anew_what_has_changed(project: _Project) -> None:
+    """A schema that was edited is imported anew by the next run."""
+    project.run("ImportSchemaGen", "monday")
+    project.schema.write_text(SCHEMA + "# edited\n")
+
+    result = project.run("ImportSchemaGen", "tuesday")
+
+    (schema,) = outputs_of_run(project.store, "tuesday")["ImportSchemaGen"]["schema"]
+    assert not result.cached
+    assert (Path(schema.uri) / "schema.pbtxt").read_text().endswith("# edited\n")
+
+
+def test_an_output_that_is_gone_is_made_anew(project: _Project) -> None:
+    """What somebody deleted from the artifacts doesn't come from the cache."""
+    project.run("ImportSchemaGen", "monday")
+    (schema,) = project.schemas()
+    schema.unlink()
+
+    result = project.run("ImportSchemaGen", "tuesday")
+
+    assert not result.cached
+    assert [path.read_text() for path in project.schemas()] == [SCHEMA]
+
+
+def test_the_compiled_pipeline_stays_as_it_was(project: _Project) -> None:
+    """Running a node doesn't fill its run into the pipeline of the next."""
+    pipeline = project.pipeline
+    before = pipeline.SerializeToString(deterministic=True)
+
+    run_node(pipeline, "ImportSchemaGen", "monday", project.connection)
+    run_node(pipeline, "ImportSchemaGen", "tuesday", project.connection)
+
+    assert pipeline.SerializeToString(deterministic=True) == before
+    assert project.states("tuesday") == ["CACHED"]
+
+
+def test_a_resolver_runs(project: _Project) -> None:
+    """The node that looks for the blessed model is fine without one."""
+    result = project.run("Baseline")
+
+    assert result.execution_id
+    assert outputs_of_run(project.store, "monday")["Baseline"] == {}
+
+
+@pytest.mark.parametrize("node_id", ["StatisticsGen", "Trainer", "Evaluator", "Pusher"])
+def test_a_node_without_its_inputs_fails(project: _Project, node_id: str) -> None:
+    """A node that is run before those it needs fails with a sentence."""
+    with pytest.raises(ThroughlineError) as failed:
+        project.run(node_id)
+
+    message = str(failed.value)
+    assert failed.value.exit_code == 1
+    assert re.match(
+        r"the execution is FAILED in the metadata store|nothing was pushed: this run "
+        "has no model and no model_blessing yet$",
+        message,
+    )
+    assert "\n" not in message
+
+
+def test_inputs_of_another_run_are_not_taken(project: _Project) -> None:
+    """A node takes its inputs from its own run only."""
+    (project.data / "1.csv").write_text("fare\n1.5\n2.5\n")
+    project.run("ExampleGen", "monday")
+
+    with pytest.raises(ThroughlineError):
+        project.run("StatisticsGen", "tuesday")
+
+
+def test_refused_data_is_told_as_it_is(project: _Project) -> None:
+    """What an executor raises comes through, and the store has the failure."""
+    (project.data / "1.csv").write_text("fare\nmuch\n")
+
+    with pytest.raises(DataRefusedError, match=r"line 2, column 'fare': 'much'"):
+        project.run("ExampleGen")
+
+    assert project.states() == ["FAILED"]
+
+
+def test_a_node_that_failed_can_be_tried_again(project: _Project) -> None:
+    """After a failure the same run can do the node, once its reason is gone."""
+    (project.data / "1.csv").write_text("fare\nmuch\n")
+    with pytest.raises(DataRefusedError):
+        project.run("ExampleGen")
+    (project.data / "1.csv").write_text("fare\n1.5\n")
+
+    result = project.run("ExampleGen")
+
+    assert not result.cached
+    assert project.states()[-1] == "COMPLETE"
+
+
+def test_a_schema_file_that_is_gone(project: _Project) -> None:
+    """An error that isn't ours comes through too, and the store has the failure."""
+    pipeline = project.pipeline
+    project.schema.unlink()
+
+    with pytest.raises(Exception, match=r"schema\.pbtxt"):
+        run_node(pipeline, "ImportSchemaGen", "monday", project.connection)
+
+    assert project.states() == ["FAILED"]
+
+
+def test_unknown_nodes_are_refused(project: _Project) -> None:
+    """A node that isn't there is refused with those there are, in running order."""
+    with pytest.raises(UsageError) as refused:
+        node_of(project.pipeline, "Trainor")
+
+    assert str(refused.value) == f"There is no node 'Trainor'; the nodes are {NODES}"
+
+
+def test_the_command_runs_a_node(
+    project: _Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command takes the store beside the artifacts, and says what it did."""
+    compiler.write(project.pipeline, project.output)
+    ir = project.output / "ir.json"
+
+    codes = [run_command(ir, "ImportSchemaGen", run, None) for run in ("a", "b", "b")]
+
+    assert codes == [0, 0, 0]
+    assert capsys.readouterr().out == (
+        "ImportSchemaGen done, execution 1\n"
+        "ImportSchemaGen cached, execution 2\n"
+        "ImportSchemaGen cached, execution 2\n"
+    )
+    assert (project.output / "metadata.db").is_file()
+
+
+@pytest.mark.parametrize(
+    ("node_id", "code", "said"),
+    [
+        ("ExampleGen", 3, "line 2, column 'fare': 'much' is not a number"),
+        ("StatisticsGen", 1, "the execution is FAILED in the metadata store"),
+    ],
+)
+def test_the_command_ends_with_why(
+    project: _Project,
+    capsys: pytest.CaptureFixture[str],
+    node_id: str,
+    code: int,
+    said: str,
+) -> None:
+    """A node that fails ends with its exit code, and its reason on standard error."""
+    (project.data / "1.csv").write_text("fare\nmuch\n")
+    compiler.write(project.pipeline, project.output)
+
+    ended = run_command(project.output / "ir.json", node_id, "a", None)
+
+    printed = capsys.readouterr()
+    assert ended == code
+    assert printed.out == ""
+    (line,) = (x for x in printed.err.splitlines() if x.startswith("throughline: "))
+    assert line.startswith(f"throughline: {node_id}: ")
+    assert said in line
+
+
+def test_the_command_wants_a_compiled_pipeline(tmp_path: Path) -> None:
+    """A file that isn't there is named, with what makes it."""
+    with pytest.raises(UsageError) as refused:
+        run_command(tmp_path / "ir.json", "Trainer", "a", None)
+
+    assert str(refused.value) == (
+        f"{tmp_path / 'ir.json'} is not there; `throughline compile` makes it"
+    )
+
+
+def test_the_command_refuses_an_unknown_node_first(project: _Project) -> None:
+    """A misspelled node is told before anything is opened or written."""
+    compiler.write(project.pipeline, project.output)
+
+    with pytest.raises(UsageError, match=r"There is no node 'Trainor'"):
+        run_command(project.output / "ir.json", "Trainor", "a", None)
+
+    assert not (project.output / "metadata.db").exists()

@@ -1,0 +1,173 @@
+"""Settings: what is allowed, where things are, what the environment fills in."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+
+import pytest
+from tfx.utils.dependency_utils import make_beam_dependency_flags
+
+from pipeline import config as settings
+from pipeline.config import Config, Quality, Splits, with_environment
+from pipeline.errors import UsageError
+from pipeline.metadata import connection_config
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Config(train_steps=0), "train-steps is 0; it must be at least 1"),
+        (lambda: Config(eval_steps=-1), "eval-steps is -1; it must be at least 0"),
+        (lambda: Config(batch_size=0), "batch-size is 0; it must be at least 1"),
+        (
+            lambda: Config(seed=2**31),
+            "seed is 2147483648; it must be at least 0 and at most 2147483647",
+        ),
+        (lambda: Splits(train_parts=0), "train-parts is 0; it must be at least 1"),
+        (lambda: Splits(eval_parts=0), "eval-parts is 0; it must be at least 1"),
+        (lambda: Splits(test_parts=-2), "test-parts is -2; it must be at least 1"),
+        (
+            lambda: Quality(min_auc=1.01),
+            "min-auc is 1.01; it must be at least 0 and at most 1",
+        ),
+        (
+            lambda: Quality(min_auc=float("nan")),
+            "min-auc is nan; it must be at least 0 and at most 1",
+        ),
+        (
+            lambda: Quality(max_auc_loss=-0.1),
+            "max-auc-loss is -0.1; it must be at least 0 and at most 1",
+        ),
+    ],
+)
+def test_values_out_of_bounds_are_refused(
+    make: Callable[[], object], message: str
+) -> None:
+    """A value out of bounds is refused at once, by its flag's name and the bounds."""
+    with pytest.raises(UsageError) as refused:
+        make()
+
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Config(train_steps=1, eval_steps=0, batch_size=1, seed=0),
+        lambda: Config(seed=2**31 - 1),
+        lambda: Splits(1, 1, 1),
+        lambda: Quality(min_auc=0, max_auc_loss=0),
+        lambda: Quality(min_auc=1, max_auc_loss=1),
+    ],
+)
+def test_bounds_themselves_are_allowed(make: Callable[[], object]) -> None:
+    """The lowest and the highest value of a setting are accepted."""
+    make()
+
+
+@pytest.mark.parametrize("name", ["", "9taxi", "a/b", "a b", "a.b", "taxi\n", "täxi"])
+def test_names_that_are_no_directory_name_are_refused(name: str) -> None:
+    """A name that could not be a directory, a model and a pipeline is refused."""
+    with pytest.raises(UsageError, match=r"must begin with a letter"):
+        Config(name=name)
+
+
+def test_settings_cannot_be_changed() -> None:
+    """A configuration is changed by replacing, never in place."""
+    config = Config()
+
+    with pytest.raises(FrozenInstanceError):
+        config.train_steps = 5  # type: ignore[misc]
+
+    assert replace(config, train_steps=5).train_steps == 5
+
+
+def test_directories_are_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every place is below the output directory, as seen from where we started."""
+    monkeypatch.chdir(tmp_path)
+
+    config = Config(name="trips", output=Path("out"))
+
+    assert config.data_directory == tmp_path / "out" / "sample"
+    assert config.artifact_directory == tmp_path / "out" / "artifacts"
+    assert config.serving_directory == tmp_path / "out" / "serving" / "trips"
+    assert config.runs_directory == tmp_path / "out" / "runs"
+    assert replace(config, data=Path("mine")).data_directory == tmp_path / "mine"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("directory", ["out", "out put", "50%25 #1?", "ünï"])
+def test_metadata_is_in_the_output_directory(tmp_path: Path, directory: str) -> None:
+    """The default store is metadata.db in the output directory, however it is named."""
+    config = Config(output=tmp_path / directory)
+
+    connection = connection_config(config.metadata_url)
+
+    assert Path(connection.sqlite.filename_uri) == tmp_path / directory / "metadata.db"
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "url"),
+    [
+        (None, {"THROUGHLINE_METADATA": "mysql://e@h/d"}, "mysql://e@h/d"),
+        ("mysql://f@h/d", {"THROUGHLINE_METADATA": "mysql://e@h/d"}, "mysql://f@h/d"),
+        ("mysql://f@h/d", {}, "mysql://f@h/d"),
+        (None, {"THROUGHLINE_METADATA": ""}, None),
+        (None, {"METADATA": "mysql://e@h/d"}, None),
+    ],
+)
+def test_environment_fills_what_was_not_given(
+    given: str | None, environment: dict[str, str], url: str | None
+) -> None:
+    """THROUGHLINE_METADATA gives the store's URL unless a flag does."""
+    config = with_environment(Config(metadata=given), environment)
+
+    assert config.metadata == url
+
+
+def test_beams_engine_is_named() -> None:
+    """Beam is told its engine, since its own choice downloads one."""
+    assert Config().beam_pipeline_args[0] == (
+        "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+    )
+
+
+def test_tfx_does_not_pack_itself_for_beam() -> None:
+    """Beam's arguments keep TFX from making a package for workers that don't exist."""
+    arguments = Config().beam_pipeline_args
+
+    assert make_beam_dependency_flags(arguments) == arguments
+
+
+def test_smoke_differs_in_training_only() -> None:
+    """The smoke preset is the main job with 20 steps and a low threshold."""
+    smoke = settings.PRESETS["smoke"]()
+
+    quality = replace(Quality(), min_auc=0.6)
+    assert smoke == replace(Config(), train_steps=20, quality=quality)
+    assert settings.PRESETS["local"]() == Config()
+
+
+def test_importing_settings_is_quick_and_does_nothing(tmp_path: Path) -> None:
+    """The settings and the command line import neither TFX nor TensorFlow."""
+    code = (
+        "import sys; import pipeline.config, pipeline.cli; "
+        "print([m for m in ('tfx', 'tensorflow', 'apache_beam', 'ml_metadata') "
+        "if m in sys.modules])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+    assert done.stdout == "[]\n"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,360 @@
+"""The graph: which components there are, what reads what, what a compiler makes of it.
+
+What the nodes do is tested with each of them, and end to end.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
+
+from models.hyperparameters import Hyperparameters
+from pipeline import create_pipeline
+from pipeline.config import Config, Gate, Splits
+from pipeline.runners import compiler
+from pipeline.runners.compiler import compile_pipeline
+
+ROOT = Path(__file__).parents[2]
+TFX = "tfx.components"
+# Node: type, executor, {input: (producer, output)}, nodes it waits for besides these.
+GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
+    "ExampleGen": (
+        f"{TFX}.example_gen.component.FileBasedExampleGen",
+        "pipeline.components.csv_ingestion.Executor",
+        {},
+        set(),
+    ),
+    "StatisticsGen": (
+        f"{TFX}.statistics_gen.component.StatisticsGen",
+        f"{TFX}.statistics_gen.executor.Executor",
+        {"examples": ("ExampleGen", "examples")},
+        set(),
+    ),
+    "SchemaGen": (
+        f"{TFX}.schema_gen.component.SchemaGen",
+        f"{TFX}.schema_gen.executor.Executor",
+        {"statistics": ("StatisticsGen", "statistics")},
+        set(),
+    ),
+    "ImportSchemaGen": (
+        f"{TFX}.schema_gen.import_schema_gen.component.ImportSchemaGen",
+        f"{TFX}.schema_gen.import_schema_gen.executor.Executor",
+        {},
+        set(),
+    ),
+    "ExampleValidator": (
+        f"{TFX}.example_validator.component.ExampleValidator",
+        f"{TFX}.example_validator.executor.Executor",
+        {
+            "statistics": ("StatisticsGen", "statistics"),
+            "schema": ("ImportSchemaGen", "schema"),
+        },
+        set(),
+    ),
+    "AnomalyGate": (
+        "pipeline.components.anomaly_gate.AnomalyGate",
+        "pipeline.components.anomaly_gate.AnomalyGate_Executor",
+        {
+            "anomalies": ("ExampleValidator", "anomalies"),
+            "statistics": ("StatisticsGen", "statistics"),
+        },
+        set(),
+    ),
+    "Transform": (
+        f"{TFX}.transform.component.Transform",
+        f"{TFX}.transform.executor.Executor",
+        {
+            "examples": ("ExampleGen", "examples"),
+            "schema": ("ImportSchemaGen", "schema"),
+        },
+        {"AnomalyGate"},
+    ),
+    "Trainer": (
+        f"{TFX}.trainer.component.Trainer",
+        f"{TFX}.trainer.executor.GenericExecutor",
+        {
+            "examples": ("Transform", "transformed_examples"),
+            "transform_graph": ("Transform", "transform_graph"),
+            "schema": ("ImportSchemaGen", "schema"),
+        },
+        set(),
+    ),
+    "Evaluator": (
+        f"{TFX}.evaluator.component.Evaluator",
+        f"{TFX}.evaluator.executor.Executor",
+        {
+            "examples": ("ExampleGen", "examples"),
+            "model": ("Trainer", "model"),
+            "baseline_model": ("Baseline", "model"),
+        },
+        set(),
+    ),
+    "Pusher": (
+        f"{TFX}.pusher.component.Pusher",
+        "pipeline.components.versioned_pusher.Executor",
+        {
+            "model": ("Trainer", "model"),
+            "model_blessing": ("Evaluator", "blessing"),
+        },
+        set(),
+    ),
+}
+RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
+
+
+def _compiled(config: Config) -> pipeline_pb2.Pipeline:
+    return compile_pipeline(create_pipeline(config))
+
+
+def _nodes(pipeline: pipeline_pb2.Pipeline) -> dict[str, pipeline_pb2.PipelineNode]:
+    return {n.pipeline_node.node_info.id: n.pipeline_node for n in pipeline.nodes}
+
+
+def _executor(pipeline: pipeline_pb2.Pipeline, node_id: str) -> str:
+    deployment = pipeline_pb2.IntermediateDeploymentConfig()
+    pipeline.deployment_config.Unpack(deployment)
+    packed = deployment.executor_specs[node_id]
+    beam = executable_spec_pb2.BeamExecutableSpec()
+    python = executable_spec_pb2.PythonClassExecutableSpec()
+    if packed.Unpack(beam):
+        return beam.python_executor_spec.class_path
+    assert packed.Unpack(python)
+    return python.class_path
+
+
+def _parameter(node: pipeline_pb2.PipelineNode, name: str) -> str:
+    return node.parameters.parameters[name].field_value.string_value
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> pipeline_pb2.Pipeline:
+    """The default pipeline."""
+    return _compiled(Config(output=tmp_path_factory.mktemp("output")))
+
+
+def test_all_components_are_there(compiled: pipeline_pb2.Pipeline) -> None:
+    """The pipeline has the components of DESIGN.md's table and no other."""
+    assert set(_nodes(compiled)) == {*GRAPH, "Baseline"}
+
+
+@pytest.mark.parametrize("node_id", GRAPH)
+def test_components(compiled: pipeline_pb2.Pipeline, node_id: str) -> None:
+    """Each component has its type, its executor, its inputs and what it waits for."""
+    kind, executor, inputs, also = GRAPH[node_id]
+
+    node = _nodes(compiled)[node_id]
+
+    assert node.node_info.type.name == kind
+    assert _executor(compiled, node_id) == executor
+    channels = {
+        name: (given.channels[0].producer_node_query.id, given.channels[0].output_key)
+        for name, given in node.inputs.inputs.items()
+    }
+    assert channels == inputs
+    producers = {producer for producer, _ in inputs.values()}
+    assert set(node.upstream_nodes) == producers | also
+
+
+def test_baseline_is_the_latest_blessed_model(compiled: pipeline_pb2.Pipeline) -> None:
+    """The model to beat is resolved from all earlier runs, and waits for nothing."""
+    node = _nodes(compiled)["Baseline"]
+
+    (graph,) = node.inputs.input_graphs.values()
+    strategies = [n.op_node.op_type for n in graph.nodes.values() if n.op_node.op_type]
+    channels = [c for given in node.inputs.inputs.values() for c in given.channels]
+    assert node.node_info.type.name == RESOLVER
+    assert [name.rpartition(".")[2] for name in strategies] == [
+        "LatestBlessedModelStrategy"
+    ]
+    assert {c.artifact_query.type.name for c in channels} == {"Model", "ModelBlessing"}
+    # Not also a run's: that would be the model that was just trained.
+    assert [[q.type.name for q in c.context_queries] for c in channels] == [
+        ["pipeline"],
+        ["pipeline"],
+    ]
+    assert list(node.upstream_nodes) == []
+
+
+def test_nodes_come_after_those_they_wait_for(compiled: pipeline_pb2.Pipeline) -> None:
+    """Whoever runs the nodes as they are listed runs none too early."""
+    seen: set[str] = set()
+    for node_id, node in _nodes(compiled).items():
+        assert set(node.upstream_nodes) <= seen, node_id
+        seen.add(node_id)
+
+
+def test_settings_arrive(tmp_path: Path) -> None:
+    """Settings reach the component that acts on them."""
+    config = Config(
+        name="trips",
+        data=tmp_path / "in",
+        output=tmp_path / "out",
+        label_policy="card-trips",
+        train_steps=11,
+        eval_steps=12,
+        batch_size=13,
+        seed=14,
+        splits=Splits(5, 3, 2),
+        gate=Gate(("A", "B")),
+        model=Hyperparameters(hidden_layers=(7,)),
+    )
+
+    pipeline = _compiled(config)
+
+    nodes = _nodes(pipeline)
+    splits = json.loads(_parameter(nodes["ExampleGen"], "output_config"))
+    trainer = json.loads(_parameter(nodes["Trainer"], "custom_config"))
+    pusher = json.loads(_parameter(nodes["Pusher"], "push_destination"))
+    assert pipeline.pipeline_info.id == "trips"
+    assert _parameter(nodes["ExampleGen"], "input_base") == str(tmp_path / "in")
+    assert splits == {
+        "split_config": {
+            "splits": [
+                {"name": "train", "hash_buckets": 5},
+                {"name": "eval", "hash_buckets": 3},
+                {"name": "test", "hash_buckets": 2},
+            ]
+        }
+    }
+    assert _parameter(nodes["AnomalyGate"], "tolerated") == "A,B"
+    assert json.loads(_parameter(nodes["Transform"], "custom_config")) == {
+        "label_policy": "card-trips"
+    }
+    assert json.loads(_parameter(nodes["Trainer"], "train_args")) == {
+        "splits": ["train"],
+        "num_steps": 11,
+    }
+    assert json.loads(_parameter(nodes["Trainer"], "eval_args")) == {
+        "splits": ["eval"],
+        "num_steps": 12,
+    }
+    assert (trainer["batch_size"], trainer["seed"]) == (13, 14)
+    assert trainer["hyperparameters"]["hidden_layers"] == [7]
+    assert pusher == {
+        "filesystem": {"base_directory": str(tmp_path / "out" / "serving" / "trips")}
+    }
+
+
+def test_only_the_train_split_is_analyzed(compiled: pipeline_pb2.Pipeline) -> None:
+    """Vocabularies and means never see a row that the model is measured on."""
+    nodes = _nodes(compiled)
+
+    assert json.loads(_parameter(nodes["Transform"], "splits_config")) == {
+        "analyze": ["train"],
+        "transform": ["train", "eval"],
+    }
+    assert json.loads(_parameter(nodes["Evaluator"], "example_splits")) == ["test"]
+
+
+def test_a_missing_schema_is_no_setting_of_ingestion(tmp_path: Path) -> None:
+    """Before there is a reviewed schema, ingestion is not told of one."""
+    missing = tmp_path / "schema.pbtxt"
+
+    without = _compiled(Config(output=tmp_path, schema=missing))
+    missing.write_text("")
+    with_schema = _compiled(Config(output=tmp_path, schema=missing))
+
+    told = [
+        _parameter(_nodes(pipeline)["ExampleGen"], "custom_config")
+        for pipeline in (without, with_schema)
+    ]
+    assert [str(missing) in text for text in told] == [False, True]
+
+
+def test_compiling_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Equal configurations compile to the same bytes, different ones don't."""
+    config = Config(output=tmp_path)
+
+    first, second = _bytes(_compiled(config)), _bytes(_compiled(replace(config)))
+    other = _bytes(_compiled(replace(config, seed=2)))
+
+    assert first == second
+    assert first != other
+
+
+def test_another_process_compiles_the_same(tmp_path: Path) -> None:
+    """A process whose hashes are salted otherwise compiles to the same text."""
+    code = (
+        "import sys; from pathlib import Path; "
+        "from pipeline import create_pipeline; from pipeline.config import Config; "
+        "from pipeline.runners import compiler; "
+        "pipeline = create_pipeline(Config(output=Path(sys.argv[1]))); "
+        "compiler.write(compiler.compile_pipeline(pipeline), Path(sys.argv[2]))"
+    )
+
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path, tmp_path / "compiled"],
+        check=True,
+        capture_output=True,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "12345"},
+    )
+
+    expected = compiler.to_json(_compiled(Config(output=tmp_path)))
+    assert (tmp_path / "compiled" / "ir.json").read_text() == expected
+
+
+def test_no_password_is_compiled_in(tmp_path: Path) -> None:
+    """Nothing of the metadata store's URL gets into a compiled pipeline."""
+    config = Config(output=tmp_path, metadata="postgresql://me:top-secret@db.host/mlmd")
+
+    pipeline = _compiled(config)
+
+    text = json_format.MessageToJson(pipeline)
+    for part in ("top-secret", "db.host"):
+        assert part not in text
+        assert part.encode() not in _bytes(pipeline)
+    assert _bytes(pipeline) == _bytes(_compiled(replace(config, metadata=None)))
+
+
+def test_a_compiled_pipeline_is_read_as_it_was_written(
+    compiled: pipeline_pb2.Pipeline, tmp_path: Path
+) -> None:
+    """A pipeline that is written as JSON and read again is the same pipeline."""
+    compiler.write(compiled, tmp_path / "compiled")
+
+    read = compiler.from_json((tmp_path / "compiled" / "ir.json").read_text())
+
+    assert compiler.to_json(read) == compiler.to_json(compiled)
+    assert [n.pipeline_node for n in read.nodes] == [
+        n.pipeline_node for n in compiled.nodes
+    ]
+
+
+def test_the_graph_is_written_for_orchestrators(
+    compiled: pipeline_pb2.Pipeline, tmp_path: Path
+) -> None:
+    """dag.json has each node with those it waits for, after them."""
+    compiler.write(compiled, tmp_path)
+
+    dag = json.loads((tmp_path / "dag.json").read_text())
+
+    waits = {node["id"]: set(node["upstream"]) for node in dag}
+    assert waits == {
+        node_id: {producer for producer, _ in inputs.values()} | also
+        for node_id, (_, _, inputs, also) in GRAPH.items()
+    } | {"Baseline": set()}
+    seen: set[str] = set()
+    for node in dag:
+        assert set(node["upstream"]) <= seen
+        seen.add(node["id"])
+
+
+def test_every_node_may_use_the_cache(compiled: pipeline_pb2.Pipeline) -> None:
+    """Work that was done with the same inputs and code is not done again."""
+    cached = {
+        node_id: node.execution_options.caching_options.enable_cache
+        for node_id, node in _nodes(compiled).items()
+    }
+
+    assert {node_id for node_id in GRAPH if not cached[node_id]} == set()
+
+
+def _bytes(message: Message) -> bytes:
+    return message.SerializeToString(deterministic=True)

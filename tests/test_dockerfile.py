@@ -1,0 +1,43 @@
+"""What the Dockerfile and the code must agree on."""
+
+import re
+from pathlib import Path
+
+from pipeline.runners.containers import IMAGE_PROJECT, IMAGE_USER
+
+PROJECT = Path(__file__).parents[1]
+DOCKERFILE = (PROJECT / "Dockerfile").read_text()
+LOCK = (PROJECT / "requirements.lock").read_text()
+
+
+def test_worker_has_the_beam_of_the_lock_file() -> None:
+    """The boot program is that of the Beam that the environment has."""
+    (image,) = re.findall(r"beam_python3\.11_sdk:([\d.]+)", DOCKERFILE)
+    (locked,) = re.findall(r"^apache-beam(?:\[.*?\])?==([\d.]+)", LOCK, re.MULTILINE)
+
+    assert image == locked
+
+
+def test_image_has_the_place_and_the_user_that_manifests_name() -> None:
+    """The project's directory and the user are those that the runners rely on."""
+    assert f"WORKDIR {IMAGE_PROJECT}\n" in DOCKERFILE
+    assert f"USER {IMAGE_USER}:{IMAGE_USER}\n" in DOCKERFILE
+
+
+def test_all_that_is_copied_exists_and_is_sent() -> None:
+    """Each file that the Dockerfile copies is there, and .dockerignore lets it pass."""
+    lines = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    copied = {name for line in lines for name in line.split()}
+    sent = (PROJECT / ".dockerignore").read_text().splitlines()
+
+    assert all((PROJECT / name).exists() for name in copied)
+    assert {f"!{name}" for name in copied} == {s for s in sent if s.startswith("!")}
+
+
+def test_every_package_is_copied() -> None:
+    """The packages that setup.py installs are the directories that are copied."""
+    (names,) = re.findall(r"for name in \((.*?)\)", (PROJECT / "setup.py").read_text())
+
+    assert all(
+        f"COPY {name} {name}\n" in DOCKERFILE for name in re.findall(r"\w+", names)
+    )
