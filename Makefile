@@ -55,7 +55,7 @@ lock: ## resolve requirements.lock anew from setup.py; ARGS="--upgrade" for the 
 clean: ## remove output/ and the tools' caches
 	rm -rf output build dist htmlcov .pytest_cache .mypy_cache .ruff_cache
 	rm -rf .coverage .coverage.* *.egg-info
-	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . -name '.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
 	rm -rf .venv .venv-airflow2 .venv-airflow3

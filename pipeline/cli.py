@@ -213,7 +213,9 @@ def _compile_for_argo(program: str, arguments: Sequence[str]) -> int:
 def _compile(arguments: list[str]) -> int:
     """Write what an orchestrator runs, by --target; ir.json and dag.json without."""
     names = ["kubeflow", "vertex", "argo", *job.TARGETS]
-    targets = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    targets = argparse.ArgumentParser(
+        prog="throughline compile", add_help=False, allow_abbrev=False
+    )
     targets.add_argument("--target", choices=names)
     chosen, rest = targets.parse_known_args(arguments)
     program = f"throughline compile [--target {{{','.join(names)}}}]"

@@ -157,6 +157,12 @@ def _first_line(text: str) -> str:
     return next(iter(text.strip().splitlines()), "")
 
 
+def shown(path: Path) -> Path:
+    """Shortens a path below the current directory."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 @contextmanager
 def own_console(log: Path) -> Iterator[RunConsole]:
     """Keeps the console to ourselves: whatever else is printed goes to a log.

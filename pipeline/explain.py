@@ -107,7 +107,8 @@ def _inputs(store: MetadataStore, execution: mlmd.Execution) -> dict[str, str]:
 def _maker(store: MetadataStore, artifact: mlmd.Artifact) -> str:
     """Says which node made an artifact, and in which run."""
     execution = _first_writer(store, [artifact.id])
-    return f"{metadata.node_of(store, execution)} in run {metadata.run_of(store, execution)}"
+    run_id = metadata.run_of(store, execution)
+    return f"{metadata.node_of(store, execution)} in run {run_id}"
 
 
 def _first_writer(store: MetadataStore, artifact_ids: list[int]) -> mlmd.Execution:

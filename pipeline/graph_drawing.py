@@ -11,7 +11,7 @@ from html import escape
 from statistics import median
 
 _SWEEPS = 8
-_CHARACTER = 7.6
+_CHARACTER = 8.0
 _PADDING = 12
 _LINE = 17
 _BETWEEN_LAYERS = 44

@@ -194,11 +194,17 @@ def short_name(name: str) -> str:
 
 
 def _merged_code(code: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Puts the modules of all nodes together; a node's own total keeps its name."""
+    """Puts the modules of all nodes together; a node's own total keeps its name.
+
+    Files go by their names: the same checkout elsewhere is no difference.
+    """
     merged: dict[str, str] = {}
     for node, parts in code.items():
         for name, value in parts.items():
-            merged[name if "." in name or "/" in name else f"{node}: {name}"] = value
+            if name.startswith("/"):
+                merged[Path(name).name] = value
+            else:
+                merged[name if "." in name else f"{node}: {name}"] = value
     return merged
 
 

@@ -13,8 +13,6 @@ from google.protobuf import json_format
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline import tfx_files
-
 _INPUT = frozenset({mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT})
 _OUTPUT = frozenset({mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT})
 _STATE = mlmd.Execution.State
@@ -230,13 +228,6 @@ class Graph:
             )
         self.artifacts.update({artifact.id: artifact for artifact in kept})
         return kept
-
-
-def files_of(artifact: Artifact, *, kind: str | None = None) -> Any:
-    """Finds the directory of an artifact; none if it is not on this machine."""
-    if kind and artifact.type != kind:
-        return None
-    return tfx_files.local_path(artifact.uri)
 
 
 def _first(contexts: Mapping[str, str], kinds: Iterable[str]) -> str:

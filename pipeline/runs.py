@@ -9,9 +9,10 @@ import dataclasses
 import fcntl
 import json
 import os
+import time
 import typing
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -25,6 +26,7 @@ from pipeline.fingerprint import digest, sources
 
 RECORD_FILE = "run.json"
 _LOCK_FILE = "lock"
+_DYING_SECONDS = 10
 PROJECT = Path(__file__).resolve().parent.parent
 LOCK_OF_VERSIONS = PROJECT / "requirements.lock"
 
@@ -162,15 +164,19 @@ def output_directory_held(config: Config) -> Iterator[None]:
         return
     path = config.output.absolute() / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with _locked(path):
-            path.write_text(f"{os.getpid()}\n")
-            yield
-    except BlockingIOError:
-        raise UsageError(
-            f"{config.output} is in use by process {path.read_text().strip()}; wait "
-            "for it, stop it, or give another --output"
-        ) from None
+    with ExitStack() as stack:
+        # A killed run's nodes die with it, but need a moment to.
+        deadline = time.monotonic() + _DYING_SECONDS
+        while not _entered(stack, path):
+            holder = path.read_text().strip()
+            if _is_process(holder) or time.monotonic() > deadline:
+                raise UsageError(
+                    f"{config.output} is in use by process {holder}; wait for it, "
+                    "stop it, or give another --output"
+                )
+            time.sleep(0.1)
+        path.write_text(f"{os.getpid()}\n")
+        yield
 
 
 def unchanged_since(config: Config) -> Run | None:
@@ -240,6 +246,25 @@ def _value(hint: Any, value: Any) -> Any:
     if isinstance(value, str) and Path in (hint, *typing.get_args(hint)):
         return Path(value)
     return value
+
+
+def _entered(stack: ExitStack, path: Path) -> bool:
+    """Takes a file's lock for as long as the stack lives; false if another has it."""
+    try:
+        stack.enter_context(_locked(path))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_process(number: str) -> bool:
+    try:
+        os.kill(int(number), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

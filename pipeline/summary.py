@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pipeline import evaluation, metadata
 from pipeline.config import Config
-from pipeline.console import RunConsole
+from pipeline.console import RunConsole, shown
 from pipeline.errors import EXIT_DATA_REFUSED, EXIT_DONE, EXIT_NOT_BLESSED
 from pipeline.metadata_url import redact
 from pipeline.runs import Run
@@ -29,7 +29,7 @@ def print_failures(
         refused = failure.exit_code == EXIT_DATA_REFUSED
         console.say(f"{node_id} {'refused the data' if refused else 'failed'}:", "red")
         console.say(failure.cause)
-        console.say(f"The log is {_shown(log_of(node_id))}", "dim")
+        console.say(f"The log is {shown(log_of(node_id))}", "dim")
 
 
 def print_results(
@@ -52,9 +52,9 @@ def print_results(
         blessed = _print_verdict(console, outputs)
     else:
         console.say(f"Done: {', '.join(run.nodes)}", "green")
-    console.say(f"artifacts  {_shown(config.artifact_directory)}")
+    console.say(f"artifacts  {shown(config.artifact_directory)}")
     console.say(f"metadata   {_metadata(config)}")
-    console.say(f"logs       {_shown(run.directory / 'logs')}")
+    console.say(f"logs       {shown(run.directory / 'logs')}")
     console.say(f"next       {_next_step(run, blessed=blessed)}")
     return EXIT_DONE if blessed else EXIT_NOT_BLESSED
 
@@ -67,7 +67,7 @@ def _print_verdict(console: RunConsole, outputs: metadata.Outputs) -> bool:
     if pushed["pushed"].int_value:
         console.say("Blessed: the candidate reached every threshold.", "green")
         version = Path(pushed["pushed_destination"].string_value)
-        console.say(f"model      {_shown(version)}")
+        console.say(f"model      {shown(version)}")
         return True
     console.say("Not blessed, and so not pushed:", "red")
     for reason in evaluation.reasons_against(evaluated):
@@ -98,10 +98,4 @@ def _next_step(run: Run, *, blessed: bool) -> str:
 def _metadata(config: Config) -> str:
     if config.metadata:
         return redact(config.metadata)
-    return str(_shown(config.output.absolute() / "metadata.db"))
-
-
-def _shown(path: Path) -> Path:
-    """Shortens a path below the current directory."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+    return str(shown(config.output.absolute() / "metadata.db"))

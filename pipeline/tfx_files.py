@@ -12,7 +12,7 @@ import json
 import struct
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -195,12 +195,6 @@ def slice_name(where: Slice) -> str:
 def row_counts(directory: Path) -> dict[str, int]:
     """Returns the rows of each split by an ExampleStatistics artifact."""
     return {n: int(s.num_examples) for n, s in read_statistics(directory).items()}
-
-
-def file_sizes(directory: Path) -> Mapping[str, int]:
-    """Returns the files below a directory with their sizes in bytes, sorted."""
-    files = sorted(p for p in directory.rglob("*") if p.is_file())
-    return {str(p.relative_to(directory)): p.stat().st_size for p in files}
 
 
 def _import_protos() -> dict[str, types.ModuleType]:

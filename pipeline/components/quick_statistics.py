@@ -1,15 +1,14 @@
 """Statistics of small data without Beam, whose set-up costs more than they do.
 
 For 15,002 rows the stock executor spends three of its four seconds on building and
-starting a Beam pipeline. TFDV computes the same statistics, with the same generators, on
-batches in memory; that is what is done here as long as the examples are few, and the
-stock executor does the rest.
+starting a Beam pipeline. TFDV computes the same statistics, with the same generators,
+on batches in memory; that is what is done here as long as the examples are few, and
+the stock executor does the rest.
 """
 
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import tensorflow as tf
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_data_validation.statistics.stats_options import StatsOptions
@@ -41,7 +40,7 @@ def statistics_in_memory(
     if not examples:
         empty = statistics_pb2.DatasetFeatureStatistics(num_examples=0)
         return statistics_pb2.DatasetFeatureStatisticsList(datasets=[empty])
-    batch: pa.RecordBatch = ExamplesToRecordBatchDecoder().DecodeBatch(examples)
+    batch = ExamplesToRecordBatchDecoder().DecodeBatch(examples)
     return stats_impl.generate_statistics_in_memory(batch, StatsOptions())
 
 

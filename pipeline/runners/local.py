@@ -19,7 +19,7 @@ from rich.console import Console
 from data import taxi
 from pipeline import runs
 from pipeline.config import PRESETS, Config
-from pipeline.console import RunConsole, State, own_console
+from pipeline.console import RunConsole, State, own_console, shown
 from pipeline.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -144,7 +144,17 @@ def _recorded(
         )
         run.exit_code, run.live = code, runs.live_version(config)
         run.save()
+        if run.nodes:
+            _report(config, run, console)
     return code
+
+
+def _report(config: Config, run: Run, console: RunConsole) -> None:
+    from pipeline.report import write_report
+
+    path = write_report(config, run.run_id)
+    if path.is_file():
+        console.say(f"report     {shown(path)}")
 
 
 def _run(
@@ -266,7 +276,11 @@ def _clear_up_after_the_dead(config: Config, store: "Store", run: Run) -> None:
 
 def _states(console: RunConsole) -> dict[str, dict[str, Any]]:
     return {
-        node_id: {"state": status.state, "seconds": status.seconds}
+        node_id: {
+            "state": status.state,
+            "seconds": status.seconds,
+            "cause": status.note if status.state is State.FAILED else None,
+        }
         for node_id, status in console.nodes.items()
         if status.state is not State.WAITING
     }

@@ -1,8 +1,8 @@
 """Runs the nodes of a compiled pipeline, each in a forked process, as they get ready.
 
 A node is forked from a process that has imported TFX once, which costs a tenth of a
-second instead of the eight that a fresh process needs. A crash of one takes down nothing
-else, and its memory goes back when it ends.
+second instead of the eight that a fresh process needs. A crash of one takes down
+nothing else, and its memory goes back when it ends.
 """
 
 import ctypes

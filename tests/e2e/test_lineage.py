@@ -85,9 +85,9 @@ def test_two_models_of_the_main_job_differ_in_the_seed(
 
     found = lineage(second_run.output, "diff", *versions)
 
-    assert found["parameters"] == [
-        {"what": "Trainer.seed", "before": "1", "after": "2"}
-    ]
+    # The first run is a clone's, whose schema has another path.
+    told = [c for c in found["parameters"] if not c["what"].endswith("schema_file")]
+    assert told == [{"what": "Trainer.seed", "before": "1", "after": "2"}]
     assert {c["what"] for c in found["metrics"]} >= {"auc", "binary_accuracy"}
     for same in ("data", "schema", "code", "packages"):
         assert found[same] == []
@@ -107,7 +107,8 @@ def test_readers_agree_with_tfma(second_run: Finished) -> None:
 
     ours = tfx_files.read_metrics(directory)
 
-    assert ours == evaluation.read_metrics(directory)
+    # As text, because some slices have no calibration: NaN is not equal to itself.
+    assert repr(ours) == repr(evaluation.read_metrics(directory))
     assert len(ours["candidate"]) > 20
 
 

@@ -242,12 +242,13 @@ def test_dead_node_takes_nothing_else_down(place: Place) -> None:
 
     rest, _ = process.communicate(timeout=60)
     failed = finished(process.returncode, rest, place.output)
+    states = failed.states()
     resumed = place.resume()
 
     assert failed.exit_code == 1
     assert "Transform failed" in failed.text
     assert "killed by SIGKILL" in failed.text
-    assert failed.states()["Transform"] == "FAILED"
+    assert states["Transform"] == "FAILED"
     assert resumed.exit_code == 0, resumed.text
     assert resumed.run == failed.run
     assert "StatisticsGen     started" not in resumed.text
@@ -281,7 +282,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def test_second_run_names_the_first(place: Place) -> None:
-    """A run in a directory that is in use says which process uses it, and ends with 2."""
+    """A run in a directory in use says which process uses it, and ends with 2."""
     process = place.start()
     wait_for("started", process)
 
@@ -328,22 +329,26 @@ def test_gc_spares_what_models_came_from(place: Place) -> None:
     command = [*THROUGHLINE, "gc", "--keep", "1"]
     where = ["--output", str(place.output)]
     models = place.output / "artifacts" / "Trainer" / "model"
-    before = sorted(models.iterdir())
+    before = _by_age(models)
 
     dry = _text_of([*command, *where, "--dry-run"])
-    still = sorted(models.iterdir())
+    still = _by_age(models)
     freed = _text_of([*command, *where])
     again = _text_of([*command, *where])
 
     assert still == before
     assert len(before) == 3
     # The refused model of the second run is gone; blessed and newest ones stay.
-    assert sorted(models.iterdir()) == [before[0], before[2]]
+    assert _by_age(models) == [before[0], before[2]]
     assert before[0] == blessed.output_of("Trainer", "model")
     assert "would be freed" in dry
     assert freed.replace("freed", "would be freed") == dry
     assert again.startswith("0 artifacts")
     assert place.run().exit_code == 0
+
+
+def _by_age(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir(), key=lambda path: int(path.name))
 
 
 def _text_of(command: list[str]) -> str:

@@ -110,7 +110,7 @@ ORCHESTRATORS: Mapping[str, Callable[[Path, Path], Finished]] = {
     "kubeflow": run_on_kubeflow,
     "luigi": run_on_luigi,
     "celery": run_on_celery,
-    # Airflow 2 gives the same (seen), but costs CI 80 s; its DAG is run with small nodes.
+    # Airflow 2 gives the same, but costs 80 s: CI runs its DAG with small nodes.
     "airflow": partial(run_on_airflow, 3),
 }
 

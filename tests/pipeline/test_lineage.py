@@ -181,11 +181,11 @@ def test_code_fingerprint_from_the_compiled_pipeline(
 
 
 @pytest.fixture
-def ingest(store: StockStore, tmp_path: Path) -> Callable[..., int]:
+def ingest(config: Config, store: StockStore) -> Callable[..., int]:
     """Ingests a file with a given text, and notes what our ingestion does."""
 
     def add(run: str, name: str, text: str, span: int = 0) -> int:
-        path = tmp_path / "data" / name
+        path = config.output / "data" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         entry = {"path": str(path), "bytes": len(text), "sha256": digest(text)}

@@ -184,12 +184,12 @@ class StockStore:
             entry.key.name = name
             entry.value.double_value.value = value
         records = [record.SerializeToString()]
-        for value, auc in (slices or {}).items():
+        for payment_type, area in (slices or {}).items():
             part = protos.MetricsForSlice()
             part.slice_key.single_slice_keys.add(
-                column="payment_type", bytes_value=value.encode()
+                column="payment_type", bytes_value=payment_type.encode()
             )
-            for name, number in (("auc", auc), ("example_count", 10.0)):
+            for name, number in (("auc", area), ("example_count", 10.0)):
                 entry = part.metric_keys_and_values.add()
                 entry.key.name = name
                 entry.value.double_value.value = number

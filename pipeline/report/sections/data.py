@@ -20,8 +20,8 @@ from pipeline.tfx_files import local_path, read_statistics
 
 Features = Mapping[str, Mapping[str, Feature]]
 
-_MOST_VALUES = 8
-_SHOWN = 12
+_MOST_VALUES = 5
+_SHOWN = 9
 _HOW_DRAWN = (
     "Histograms are drawn from quantiles; their outermost bars also hold what lies "
     "beyond. Point at a chart, or open its numbers."
@@ -41,6 +41,16 @@ def _blocks(splits: Features, earlier: Mapping[str, Feature]) -> Iterator[Block]
     rows = {name: next(iter(fs.values())).rows for name, fs in splits.items() if fs}
     yield Facts({f"rows in {name}": count for name, count in rows.items()})
     first = next(iter(splits.values()))
+    yield Text(_HOW_DRAWN)
+    charts = [chart for name in first if (chart := _chart(name, splits))]
+    # The lower ones first: a tall one leaves a gap beside it.
+    charts.sort(key=lambda chart: chart.kind == "bars")
+    yield Grid(charts[:_SHOWN])
+    if charts[_SHOWN:]:
+        title = f"{len(charts) - _SHOWN} more features"
+        yield Details(title, [Grid(charts[_SHOWN:])])
+    if not charts:
+        yield Text("No feature has values to draw.")
     since = ["since the data before"] if earlier else []
     others = [name for name in splits if name != next(iter(splits))]
     yield Table(
@@ -58,14 +68,6 @@ def _blocks(splits: Features, earlier: Mapping[str, Feature]) -> Iterator[Block]
             "texts)."
         ),
     )
-    yield Text(_HOW_DRAWN)
-    charts = [chart for name in first if (chart := _chart(name, splits))]
-    yield Grid(charts[:_SHOWN])
-    if charts[_SHOWN:]:
-        title = f"{len(charts) - _SHOWN} more features"
-        yield Details(title, [Grid(charts[_SHOWN:])])
-    if not charts:
-        yield Text("No feature has values to draw.")
 
 
 def _row(

@@ -2,8 +2,9 @@
 
 from pipeline.artifacts import Run
 from pipeline.graph_drawing import Box, Look, draw
-from pipeline.report.blocks import Drawing, Section, Table
+from pipeline.report.blocks import Details, Drawing, Section, Table
 
+_COLUMNS = ["node", "state", "seconds", "waits for"]
 _LABEL = "The nodes of the pipeline, each with its state; the table has the same."
 
 
@@ -34,7 +35,7 @@ def section(run: Run) -> Section | None:
         "Pipeline",
         [
             Drawing(wide, narrow),
-            Table(["node", "state", "seconds", "waits for"], rows),
+            Details("The same as a table", [Table(_COLUMNS, rows)]),
         ],
     )
 

@@ -1,0 +1,162 @@
+"""What a run remembers, and what a later one learns from it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline import runs
+from pipeline.config import Config, smoke
+from pipeline.errors import UsageError
+from pipeline.runs import Outcome, Run
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A configuration with a data directory of its own."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_text("x\n1\n")
+    return replace(smoke(), data=tmp_path / "data", output=tmp_path / "out")
+
+
+def done(config: Config) -> Run:
+    """Records a run that ended well with a live model."""
+    version = config.serving_directory / "7"
+    version.mkdir(parents=True, exist_ok=True)
+    run = runs.new_run(config)
+    run.outcome, run.exit_code, run.live = Outcome.DONE, 0, str(version)
+    run.save()
+    return run
+
+
+def test_configuration_survives_json(config: Config) -> None:
+    """A configuration comes back from JSON as it was."""
+    changed = replace(config, train_steps=3, label_policy="card-trips")
+
+    text = json.dumps(runs.to_json(changed))
+
+    assert runs.from_json(json.loads(text)) == changed
+
+
+def test_password_is_not_recorded(config: Config) -> None:
+    """The record of a run holds the metadata store's URL without its password."""
+    run = runs.new_run(replace(config, metadata="mysql://me:geheim@host/db"))
+
+    run.save()
+
+    text = (run.directory / runs.RECORD_FILE).read_text()
+    assert "mysql://me:***@host/db" in text
+    assert "geheim" not in text
+
+
+def test_record_is_read_back(config: Config) -> None:
+    """A saved run is read as it was written."""
+    run = done(config)
+
+    assert runs.read_run(run.directory) == run
+    assert runs.read_runs(config) == [run]
+
+
+def test_unknown_run_names_the_known(config: Config) -> None:
+    """A run that does not exist is told with the names of those that do."""
+    run = done(config)
+
+    with pytest.raises(UsageError, match=f"no run nope.*{run.run_id}"):
+        runs.read_run(config.runs_directory / "nope")
+
+
+def test_unchanged_pipeline_is_recognised(config: Config) -> None:
+    """When nothing has changed since a run ended well, that run is found."""
+    run = done(config)
+
+    assert runs.unchanged_since(config) == run
+
+
+@pytest.mark.parametrize("change", ["setting", "data", "new file", "live", "outcome"])
+def test_any_change_is_noticed(change: str, config: Config) -> None:
+    """A setting, a file edited or added, another live model: each is noticed."""
+    run = done(config)
+    data = config.data_directory
+    if change == "setting":
+        config = replace(config, seed=5)
+    elif change == "data":
+        (data / "a.csv").write_text("x\n2\n3\n")
+    elif change == "new file":
+        (data / "b.csv").write_text("x\n2\n")
+    elif change == "live":
+        (config.serving_directory / "8").mkdir()
+    else:
+        run.outcome = Outcome.NOT_BLESSED
+        run.save()
+
+    assert runs.unchanged_since(config) is None
+
+
+def test_partial_run_does_not_count_as_whole(config: Config) -> None:
+    """A run of a part does not make the whole pipeline done."""
+    run = done(config)
+    run.last = "Transform"
+    run.save()
+
+    assert runs.unchanged_since(config) is None
+
+
+def test_schema_is_part_of_the_definition(config: Config, tmp_path: Path) -> None:
+    """An edited schema changes the definition, and so the name of a new run."""
+    schema = tmp_path / "schema.pbtxt"
+    schema.write_text("# one")
+    mine = replace(config, schema=schema)
+    before = runs.definition_of(mine)
+
+    schema.write_text("# two")
+
+    assert runs.definition_of(mine) != before
+
+
+def test_dead_run_is_told_from_a_living(config: Config) -> None:
+    """A run lives exactly as long as a process holds its lock."""
+    run = runs.new_run(config)
+    run.save()
+    program = (
+        "import sys, pathlib, time\n"
+        "from pipeline import runs\n"
+        "run = runs.read_run(pathlib.Path(sys.argv[1]))\n"
+        "with runs.held(run):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(run.directory)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        while_held = run.is_alive()
+        process.kill()
+        process.wait()
+
+    assert while_held
+    assert not run.is_alive()
+
+
+def test_output_directory_has_one_user(config: Config) -> None:
+    """A second user of an output directory is told who holds it."""
+    with (
+        runs.output_directory_held(config),
+        pytest.raises(UsageError, match=r"in use by process \d+"),
+        runs.output_directory_held(config),
+    ):
+        pass
+
+
+def test_server_store_takes_several_runs(config: Config) -> None:
+    """With a metadata store on a server, nobody is kept out."""
+    shared = replace(config, metadata="mysql://me@host/db")
+
+    with runs.output_directory_held(shared), runs.output_directory_held(shared):
+        pass
