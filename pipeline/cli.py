@@ -227,19 +227,20 @@ def _compile(arguments: list[str]) -> int:
     return job.compile_job(config, options, chosen.target, create_pipeline)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _ExplainFlags(_StoreFlags):
+    """Which node, and where its runs left their traces."""
+
+    node: tyro.conf.Positional[str]
+    """Id of the node, such as Trainer."""
+
+
 def _explain(arguments: list[str]) -> int:
     """Say why a node ran, or was cached, in the last run."""
-    which = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    which.add_argument("node", nargs="?")
-    chosen, rest = which.parse_known_args(arguments)
-    flags = tyro.cli(_StoreFlags, prog="throughline explain NODE", args=rest)
-    if not chosen.node:
-        raise UsageError(
-            "explain takes the name of a node: throughline explain Trainer"
-        )
+    flags = tyro.cli(_ExplainFlags, prog="throughline explain", args=arguments)
     from pipeline.explain import explain
 
-    sys.stdout.write("\n".join([*explain(flags.config(), chosen.node), ""]))
+    sys.stdout.write("\n".join([*explain(flags.config(), flags.node), ""]))
     return 0
 
 

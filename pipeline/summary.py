@@ -55,7 +55,6 @@ def print_results(
     console.say(f"artifacts  {shown(config.artifact_directory)}")
     console.say(f"metadata   {_metadata(config)}")
     console.say(f"logs       {shown(run.directory / 'logs')}")
-    console.say(f"next       {_next_step(run, blessed=blessed)}")
     return EXIT_DONE if blessed else EXIT_NOT_BLESSED
 
 
@@ -85,14 +84,6 @@ def _metrics_table(evaluated: Path) -> Table:
         values = [model[evaluation.OVERALL].get(metric) for model in models.values()]
         table.add_row(title, *("" if v is None else f"{v:.4g}" for v in values))
     return table
-
-
-def _next_step(run: Run, *, blessed: bool) -> str:
-    if run.last and run.last != "Pusher":
-        return "python run_local.py goes on from here, with what is done in the cache"
-    if blessed:
-        return "python run_local.py --train-steps 2000, or your own data: README.md"
-    return "python run_local.py --help lists the thresholds and the training settings"
 
 
 def _metadata(config: Config) -> str:

@@ -129,7 +129,7 @@ def _recorded(
             code = _run(config, options, build, run, console)
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
-        console.say("Interrupted. `python run_local.py --resume` goes on.", "yellow")
+        console.say("Interrupted.", "yellow")
     except ThroughlineError as error:
         code = error.exit_code
         raise
@@ -145,16 +145,28 @@ def _recorded(
         run.exit_code, run.live = code, runs.live_version(config)
         run.save()
         if run.nodes:
-            _report(config, run, console)
+            _say_where_to_go(config, run, console)
     return code
 
 
-def _report(config: Config, run: Run, console: RunConsole) -> None:
+def _say_where_to_go(config: Config, run: Run, console: RunConsole) -> None:
+    """Writes the run's report, and ends with what to look at and what to type next."""
     from pipeline.report import write_report
 
-    path = write_report(config, run.run_id)
-    if path.is_file():
-        console.say(f"report     {shown(path)}")
+    report = write_report(config, run.run_id)
+    if report.is_file():
+        console.say(f"report     {shown(report)}")
+    console.say(f"next       {_next_step(run)}")
+
+
+def _next_step(run: Run) -> str:
+    if run.outcome is Outcome.NOT_BLESSED:
+        return "python run_local.py --help lists thresholds and training settings"
+    if run.outcome is not Outcome.DONE:
+        return "python run_local.py --resume goes on when the cause is mended"
+    if run.last and run.last != "Pusher":
+        return "python run_local.py goes on from here, with what is done in the cache"
+    return "python run_local.py --train-steps 2000, or your own data: README.md"
 
 
 def _run(

@@ -68,9 +68,9 @@ def main_run(clone: Path) -> Finished:
 
 
 @pytest.fixture(scope="session")
-def second_run(main_run: Finished) -> Finished:
+def second_run(clone: Path, main_run: Finished) -> Finished:
     """The main job once more in the same place, with another seed."""
-    return run_local(main_run.output, "--seed", 2)
+    return run_local(main_run.output, "--seed", 2, project=clone)
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ class Small:
         (context.id,) = self.store.put_contexts([context])
         return context
 
-    def execution(self, state: "State", files: dict[str, str]) -> mlmd.Execution:
+    def execution(self, state: int, files: dict[str, str]) -> mlmd.Execution:
         """Stores an execution whose output directory holds some files."""
         execution = mlmd.Execution(
             type_id=self._types["execution"], last_known_state=state
