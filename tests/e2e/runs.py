@@ -82,8 +82,7 @@ def run_local(output: Path, *flags: Any, project: Path = PROJECT) -> Finished:
 
 def finished(exit_code: int, text: str, output: Path) -> Finished:
     """Notes what a run that has just ended left in its output directory."""
-    runs = output / "runs"
-    run = max(runs.iterdir()) if runs.is_dir() else runs
+    run = max((output / "runs").glob("*/"), default=output / "runs")
     versions = sorted((output / "serving" / "taxi").glob("[0-9]*"))
     return Finished(exit_code, text, output, run, tuple(versions))
 
