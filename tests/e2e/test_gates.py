@@ -6,12 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.runs import Finished, Rows, run_local
+from tests.e2e.runs import Finished, Rows, finished
+from tests.e2e.warm import WarmProcess
 
 pytestmark = pytest.mark.e2e
 
 MakeData = Callable[..., Path]
 SMOKE = ("--preset", "smoke")
+
+
+def run_warm(warm: WarmProcess, output: Path, *flags: object) -> Finished:
+    """Runs `run_local.py` in a fork of a process that has imported TFX."""
+    return finished(*warm.run(output, *flags), output)
 
 
 def refused(run: Finished, *texts: str) -> None:
@@ -24,51 +30,61 @@ def refused(run: Finished, *texts: str) -> None:
     assert not run.versions
 
 
-def test_empty_file_is_refused(tmp_path: Path, small_data: MakeData) -> None:
+def test_empty_file_is_refused(
+    tmp_path: Path, small_data: MakeData, warm: WarmProcess
+) -> None:
     """A file without a byte stops the run, though another one is good."""
     data = small_data()
     (data / "empty.csv").touch()
 
-    run = run_local(tmp_path / "out", *SMOKE, "--data", data)
+    run = run_warm(warm, tmp_path / "out", *SMOKE, "--data", data)
 
     refused(run, "empty.csv", "ExampleGen")
 
 
-def test_byte_order_mark_is_never_misread(tmp_path: Path, small_data: MakeData) -> None:
+def test_byte_order_mark_is_never_misread(
+    tmp_path: Path, small_data: MakeData, warm: WarmProcess
+) -> None:
     """A byte order mark stops the run and does not become part of a column's name."""
     data = small_data()
     file = data / "trips.csv"
     file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
 
-    run = run_local(tmp_path / "out", *SMOKE, "--data", data)
+    run = run_warm(warm, tmp_path / "out", *SMOKE, "--data", data)
 
     refused(run, "trips.csv", "byte order mark")
 
 
-def test_text_in_a_number_is_refused(tmp_path: Path, small_data: MakeData) -> None:
+def test_text_in_a_number_is_refused(
+    tmp_path: Path, small_data: MakeData, warm: WarmProcess
+) -> None:
     """A text value in `fare` is named with file, line, column and value."""
 
     def change(rows: Rows) -> Rows:
         rows[40]["fare"] = "twelve"
         return rows
 
-    run = run_local(tmp_path / "out", *SMOKE, "--data", small_data(change))
+    run = run_warm(warm, tmp_path / "out", *SMOKE, "--data", small_data(change))
 
     refused(run, "trips.csv", "line 42", "fare", "twelve")
 
 
-def test_missing_column_is_refused(tmp_path: Path, small_data: MakeData) -> None:
+def test_missing_column_is_refused(
+    tmp_path: Path, small_data: MakeData, warm: WarmProcess
+) -> None:
     """A column that the schema wants and the file lacks is named with the file."""
 
     def change(rows: Rows) -> Rows:
         return [{k: v for k, v in row.items() if k != "trip_miles"} for row in rows]
 
-    run = run_local(tmp_path / "out", *SMOKE, "--data", small_data(change))
+    run = run_warm(warm, tmp_path / "out", *SMOKE, "--data", small_data(change))
 
     refused(run, "trips.csv", "trip_miles")
 
 
-def test_blocking_anomaly_stops_the_run(tmp_path: Path, small_data: MakeData) -> None:
+def test_blocking_anomaly_stops_the_run(
+    tmp_path: Path, small_data: MakeData, warm: WarmProcess
+) -> None:
     """A value out of the schema's range stops the run at the gate, which names it."""
 
     def change(rows: Rows) -> Rows:
@@ -76,28 +92,28 @@ def test_blocking_anomaly_stops_the_run(tmp_path: Path, small_data: MakeData) ->
             row["trip_start_hour"] = "24"
         return rows
 
-    run = run_local(tmp_path / "out", *SMOKE, "--data", small_data(change))
+    run = run_warm(warm, tmp_path / "out", *SMOKE, "--data", small_data(change))
 
     refused(run, "AnomalyGate", "trip_start_hour")
     assert run.states()["AnomalyGate"] == "FAILED"
 
 
-def test_directory_without_csv_is_refused(tmp_path: Path) -> None:
+def test_directory_without_csv_is_refused(tmp_path: Path, warm: WarmProcess) -> None:
     """A data directory without a CSV file is refused by name."""
     (tmp_path / "data").mkdir()
 
-    run = run_local(tmp_path / "out", "--data", tmp_path / "data")
+    run = run_warm(warm, tmp_path / "out", "--data", tmp_path / "data")
 
     assert run.exit_code == 3
     assert str(tmp_path / "data") in run.text
 
 
 def test_candidate_below_the_threshold_is_not_pushed(
-    tmp_path: Path, small_data: MakeData
+    tmp_path: Path, small_data: MakeData, warm: WarmProcess
 ) -> None:
     """All nodes run, nothing is pushed, and the missed threshold is given: exit 4."""
-    run = run_local(
-        tmp_path / "out", *SMOKE, "--data", small_data(), "--min-auc", 0.9999
+    run = run_warm(
+        warm, tmp_path / "out", *SMOKE, "--data", small_data(), "--min-auc", 0.9999
     )
 
     assert run.exit_code == 4, run.text
@@ -106,12 +122,16 @@ def test_candidate_below_the_threshold_is_not_pushed(
     assert not run.versions
 
 
-def test_failing_node_is_explained(tmp_path: Path, small_data: MakeData) -> None:
+def test_failing_node_is_explained(
+    tmp_path: Path, small_data: MakeData, warm: WarmProcess
+) -> None:
     """A node that fails ends the run with 1, its name, the cause and its log."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "serving").write_text("in the way")
 
-    run = run_local(tmp_path / "out", *SMOKE, "--data", small_data(), "--min-auc", 0.01)
+    run = run_warm(
+        warm, tmp_path / "out", *SMOKE, "--data", small_data(), "--min-auc", 0.01
+    )
 
     assert run.exit_code == 1, run.text
     log = run.run / "logs" / "Pusher.log"
@@ -122,10 +142,17 @@ def test_failing_node_is_explained(tmp_path: Path, small_data: MakeData) -> None
     assert "Traceback" in log.read_text()
 
 
-def test_unreviewed_data_gets_a_proposal(tmp_path: Path, small_data: MakeData) -> None:
+def test_unreviewed_data_gets_a_proposal(
+    tmp_path: Path, small_data: MakeData, warm: WarmProcess
+) -> None:
     """Without a reviewed schema a run stops after proposing one, and says what next."""
-    run = run_local(
-        tmp_path / "out", "--data", small_data(), "--schema", tmp_path / "new.pbtxt"
+    run = run_warm(
+        warm,
+        tmp_path / "out",
+        "--data",
+        small_data(),
+        "--schema",
+        tmp_path / "new.pbtxt",
     )
 
     assert run.exit_code == 2, run.text
@@ -145,10 +172,10 @@ def test_unreviewed_data_gets_a_proposal(tmp_path: Path, small_data: MakeData) -
     ],
 )
 def test_wrong_setting_is_told_at_once(
-    flags: list[str], said: str, tmp_path: Path
+    flags: list[str], said: str, tmp_path: Path, warm: WarmProcess
 ) -> None:
     """A wrong flag or value ends with 2 and names what is wrong."""
-    run = run_local(tmp_path / "out", *flags)
+    run = run_warm(warm, tmp_path / "out", *flags)
 
     assert run.exit_code == 2, run.text
     assert said in run.text
