@@ -63,12 +63,14 @@ def lineage(output: Path, *asked: str) -> dict[str, Any]:
 
 def test_live_model_of_the_main_job(second_run: Finished) -> None:
     """The live model has its data's content, its settings, its code and its metrics."""
-    model = lineage(second_run.output, "model")
+    version = second_run.versions[-1].name
+    model = lineage(second_run.output, "model", version)
 
     (data,) = model["data"]
     (file,) = data["files"]
     assert model["live"]
-    assert model["versions"] == [second_run.versions[-1].name]
+    # Other tests run in the same place, and may have pushed the same model again.
+    assert version in model["versions"]
     assert file["sha256"] == digest(Path(file["path"]).read_bytes())
     assert sum(data["rows"].values()) == 15_002
     assert model["parameters"]["Trainer"]["custom_config"]["seed"] == 2
@@ -97,8 +99,9 @@ def test_sample_leads_to_both_models(second_run: Finished) -> None:
     """The sample's file leads to both models."""
     found = lineage(second_run.output, "data", "taxi.csv")
 
-    versions = [version for model in found["models"] for version in model["versions"]]
-    assert versions == [path.name for path in second_run.versions]
+    assert len(found["models"]) >= 2
+    versions = {version for model in found["models"] for version in model["versions"]}
+    assert versions >= {path.name for path in second_run.versions}
 
 
 def test_readers_agree_with_tfma(second_run: Finished) -> None:
