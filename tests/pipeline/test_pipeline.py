@@ -32,7 +32,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
     ),
     "StatisticsGen": (
         f"{TFX}.statistics_gen.component.StatisticsGen",
-        f"{TFX}.statistics_gen.executor.Executor",
+        "pipeline.components.quick_statistics.Executor",
         {"examples": ("ExampleGen", "examples")},
         set(),
     ),
@@ -139,7 +139,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> pipeline_pb2.Pipeline:
 
 
 def test_all_components_are_there(compiled: pipeline_pb2.Pipeline) -> None:
-    """The pipeline has the components of DESIGN.md's table and no other."""
+    """The pipeline has the components of the README's table and no other."""
     assert set(_nodes(compiled)) == {*GRAPH, "Baseline"}
 
 
