@@ -10,16 +10,17 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import quote
 
 from models import features
 from models.hyperparameters import Hyperparameters
 from pipeline.engines import Beam, check_output
 from pipeline.errors import UsageError
+from pipeline.metadata_url import of_file
 from schema import SCHEMA_PATH
 
 METADATA_VARIABLE = "THROUGHLINE_METADATA"
 SAMPLE_DATA_DIRECTORY = "sample"
+PROPOSAL_NODE = "SchemaGen"
 
 IN_PROCESS_BEAM_RUNNER = (
     "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
@@ -138,9 +139,8 @@ class Config:
     @property
     def metadata_url(self) -> str:
         """URL of the metadata store; may hold a password, so never print it."""
-        # Quoted, since the path may hold what means something in a URL: %, ? and #.
         file = (self.output / "metadata.db").absolute()
-        return self.metadata or f"sqlite://{quote(str(file))}"
+        return self.metadata or of_file(file)
 
     @property
     def beam_pipeline_args(self) -> list[str]:

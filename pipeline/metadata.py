@@ -12,7 +12,7 @@ from ml_metadata import errors
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.config import Config
+from pipeline.config import PROPOSAL_NODE, Config
 from pipeline.errors import ThroughlineError, UsageError
 from pipeline.metadata_url import redact
 
@@ -22,8 +22,6 @@ _HINT = (
 )
 
 Outputs = dict[str, dict[str, list[mlmd.Artifact]]]
-
-PROPOSAL_NODE = "SchemaGen"
 
 _RUN_CONTEXT = "pipeline_run"
 _NODE_CONTEXT = "node"

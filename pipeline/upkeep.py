@@ -63,11 +63,13 @@ def retire_incomplete_outputs(store: MetadataStore, node_context: str) -> list[s
     noted: dict[str, Size] = {}
     for execution in metadata.executions_of_node(store, node_context):
         noted |= json.loads(metadata.text_of(execution, OUTPUTS_PROPERTY) or "{}")
-    wrong = {place for place, size in noted.items() if size_of(Path(place)) != size}
     broken = [
         artifact
         for artifact in metadata.live_artifacts_of_node(store, node_context)
-        if wrong.intersection(map(str, _places_of(artifact)))
+        if any(
+            str(place) in noted and size_of(place) != noted[str(place)]
+            for place in _places_of(artifact)
+        )
     ]
     mark_deleted(store, broken)
     return sorted(artifact.uri for artifact in broken)

@@ -18,13 +18,14 @@ from rich.console import Console
 
 from data import taxi
 from pipeline import runs
-from pipeline.config import PRESETS, Config
+from pipeline.config import PRESETS, PROPOSAL_NODE, Config
 from pipeline.console import RunConsole, State, own_console, shown
 from pipeline.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_NOT_BLESSED,
+    EXIT_USAGE,
     DataRefusedError,
     ThroughlineError,
     UsageError,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from pipeline.upkeep import Store
 
-PROPOSAL_NODE = "SchemaGen"
 _LOG = logging.getLogger(__name__)
 _OUTCOMES = {EXIT_DONE: Outcome.DONE, EXIT_NOT_BLESSED: Outcome.NOT_BLESSED}
 
@@ -162,6 +162,8 @@ def _say_where_to_go(config: Config, run: Run, console: RunConsole) -> None:
 def _next_step(run: Run) -> str:
     if run.outcome is Outcome.NOT_BLESSED:
         return "python run_local.py --help lists thresholds and training settings"
+    if run.exit_code == EXIT_USAGE:
+        return "throughline schema accept, when you have read the proposal"
     if run.outcome is not Outcome.DONE:
         return "python run_local.py --resume goes on when the cause is mended"
     if run.last and run.last != "Pusher":

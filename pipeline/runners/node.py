@@ -8,7 +8,6 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration import metadata
@@ -27,6 +26,7 @@ from pipeline.errors import (
     exit_code_of,
 )
 from pipeline.metadata import open_store
+from pipeline.metadata_url import of_file
 from pipeline.runners.compiler import from_json
 
 State = mlmd.Execution.State
@@ -129,7 +129,7 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
     node_of(pipeline, node_id)
     root = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value
     beside = Path(root.string_value).parent
-    connection = open_store(metadata_url or _sqlite_url(beside / "metadata.db"))
+    connection = open_store(metadata_url or of_file(beside / "metadata.db"))
     logging.basicConfig(level=logging.INFO)
     try:
         result = run_node(pipeline, node_id, run_id, connection)
@@ -140,10 +140,6 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
     how = "cached" if result.cached else "done"
     sys.stdout.write(f"{node_id} {how}, execution {result.execution_id}\n")
     return EXIT_DONE
-
-
-def _sqlite_url(file: Path) -> str:
-    return f"sqlite://{quote(str(file))}"
 
 
 def _prepare(
