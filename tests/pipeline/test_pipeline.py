@@ -68,7 +68,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
     ),
     "Transform": (
         f"{TFX}.transform.component.Transform",
-        f"{TFX}.transform.executor.Executor",
+        "pipeline.components.quick_transform.Executor",
         {
             "examples": ("ExampleGen", "examples"),
             "schema": ("ImportSchemaGen", "schema"),

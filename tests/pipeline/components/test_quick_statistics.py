@@ -10,12 +10,12 @@ from google.protobuf import json_format
 from tfx.components.statistics_gen import executor as stock
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import Artifact
-from tfx.types.artifact_utils import encode_split_names
-from tfx.types.standard_artifacts import Examples, ExampleStatistics
+from tfx.types.standard_artifacts import ExampleStatistics
 
 from data import taxi
-from pipeline.components import csv_ingestion, quick_statistics
+from pipeline.components import quick_statistics, small_data
 from pipeline.config import IN_PROCESS_BEAM_RUNNER
+from tests.pipeline.components.small_examples import write_examples
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +23,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """The sample's examples, in splits of which one is empty."""
     root = tmp_path_factory.mktemp("examples")
     file = taxi.lay_out(root / "data")
-    artifact = Examples()
-    artifact.uri = str(root / "out")
-    artifact.split_names = encode_split_names(["train", "test", "none"])
-    directories = {s: f"{root}/out/Split-{s}" for s in ("train", "test", "none")}
-    types = csv_ingestion.column_types([file], None)
-    buckets = {"train": 3, "test": 1, "none": 0}
-    csv_ingestion.write_shards((0, str(file)), directories, types, buckets, 1)
-    return artifact
+    return write_examples(file, root / "out", {"train": 3, "test": 1, "none": 0})
 
 
 def run(executor: type[BaseBeamExecutor], examples: Artifact, root: Path) -> Path:
@@ -90,7 +83,7 @@ def test_large_data_goes_to_beam(
     examples: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Examples over the limit are left to the stock executor."""
-    monkeypatch.setattr(quick_statistics, "MOST_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr(small_data, "MOST_BYTES_IN_MEMORY", 1000)
     seen = []
     monkeypatch.setattr(stock.Executor, "Do", lambda *_: seen.append("stock"))
 
