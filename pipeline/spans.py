@@ -8,7 +8,7 @@ Importing this module imports neither TFX nor TensorFlow.
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
@@ -170,11 +170,11 @@ class Selection:
 
     def names_of_passed_over(self) -> str:
         """Lists what was passed over, such as `1 to 12, 14`."""
-        return _names(self.pattern, _runs(self.passed_over))
+        return in_words(self.passed_over, self.pattern.name_of)
 
     def names_of_missing(self) -> str:
         """Lists what is missing, such as `7, 9 to 11`."""
-        return _names(self.pattern, self.missing)
+        return _gaps_in_words(self.missing, self.pattern.name_of)
 
 
 def parse_wanted(
@@ -292,6 +292,16 @@ def files_of(directory: Path, pattern: str) -> list[Path]:
         for path in directory.glob(pattern)
         if path.is_file() and not path.name.startswith(_HIDDEN)
     )
+
+
+def in_words(numbers: Sequence[int], name: Callable[[int], str] = str) -> str:
+    """Lists numbers in rising order, such as `1 to 12, 14`.
+
+    Args:
+        numbers: In rising order.
+        name: Writes one of them.
+    """
+    return _gaps_in_words(_runs(numbers), name)
 
 
 def _faults(text: str, placeholders: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -412,14 +422,14 @@ def _runs(numbers: Sequence[int]) -> list[Gap]:
     return runs
 
 
-def _names(pattern: Pattern, runs: Iterable[Gap]) -> str:
-    names = ([pattern.name_of(n) for n in dict.fromkeys(run)] for run in runs)
+def _gaps_in_words(gaps: Iterable[Gap], name: Callable[[int], str]) -> str:
+    names = ([name(number) for number in dict.fromkeys(gap)] for gap in gaps)
     return ", ".join(" to ".join(pair) for pair in names)
 
 
 def _counted(pattern: Pattern, numbers: Sequence[int]) -> str:
     plural = "" if len(numbers) == 1 else "s"
-    return f"span{plural} {_names(pattern, _runs(numbers))}"
+    return f"span{plural} {in_words(numbers, pattern.name_of)}"
 
 
 def _not_there(

@@ -22,11 +22,12 @@ from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
 from pipeline import data_files, metadata, spans
+from pipeline.lineage_facts import (
+    MISSING_PROPERTY,
+    PASSED_OVER_PROPERTY,
+    SPANS_PROPERTY,
+)
 from pipeline.spans import Between, Newest, Selection, Wanted
-
-SPANS_PROPERTY = "spans"
-MISSING_PROPERTY = "spans_missing"
-PASSED_OVER_PROPERTY = "spans_passed_over"
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class SpanDriver(driver.FileBasedDriver):
                 ]
             )
         )
+        if wanted:
+            exec_properties[specs.RANGE_CONFIG_KEY] = _range_of(self._selection)
         exec_properties[utils.SPAN_PROPERTY_NAME] = newest.number
         exec_properties[utils.VERSION_PROPERTY_NAME] = newest.version
         exec_properties[utils.FINGERPRINT_PROPERTY_NAME] = data_files.fingerprint(
@@ -132,6 +135,17 @@ def _wanted(range_config: str | None) -> Wanted | None:
         fixed = settings.static_range
         return Between(fixed.start_span_number, fixed.end_span_number)
     return Newest(settings.rolling_range.num_spans)
+
+
+def _range_of(selection: Selection) -> str:
+    """Says what was taken in one way, however it was asked for: the cache sees it."""
+    fixed = range_config_pb2.StaticRange(
+        start_span_number=selection.taken[0].number,
+        end_span_number=selection.taken[-1].number,
+    )
+    return str(
+        proto_utils.proto_to_json(range_config_pb2.RangeConfig(static_range=fixed))
+    )
 
 
 def _memory_beside(uri: str) -> Path | None:
