@@ -57,7 +57,7 @@ class Pattern:
         Raises:
             UsageError: Names the fault.
         """
-        for fault in _faults(self.text, _PLACEHOLDER.findall(self.text)):
+        for fault in _faults(self.text):
             raise UsageError(
                 f"pattern is {self.text!r}: {fault}; give one such as "
                 "span-{SPAN}/*.csv or {YYYY}-{MM}-{DD}/*.csv, with {VERSION} after "
@@ -304,14 +304,14 @@ def in_words(numbers: Sequence[int], name: Callable[[int], str] = str) -> str:
     return _gaps_in_words(_runs(numbers), name)
 
 
-def _faults(text: str, placeholders: Sequence[tuple[str, str]]) -> Iterator[str]:
-    names = [name for name, _ in placeholders]
+def _faults(text: str) -> Iterator[str]:
+    names = [name for name, _ in _PLACEHOLDER.findall(text)]
     parts = text.split("/")
     if not text or text.startswith("/") or ".." in parts:
         yield "it must be a path below the data directory"
     if any("**" in part and part != "**" for part in parts):
         yield "** must stand alone between slashes"
-    yield from _wrong_placeholders(text, placeholders)
+    yield from _wrong_placeholders(text)
     for name in names:
         if names.count(name) > 1:
             yield f"{{{name}}} stands there more than once"
@@ -324,19 +324,19 @@ def _faults(text: str, placeholders: Sequence[tuple[str, str]]) -> Iterator[str]
         yield "{VERSION} needs {SPAN} or a date beside it"
 
 
-def _wrong_placeholders(
-    text: str, placeholders: Sequence[tuple[str, str]]
-) -> Iterator[str]:
+def _wrong_placeholders(text: str) -> Iterator[str]:
     known = "{SPAN}, {VERSION}, {YYYY}, {MM} and {DD}"
     if re.search("[{}]", _PLACEHOLDER.sub("", text)):
         yield f"its braces don't match; placeholders are {known}"
-    with_width = {m[1] for m in _PLACEHOLDER.finditer(text) if m[2] is not None}
-    for name, width in placeholders:
+    for placeholder in _PLACEHOLDER.finditer(text):
+        name, width = placeholder[1], placeholder[2]
         if name not in (*_NUMBERS, *_DATE_DIGITS):
             yield f"{{{name}}} is none of the placeholders, which are {known}"
-        if name in _DATE_DIGITS and name in with_width:
+        if width is None:
+            continue
+        if name in _DATE_DIGITS:
             yield f"{{{name}}} takes no width"
-        if name in with_width and not re.fullmatch("0*[1-9][0-9]*", width):
+        if not re.fullmatch("0*[1-9][0-9]*", width):
             yield f"the width {width!r} of {{{name}}} is not a number above 0"
 
 
