@@ -224,7 +224,7 @@ def select(directory: Path, text: str, wanted: Wanted | None) -> Selection:
     Args:
         directory: The data directory.
         text: The pattern.
-        wanted: The spans; none if the pattern has no placeholders.
+        wanted: The spans; the newest if not given.
 
     Returns:
         The spans to read, each with a pattern of its own, and what was left.
@@ -240,8 +240,9 @@ def select(directory: Path, text: str, wanted: Wanted | None) -> Selection:
         raise DataRefusedError(
             f"No file in {directory} matches {text!r}; {_holds(directory)}"
         )
-    if wanted is None:
+    if not pattern.has_spans:
         return Selection(pattern, tuple(found))
+    wanted = wanted or Newest(1)
     taken = found[-wanted.count :] if isinstance(wanted, Newest) else _in(found, wanted)
     if not taken:
         raise DataRefusedError(_not_there(directory, pattern, found, wanted))

@@ -76,7 +76,7 @@ class SpanDriver(driver.FileBasedDriver):
                 ]
             )
         )
-        if wanted:
+        if specs.RANGE_CONFIG_KEY in exec_properties:
             exec_properties[specs.RANGE_CONFIG_KEY] = _range_of(self._selection)
         exec_properties[utils.SPAN_PROPERTY_NAME] = newest.number
         exec_properties[utils.VERSION_PROPERTY_NAME] = newest.version

@@ -290,8 +290,10 @@ def test_files_of_systems_and_engines_are_no_data(put: Put) -> None:
             ("span-1/a.csv", "span-old/a.csv"),
             NUMBERED,
             Newest(1),
-            "span-old/a.csv matches 'span-{SPAN}/*.csv', but 'old' is no number for "
-            "{SPAN}; rename it, or move it out",
+            (
+                "span-old/a.csv matches 'span-{SPAN}/*.csv', but 'old' is no number "
+                "for {SPAN}; rename it, or move it out"
+            ),
         ),
         (
             ("2026-02-30/a.csv",),
