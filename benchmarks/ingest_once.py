@@ -17,14 +17,12 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable.launcher import Launcher
 from tfx.proto import example_gen_pb2
 
+from benchmarks.ingestion import NODE, OURS, SECONDS_FILE, STOCK
 from pipeline import create_pipeline
 from pipeline.config import Config
 from pipeline.metadata import open_store
 from pipeline.runners.compiler import compile_pipeline
 from pipeline.runners.node import run_node
-
-SECONDS_FILE = "seconds"
-NODE = "ExampleGen"
 
 
 def stock_pipeline(config: Config) -> Pipeline:
@@ -53,7 +51,7 @@ def stock_pipeline(config: Config) -> Pipeline:
 def main(which: str, data: Path, output: Path) -> None:
     """Runs the node and notes how long its executor took."""
     config = Config(data=data, output=output)
-    build = {"stock": stock_pipeline, "ours": create_pipeline}[which]
+    build = {STOCK: stock_pipeline, OURS: create_pipeline}[which]
     run_executor = Launcher._run_executor  # noqa: SLF001 - nobody else sees the moment
     started: list[float] = []
 

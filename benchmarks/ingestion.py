@@ -11,23 +11,25 @@ is counted in what was written. At ten million rows 8 GB of disk are needed.
 """
 
 import argparse
+import json
 import shutil
 import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import trips
-from benchmarks.ingest_once import NODE, SECONDS_FILE
 from benchmarks.measure import measure
 from pipeline.tfx_files import read_records
 
 ROWS = (15_002, 300_000, 1_000_000)
 ALONE = (10_000_000,)
 STOCK, OURS = "stock", "ours"
+NODE = "ExampleGen"
+SECONDS_FILE = "seconds"
 _MEGABYTE = 1e6
 # The CSV file, what is written, and what Beam may write between: measured with room.
 _BYTES_ON_DISK = 6 * trips.BYTES_IN_ROW
@@ -80,7 +82,7 @@ def ingest(which: str, data: Path, rows: int, place: Path) -> Turn:
         if written != rows:
             raise BenchmarkError(f"{which} wrote {written} of {rows} rows")
         seconds = float((output / SECONDS_FILE).read_text())
-    return Turn(seconds, measured.seconds, measured.peak_megabytes)
+    return Turn(round(seconds, 2), measured.seconds, measured.peak_megabytes)
 
 
 def _records(output: Path) -> Iterator[int]:
@@ -169,7 +171,8 @@ def main(arguments: list[str]) -> int:
                     for name in names:
                         took = ingest(name, data, rows, flags.directory)
                         results[rows][name].append(took)
-                        print(f"{rows:,} rows, turn {turn + 1}, {name}: {took}")
+                        told = json.dumps(asdict(took))
+                        print(f"{rows:,} rows, turn {turn + 1} {name}: {told}")
                         sys.stdout.flush()
     except BenchmarkError as error:
         print(error, file=sys.stderr)
