@@ -29,7 +29,12 @@ from tfx.proto import (
 from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
-from pipeline.components import csv_ingestion, quick_statistics, versioned_pusher
+from pipeline.components import (
+    csv_ingestion,
+    quick_statistics,
+    quick_transform,
+    versioned_pusher,
+)
 from pipeline.components.anomaly_gate import AnomalyGate
 from pipeline.components.span_driver import SpanDriver
 from pipeline.config import Config
@@ -90,8 +95,11 @@ def create_pipeline(config: Config) -> Pipeline:
         ),
         # They cost three times what the transformation itself does.
         disable_statistics=True,
+        # It would only help an analysis of several spans, which there is none of yet.
+        disable_analyzer_cache=True,
         custom_config={"label_policy": config.label_policy},
     )
+    transform.executor_spec = BeamExecutorSpec(quick_transform.Executor)
     transform.add_upstream_node(anomaly_gate)
 
     # transformed Examples, TransformGraph -> Model

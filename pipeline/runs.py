@@ -14,7 +14,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from pipeline.fingerprint import digest, sources
 
 RECORD_FILE = "run.json"
 _LOCK_FILE = "lock"
+_TIME_FORMAT = "%Y%m%d-%H%M%S"
 _DYING_SECONDS = 10
 PROJECT = Path(__file__).resolve().parent.parent
 LOCK_OF_VERSIONS = PROJECT / "requirements.lock"
@@ -103,10 +104,16 @@ class Run:
 
 
 def new_run(config: Config) -> Run:
-    """Names a run that begins now; nothing is written yet."""
+    """Names a run that begins now; nothing is written yet.
+
+    A run that begins in the same second as another is given the next one: it must
+    neither share the other's name nor come before it among the newest.
+    """
     definition = definition_of(config)
-    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    run_id = f"{now}-{definition[:8]}"
+    now = datetime.now(UTC)
+    while any(config.runs_directory.glob(f"{now:{_TIME_FORMAT}}-*")):
+        now += timedelta(seconds=1)
+    run_id = f"{now:{_TIME_FORMAT}}-{definition[:8]}"
     return Run(
         run_id=run_id,
         directory=config.runs_directory / run_id,

@@ -9,7 +9,6 @@ the stock executor does the rest.
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_data_validation.statistics.stats_options import StatsOptions
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -17,9 +16,9 @@ from tfx.components.statistics_gen import executor as stock
 from tfx.types import Artifact, artifact_utils
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
+from pipeline.components.small_data import fits_in_memory, read_examples
+
 STATISTICS_FILE = "FeatureStats.pb"
-# Gzipped tf.Examples; they take some thirty times as much in memory.
-MOST_BYTES_IN_MEMORY = 16_000_000
 
 
 def statistics_in_memory(
@@ -34,9 +33,7 @@ def statistics_in_memory(
         What the stock executor would write with its default options; for no examples,
         a data set with 0 examples and no features.
     """
-    files = sorted(str(file) for file in directory.iterdir())
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP")
-    examples = list(dataset.as_numpy_iterator())
+    examples = read_examples(directory)
     if not examples:
         empty = statistics_pb2.DatasetFeatureStatistics(num_examples=0)
         return statistics_pb2.DatasetFeatureStatisticsList(datasets=[empty])
@@ -55,9 +52,7 @@ class Executor(stock.Executor):
     ) -> None:
         """Writes FeatureStats.pb for each split of the examples."""
         examples = artifact_utils.get_single_instance(input_dict["examples"])
-        root = Path(examples.uri)
-        size = sum(p.stat().st_size for p in root.rglob("*") if p.is_file())
-        if size > MOST_BYTES_IN_MEMORY or exec_properties.get("stats_options_json"):
+        if not fits_in_memory(examples) or exec_properties.get("stats_options_json"):
             super().Do(input_dict, output_dict, exec_properties)
             return
         statistics = artifact_utils.get_single_instance(output_dict["statistics"])

@@ -17,7 +17,7 @@ from tfx.orchestration.portable.launcher import Launcher
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import cache_key, upkeep
+from pipeline import cache_key, shortcuts, upkeep
 from pipeline.components import span_driver
 from pipeline.errors import (
     EXIT_DONE,
@@ -82,6 +82,7 @@ def run_node(
         ThroughlineError: The node did not run, and the launcher did not say why.
         Exception: Whatever the executor raised.
     """
+    shortcuts.install()
     resolved = pipeline_pb2.Pipeline()
     resolved.CopyFrom(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(

@@ -53,6 +53,13 @@ def test_password_is_not_recorded(config: Config) -> None:
     assert "geheim" not in text
 
 
+def test_runs_of_one_second_have_names_of_their_own(config: Config) -> None:
+    """Runs that begin at once get different names, in the order of their beginning."""
+    names = [done(config).run_id for _ in range(3)]
+
+    assert sorted(set(names)) == names
+
+
 def test_record_is_read_back(config: Config) -> None:
     """A saved run is read as it was written."""
     run = done(config)
