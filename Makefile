@@ -5,7 +5,7 @@
 # command, 3 data refused, 4 model not blessed) call `.venv/bin/python run_local.py`.
 
 .DEFAULT_GOAL := help
-.PHONY: help env airflow-env run test lint format bench notebooks tensorboard lock clean distclean
+.PHONY: help env airflow-env run test lint format bench bench-ingestion notebooks tensorboard lock clean distclean
 # A plain `make -j` must not run clean beside test.
 .NOTPARALLEL:
 
@@ -40,7 +40,10 @@ format: env ## rewrite the code in the house format
 	@$(PYTHON_HERE) -m ruff format
 
 bench: env ## measure against the stock TFX template
-	@$(PYTHON_HERE) -m benchmarks $(ARGS)
+	@$(PYTHON_HERE) -m benchmarks pipeline $(ARGS)
+
+bench-ingestion: env ## measure ingestion against TFX's CsvExampleGen
+	@$(PYTHON_HERE) -m benchmarks ingestion $(ARGS)
 
 notebooks: env ## read artifacts in JupyterLab, in a browser
 	@$(PYTHON_HERE) -m jupyterlab notebooks $(ARGS)

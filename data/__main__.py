@@ -1,20 +1,34 @@
-"""Lays the sample data out: `python -m data DIRECTORY` (under a second)."""
+"""Lays the sample data out: `python -m data DIRECTORY` (under a second).
+
+`--by quarter` lays it out as 16 spans, from the first quarter of 2013 on.
+"""
 
 import sys
 from pathlib import Path
 
-from data.taxi import lay_out
+from data import quarters, taxi
 from pipeline.errors import ThroughlineError, UsageError
 
-_USAGE = "give the directory for the sample data: python -m data DIRECTORY"
+_USAGE = (
+    "give the directory for the sample data: python -m data DIRECTORY [--by quarter]"
+)
 
 
 def main(arguments: list[str]) -> int:
     """Lays the sample data out in the one directory named, and says where it is."""
     try:
-        if len(arguments) != 1:
-            raise UsageError(_USAGE)
-        print(lay_out(Path(arguments[0])))
+        match arguments:
+            case [directory]:
+                print(taxi.lay_out(Path(directory)))
+            case [directory, "--by", "quarter"] | ["--by", "quarter", directory]:
+                files = quarters.lay_out(Path(directory))
+                print(f"{files[0]} to {files[-1].relative_to(directory)}")
+                print(
+                    f"next: python run_local.py --data {directory} "
+                    f"--pattern '{quarters.PATTERN}' --window 4"
+                )
+            case _:
+                raise UsageError(_USAGE)
     except ThroughlineError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -37,9 +37,9 @@ def lay_out(directory: Path) -> Path:
     if target.exists():
         _refuse_edited(target)
         return target
-    sample = _read_sample()
+    sample = read_sample()
     directory.mkdir(parents=True, exist_ok=True)
-    _write_atomically(target, sample)
+    write_atomically(target, sample)
     return target
 
 
@@ -69,7 +69,13 @@ def _refuse_edited(target: Path) -> None:
         )
 
 
-def _read_sample() -> bytes:
+def read_sample() -> bytes:
+    """Reads the sample from the installed wheel.
+
+    Raises:
+        DataRefusedError: It is not the sample this project was built with.
+        UsageError: TFX is not installed, or has no sample.
+    """
     # Importing tfx takes seconds; finding it takes a millisecond.
     spec = importlib.util.find_spec("tfx")
     if spec is None or not spec.submodule_search_locations:
@@ -92,7 +98,8 @@ def _read_sample() -> bytes:
     return sample
 
 
-def _write_atomically(target: Path, content: bytes) -> None:
+def write_atomically(target: Path, content: bytes) -> None:
+    """Writes a file that a reader sees whole or not at all."""
     # The unfinished file is beside the directory, where ExampleGen does not look.
     handle, name = tempfile.mkstemp(
         prefix=f".{FILE_NAME}.", dir=target.parent.absolute().parent

@@ -10,12 +10,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from models import features
 from models.hyperparameters import Hyperparameters
 from pipeline.engines import Beam, check_output
 from pipeline.errors import UsageError
 from pipeline.metadata_url import of_file
+from pipeline.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from schema import SCHEMA_PATH
 
 METADATA_VARIABLE = "THROUGHLINE_METADATA"
@@ -77,6 +79,12 @@ class Config:
     """Name of the pipeline in the metadata store, and of the model in serving."""
     data: Path | None = None
     """Directory of CSV files with headers; the Chicago taxi sample if not given."""
+    pattern: str = EVERY_FILE
+    """Which files of it, such as 'span-{SPAN}/*.csv' or '{YYYY}-{MM}-{DD}/*.csv'."""
+    span: str = NEWEST
+    """Which span: newest, a number, a date, or a range such as 5..8."""
+    window: int | Literal["all"] = 1
+    """How many of the newest spans are read together."""
     output: Path = Path("output")
     """Directory for artifacts, metadata, logs and the serving model."""
     schema: Path = SCHEMA_PATH
@@ -109,6 +117,7 @@ class Config:
                 "letters, digits, '-' and '_', since it names directories and models"
             )
             raise UsageError(msg)
+        _ = self.wanted_spans
         _require(self, "train_steps", at_least=1)
         _require(self, "eval_steps", at_least=0)
         _require(self, "batch_size", at_least=1)
@@ -120,6 +129,11 @@ class Config:
         """Where the CSV files are, absolute."""
         data = self.data or self.output / SAMPLE_DATA_DIRECTORY
         return data.absolute()
+
+    @property
+    def wanted_spans(self) -> Wanted | None:
+        """The spans to read; none if the files are not told apart by spans."""
+        return parse_wanted(self.span, self.window, Pattern(self.pattern))
 
     @property
     def artifact_directory(self) -> Path:

@@ -18,6 +18,8 @@ State = mlmd.Execution.State
 _LONGEST_VALUE = 60
 _DIGEST_SHOWN = 12
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_FINGERPRINT = "input_fingerprint"
+_CONTENT = re.compile(r"^split:(.*?),.*,sha256:([0-9a-f]{64})$", re.MULTILINE)
 _ENDED_WELL = (State.COMPLETE, State.CACHED)
 
 
@@ -85,7 +87,7 @@ def _changes(
     """Yields each part of the cache key that differs, with both values."""
     for kind, old, new in (
         ("input", _inputs(store, before), _inputs(store, after)),
-        ("parameter", _parameters(before), _parameters(after)),
+        ("parameter", _parameters(_done_by(store, before)), _parameters(after)),
         ("code", _code(before), _code(after)),
     ):
         for name in sorted(old.keys() | new.keys()):
@@ -119,13 +121,24 @@ def _first_writer(store: MetadataStore, artifact_ids: list[int]) -> mlmd.Executi
     return execution
 
 
+def _done_by(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution:
+    """Finds the execution whose outputs one took; what ran keeps its own parameters.
+
+    TFX doesn't keep what a driver found out with an execution that was cached.
+    """
+    groups = metadata.outputs_of(store, execution).values()
+    outputs = [artifact.id for group in groups for artifact in group]
+    return _first_writer(store, outputs) if outputs else execution
+
+
 def _parameters(execution: mlmd.Execution) -> dict[str, str]:
     """Flattens the parameters, also those that hold JSON, to single values."""
     values: dict[str, str] = {}
     for name, value in execution.custom_properties.items():
         if not name.startswith(("__", "throughline_")):
             kind = value.WhichOneof("value")
-            values |= _flat(name, _parsed(getattr(value, kind) if kind else None))
+            content = getattr(value, kind) if kind else None
+            values |= _flat(name, _parsed(content), _digests(name, content))
     return values
 
 
@@ -136,11 +149,31 @@ def _parsed(value: Any) -> Any:
         return value
 
 
-def _flat(name: str, value: Any) -> dict[str, str]:
+def _digests(name: str, value: Any) -> dict[str, str]:
+    """Takes a fingerprint of ours apart, by the spans that were read together."""
+    found = _CONTENT.findall(value) if name == _FINGERPRINT else ()
+    return {f"{name}.{split}": digest for split, digest in found}
+
+
+def _flat(
+    name: str, value: Any, known: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    if known:
+        return dict(known)
+    if isinstance(value, list) and all(_has_name(item) for item in value):
+        value = {item["name"]: _without_name(item) for item in value}
     if isinstance(value, Mapping):
         parts = [_flat(f"{name}.{key}", _parsed(v)) for key, v in value.items()]
         return {k: v for part in parts for k, v in part.items()}
     return {name: json.dumps(value)}
+
+
+def _has_name(item: Any) -> bool:
+    return isinstance(item, Mapping) and "name" in item
+
+
+def _without_name(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in item.items() if key != "name"}
 
 
 def _code(execution: mlmd.Execution) -> dict[str, str]:

@@ -272,7 +272,7 @@ class Lineage:
 
     def _is_asked(self, source: Artifact, asked: str) -> bool:
         if asked.isdecimal() and not Path(asked).exists():
-            return span_of(source) == int(asked)
+            return int(asked) in lineage_facts.spans_of(source)
         files = self._data_of(source).files
         if any(asked in {f.path, f.sha256, Path(f.path).name} for f in files):
             return True
@@ -300,6 +300,8 @@ class Lineage:
             fingerprint=str(source.properties.get("input_fingerprint", "")),
             rows=tfx_files.row_counts(path) if path else {},
             files=tuple(lineage_facts.files_of(source, makers[0] if makers else None)),
+            spans=lineage_facts.spans_of(source),
+            notes=lineage_facts.notes_of(source),
         )
 
     def _schema_of(self, inputs: Iterable[Artifact]) -> Schema | None:
@@ -390,7 +392,7 @@ class Lineage:
         sources = self._sources()
         if not sources:
             return "no run has ingested anything"
-        spans = sorted({s for a in sources if (s := span_of(a)) is not None})
+        spans = sorted({s for a in sources for s in lineage_facts.spans_of(a)})
         files = {
             Path(f.path).name for s in sources[-5:] for f in self._data_of(s).files
         }

@@ -15,12 +15,14 @@ class File:
         bytes: Its size.
         sha256: Of its content then; empty if ingestion did not note it.
         unchanged: Whether the file there today is the same; none if it can't be told.
+        span: Number of the span that it is of, if the store says.
     """
 
     path: str
     bytes: int
     sha256: str
     unchanged: bool | None
+    span: int | None = None
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,12 @@ class Data:
     Attributes:
         artifact: Id of the Examples artifact.
         run: The run that ingested it.
-        span: Number of the span.
-        fingerprint: TFX's own of the files: counts, sizes and times of change.
+        span: Number of the span, the newest if several were read together.
+        fingerprint: Of the files: counts, sizes, and contents or times of change.
         rows: Of each split, where statistics are at hand.
         files: What it was read from.
+        spans: All that were read together, oldest first.
+        notes: What ingestion said of spans that it passed over or missed.
     """
 
     artifact: int
@@ -42,6 +46,8 @@ class Data:
     fingerprint: str
     rows: Mapping[str, int]
     files: tuple[File, ...]
+    spans: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,13 @@ from pipeline.lineage_answers import (
     Schema,
 )
 from pipeline.mlmd_graph import Artifact, Execution
+from pipeline.spans import Pattern, in_words
 
 CODE_PROPERTY = "throughline_key"
 FILES_PROPERTY = "source_files"
+SPANS_PROPERTY = "spans"
+MISSING_PROPERTY = "spans_missing"
+PASSED_OVER_PROPERTY = "spans_passed_over"
 _OURS = "throughline_"
 
 _TFX_TOTALS = re.compile(
@@ -34,6 +38,25 @@ def span_of(source: Artifact) -> int | None:
     return int(span) if span not in {None, ""} else None
 
 
+def spans_of(source: Artifact) -> tuple[int, ...]:
+    """Returns all spans that examples were ingested from, oldest first."""
+    noted = source.properties.get(SPANS_PROPERTY)
+    if isinstance(noted, list):
+        return tuple(int(entry["span"]) for entry in noted)
+    newest = span_of(source)
+    return () if newest is None else (newest,)
+
+
+def notes_of(source: Artifact) -> tuple[str, ...]:
+    """Says which spans ingestion passed over, and which were missing."""
+    words = {PASSED_OVER_PROPERTY: "passed over", MISSING_PROPERTY: "missing"}
+    return tuple(
+        f"{said}: {source.properties[name]}"
+        for name, said in words.items()
+        if source.properties.get(name) not in {None, ""}
+    )
+
+
 def files_of(source: Artifact, maker: Execution | None) -> Iterator[File]:
     """Yields what examples were read from.
 
@@ -46,7 +69,8 @@ def files_of(source: Artifact, maker: Execution | None) -> Iterator[File]:
     """
     recorded = source.properties.get(FILES_PROPERTY)
     if isinstance(recorded, list):
-        yield from (_recorded_file(entry) for entry in recorded)
+        base = str(maker.parameters.get("input_base", "")) if maker else ""
+        yield from (_recorded_file(entry, source, base) for entry in recorded)
     elif maker:
         paths = _matching_files(source, maker)
         same = _totals_match(str(source.properties.get("input_fingerprint")), paths)
@@ -54,13 +78,24 @@ def files_of(source: Artifact, maker: Execution | None) -> Iterator[File]:
             yield File(str(path), path.stat().st_size, "", same)
 
 
-def _recorded_file(entry: Mapping[str, Any]) -> File:
+def _recorded_file(entry: Mapping[str, Any], source: Artifact, base: str) -> File:
     path = Path(entry["path"])
     same = None
     if path.is_file():
         same = path.stat().st_size == entry["bytes"]
         same = same and digest(path.read_bytes()) == entry["sha256"]
-    return File(str(path), entry["bytes"], entry["sha256"], same)
+    span = _span_of_file(path, source, base)
+    return File(str(path), entry["bytes"], entry["sha256"], same, span)
+
+
+def _span_of_file(path: Path, source: Artifact, base: str) -> int | None:
+    noted = source.properties.get(SPANS_PROPERTY)
+    if isinstance(noted, list) and path.is_relative_to(base):
+        relative = path.relative_to(base).as_posix()
+        for entry in noted:
+            if Pattern(entry["pattern"]).tokens_of(relative) is not None:
+                return int(entry["span"])
+    return span_of(source)
 
 
 def _matching_files(source: Artifact, maker: Execution) -> list[Path]:
@@ -245,8 +280,8 @@ def _data_facts(data: Iterable[Data]) -> dict[str, str]:
             facts[f"examples {source.artifact}"] = source.fingerprint
         for split, count in source.rows.items():
             rows[split] = rows.get(split, 0) + count
-    spans = sorted({s.span for s in data if s.span is not None})
-    facts["spans"] = ", ".join(map(str, spans))
+    spans = sorted({span for source in data for span in source.spans})
+    facts["spans"] = in_words(spans)
     return facts | {f"rows in {split}": str(count) for split, count in rows.items()}
 
 

@@ -27,14 +27,15 @@ from pipeline.lineage_answers import (
     as_json,
 )
 from pipeline.lineage_facts import flatten, short_name
+from pipeline.spans import in_words
 from pipeline.tfx_files import CANDIDATE
 
 _SHORT = 12
 _LONGEST_VALUE = 100
 # Of the nodes on the way to a model, what TFX adds and nobody sets.
 _HIDDEN = re.compile(
-    r"^(input_fingerprint|input_config|output_data_format|output_file_format|span"
-    r"|force_tf_compat_v1|push_destination|infer_feature_shape)\b"
+    r"^(input_fingerprint|input_config|range_config|output_data_format"
+    r"|output_file_format|span|force_tf_compat_v1|push_destination|infer_feature_shape)\b"
     r"|metrics_specs|model_specs|@type|splits\.\d+\.name"
 )
 _WORDS = {
@@ -153,11 +154,13 @@ def _use(use: ModelUse) -> Text:
 
 def _add_data(root: Tree, data: Iterable[Data]) -> None:
     for source in data:
-        span = "" if source.span is None else f"span {source.span}, "
+        span = f"span {in_words(source.spans)}, " if source.spans else ""
         rows = ", ".join(f"{n} {split}" for split, n in source.rows.items())
         counted = f" ({rows} rows)" if rows else ""
         text = f"{span}examples {source.artifact}{counted}, ingested in {source.run}"
         branch = root.add(_line("data", text))
+        for note in source.notes:
+            branch.add(_line("spans", note))
         for file in source.files:
             branch.add(_file(file))
         if not source.files:

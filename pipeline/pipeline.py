@@ -22,6 +22,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import (
     example_gen_pb2,
     pusher_pb2,
+    range_config_pb2,
     trainer_pb2,
     transform_pb2,
 )
@@ -35,8 +36,10 @@ from pipeline.components import (
     versioned_pusher,
 )
 from pipeline.components.anomaly_gate import AnomalyGate
+from pipeline.components.span_driver import SpanDriver
 from pipeline.config import Config
 from pipeline.evaluation import eval_config
+from pipeline.spans import Newest
 
 
 def create_pipeline(config: Config) -> Pipeline:
@@ -51,11 +54,13 @@ def create_pipeline(config: Config) -> Pipeline:
     # data/* -> Examples
     example_gen = FileBasedExampleGen(
         input_base=str(config.data_directory),
-        input_config=_csv_input(),
+        input_config=_input(config),
+        range_config=_range(config),
         output_config=_splits(config),
         custom_config=_ingestion_settings(config),
         custom_executor_spec=BeamExecutorSpec(csv_ingestion.Executor),
     ).with_id("ExampleGen")
+    example_gen.driver_class = SpanDriver
 
     # Examples -> ExampleStatistics
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
@@ -165,9 +170,22 @@ def create_pipeline(config: Config) -> Pipeline:
     )
 
 
-def _csv_input() -> example_gen_pb2.Input:
-    split = example_gen_pb2.Input.Split(name="csv", pattern="*.csv")
+def _input(config: Config) -> example_gen_pb2.Input:
+    split = example_gen_pb2.Input.Split(name="all", pattern=config.pattern)
     return example_gen_pb2.Input(splits=[split])
+
+
+def _range(config: Config) -> range_config_pb2.RangeConfig | None:
+    wanted = config.wanted_spans
+    if wanted is None:
+        return None
+    if isinstance(wanted, Newest):
+        rolling = range_config_pb2.RollingRange(num_spans=wanted.count)
+        return range_config_pb2.RangeConfig(rolling_range=rolling)
+    fixed = range_config_pb2.StaticRange(
+        start_span_number=wanted.first, end_span_number=wanted.last
+    )
+    return range_config_pb2.RangeConfig(static_range=fixed)
 
 
 def _splits(config: Config) -> example_gen_pb2.Output:

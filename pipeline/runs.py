@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pipeline import metadata_url
+from pipeline import data_files, metadata_url, spans
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.fingerprint import digest, sources
@@ -51,7 +51,7 @@ class Run:
             changed pipeline never counts as the same run.
         directory: Its own directory.
         definition: Digest of the configuration, the code and the locked versions.
-        data: Digest of the data files' names, sizes and times of change.
+        data: Digest of the names and contents of the data files.
         config: What ran; a password in the metadata store's URL is left out.
         outcome: How it ended.
         exit_code: What its process ended with.
@@ -118,7 +118,7 @@ def new_run(config: Config) -> Run:
         run_id=run_id,
         directory=config.runs_directory / run_id,
         definition=definition,
-        data=data_digest(config.data_directory),
+        data=data_digest(config),
         config=to_json(config),
     )
 
@@ -200,7 +200,7 @@ def unchanged_since(config: Config) -> Run | None:
     done = [r for r in read_runs(config) if r.outcome is Outcome.DONE and not r.is_part]
     if not live or not any(run.live == live for run in done):
         return None
-    now = (definition_of(config), data_digest(config.data_directory), live)
+    now = (definition_of(config), data_digest(config), live)
     same = [run for run in done if (run.definition, run.data, run.live) == now]
     return same[-1] if same else None
 
@@ -219,11 +219,17 @@ def definition_of(config: Config) -> str:
     return digest("\n".join([settings, *contents]))
 
 
-def data_digest(directory: Path) -> str:
-    """Digests names, sizes and times of change of the files in a directory."""
-    files = sorted(p for p in directory.rglob("*") if p.is_file())
-    stats = ((p.relative_to(directory), p.stat()) for p in files)
-    return digest("\n".join(f"{n} {s.st_size} {s.st_mtime_ns}" for n, s in stats))
+def data_digest(config: Config) -> str:
+    """Digests names and contents of the files that would be read now.
+
+    Raises:
+        DataRefusedError: There are none.
+    """
+    directory = config.data_directory
+    selection = spans.select(directory, config.pattern, config.wanted_spans)
+    memory = config.output / data_files.MEMORY_FILE
+    splits = data_files.splits_of(selection)
+    return digest(data_files.fingerprint(directory, splits, memory))
 
 
 def to_json(config: Config) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from pipeline.runners.containers import (
     command_of,
     steps,
 )
+from pipeline.spans import Between, Newest
 from schema import SCHEMA_PATH
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ def write_vertex(
         package: The JSON file.
 
     Raises:
-        UsageError: The output directory, or that of the data, is not below /gcs/.
+        UsageError: The output directory, or that of the data, is not below /gcs/, or
+            several spans are wanted.
     """
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
@@ -179,6 +181,7 @@ def write_vertex(
                 f"{name} is {path}; for Vertex AI it must be a path in Cloud Storage, "
                 f"such as /gcs/bucket/{name}"
             )
+    _refuse_several_spans(config)
     pipeline = build(config)
     root = pipeline.pipeline_info.pipeline_root
     relative = Path(root).relative_to(VERTEX_MOUNT)
@@ -195,6 +198,19 @@ def write_vertex(
     # The reviewed schema of this checkout is that of the image.
     in_image = IMAGE_PROJECT / "schema" / SCHEMA_PATH.name
     package.write_text(package.read_text().replace(str(SCHEMA_PATH), str(in_image)))
+
+
+def _refuse_several_spans(config: Config) -> None:
+    """TFX's runner for Vertex AI starts TFX's own driver, whatever the pipeline has."""
+    match config.wanted_spans:
+        case None | Newest(1):
+            return
+        case Between(first, last) if first == last:
+            return
+    raise UsageError(
+        f"span is {config.span} and window is {config.window}; TFX's driver on Vertex "
+        "AI ingests one span, so give --span a single one and leave --window out"
+    )
 
 
 @contextmanager

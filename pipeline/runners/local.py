@@ -18,7 +18,7 @@ import tyro
 from rich.console import Console
 
 from data import taxi
-from pipeline import runs
+from pipeline import runs, spans
 from pipeline.config import PRESETS, PROPOSAL_NODE, Config
 from pipeline.console import RunConsole, State, own_console, shown
 from pipeline.errors import (
@@ -27,7 +27,6 @@ from pipeline.errors import (
     EXIT_INTERRUPTED,
     EXIT_NOT_BLESSED,
     EXIT_USAGE,
-    DataRefusedError,
     ThroughlineError,
     UsageError,
     cause_of,
@@ -176,6 +175,8 @@ def _run(
     config: Config, options: Options, build: Build, run: Run, console: RunConsole
 ) -> int:
     console.say(f"Throughline: pipeline {config.name}, run {run.run_id}")
+    for line in _selection(config).lines():
+        console.say(f"ExampleGen {line}")
     console.say("Loading TFX and TensorFlow, about ten seconds …", style="dim")
     # These import TFX, which takes seconds and prints: not before the console is ours.
     with collecting_no_garbage():
@@ -276,8 +277,11 @@ def _provide_data(config: Config) -> None:
         raise UsageError(
             f"data is {config.data}, which is not a directory; give one of CSV files"
         )
-    elif not any(config.data.glob("*.csv")):
-        raise DataRefusedError(f"{config.data} holds no file that ends in .csv")
+    _selection(config)
+
+
+def _selection(config: Config) -> spans.Selection:
+    return spans.select(config.data_directory, config.pattern, config.wanted_spans)
 
 
 def _clear_up_after_the_dead(config: Config, store: "Store", run: Run) -> None:

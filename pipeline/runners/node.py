@@ -18,6 +18,7 @@ from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline import cache_key, shortcuts, upkeep
+from pipeline.components import span_driver
 from pipeline.errors import (
     EXIT_DONE,
     ThroughlineError,
@@ -92,16 +93,23 @@ def run_node(
     tfx_store = metadata.Metadata(connection)
     root = Path(resolved.runtime_spec.pipeline_root.field_value.string_value)
     _prepare(tfx_store, node, root / node_id)
-    Launcher(
+    launcher = Launcher(
         pipeline_node=node,
         mlmd_connection=tfx_store,
         pipeline_info=resolved.pipeline_info,
         pipeline_runtime_spec=resolved.runtime_spec,
         executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
-    ).launch()
+    )
+    try:
+        launcher.launch()
+    except Exception:
+        _end_failed(tfx_store, node)
+        raise
     execution = _execution_in_store(tfx_store, node)
     with tfx_store as handle:
+        if execution.last_known_state == State.COMPLETE:
+            span_driver.note_passed_over(handle.store, node, execution)
         upkeep.note_execution(
             handle.store, execution, cache_key.parts_of(pipeline, node_id)
         )
@@ -158,6 +166,15 @@ def _prepare(
         )
     for uri in gone:
         _LOG.warning("%s is not what its execution left: it is made anew", uri)
+
+
+def _end_failed(tfx_store: metadata.Metadata, node: pipeline_pb2.PipelineNode) -> None:
+    """Ends what the launcher leaves open when a driver fails, and not an executor."""
+    with tfx_store as handle:
+        for execution in _executions_of(handle, node):
+            if execution_lib.is_execution_active(execution):
+                execution.last_known_state = State.FAILED
+                handle.store.put_executions([execution])
 
 
 def _execution_in_store(

@@ -138,5 +138,6 @@ def test_the_command_without_a_directory_ends_with_2(
 
     assert code == 2
     assert capsys.readouterr().err == (
-        "give the directory for the sample data: python -m data DIRECTORY\n"
+        "give the directory for the sample data: python -m data DIRECTORY "
+        "[--by quarter]\n"
     )

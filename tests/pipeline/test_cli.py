@@ -20,6 +20,16 @@ ROOT = Path(__file__).parents[2]
 FLAGS: dict[str, tuple[list[str], Config]] = {
     "name": (["mine"], Config(name="mine")),
     "data": (["in"], Config(data=Path("in"))),
+    "pattern": (["{SPAN}.csv"], Config(pattern="{SPAN}.csv")),
+    # Without spans in the pattern these two are refused.
+    "span": (
+        ["7", "--pattern", "{SPAN}.csv"],
+        Config(pattern="{SPAN}.csv", span="7"),
+    ),
+    "window": (
+        ["all", "--pattern", "{SPAN}.csv"],
+        Config(pattern="{SPAN}.csv", window="all"),
+    ),
     "output": (["out"], Config(output=Path("out"))),
     "schema": (["s.pbtxt"], Config(schema=Path("s.pbtxt"))),
     "metadata": (["mysql://u@h/d"], Config(metadata="mysql://u@h/d")),

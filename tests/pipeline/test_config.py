@@ -25,6 +25,17 @@ from pipeline.metadata import connection_config
             lambda: Config(seed=2**31),
             "seed is 2147483648; it must be at least 0 and at most 2147483647",
         ),
+        (
+            lambda: Config(pattern="{SPAN}.csv", window=0),
+            "window is 0; it must be at least 1, or all",
+        ),
+        (
+            lambda: Config(span="3"),
+            (
+                "span is 3 and window is 1, but the pattern '*.csv' tells no spans "
+                "apart; give one such as --pattern 'span-{SPAN}/*.csv'"
+            ),
+        ),
         (lambda: Splits(train_parts=0), "train-parts is 0; it must be at least 1"),
         (lambda: Splits(eval_parts=0), "eval-parts is 0; it must be at least 1"),
         (lambda: Splits(test_parts=-2), "test-parts is -2; it must be at least 1"),

@@ -23,6 +23,8 @@ BASE = settings.kubeflow()
         replace(BASE, model=replace(Hyperparameters(), dropout=0.25)),
         replace(BASE, quality=Quality(min_auc=0.5, slice_columns=("company", "a b"))),
         replace(BASE, gate=Gate(tolerated_anomalies=())),
+        replace(BASE, pattern="{YYYY}-{MM}-{DD}/*.csv", window="all"),
+        replace(BASE, pattern="span-{SPAN}/*.csv", span="5..8"),
     ],
 )
 def test_flags_give_the_configuration_back(config: Config) -> None:

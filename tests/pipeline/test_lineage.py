@@ -236,6 +236,32 @@ def test_model_of_several_spans(
     assert [m.artifact for m in lineage.data("2").models] == [model]
 
 
+def test_spans_that_were_read_together(config: Config, store: StockStore) -> None:
+    """Examples of a window are found by each of its spans, and files know theirs."""
+    files = [f"/data/span-{n}/a.csv" for n in (3, 4)]
+    entries = [{"path": path, "bytes": 1, "sha256": "a" * 64} for path in files]
+    noted = [{"span": n, "version": None, "pattern": f"span-{n}/*"} for n in (3, 4)]
+    examples = store.examples(
+        span=4,
+        source_files=json.dumps(entries),
+        spans=json.dumps(noted),
+        spans_passed_over="1 to 2",
+    )
+    properties = {"input_base": "/data"}
+    outputs = {"examples": examples}
+    store.ran("monday", "ExampleGen", outputs=outputs, properties=properties)
+
+    lineage = ask(config)
+
+    (data,) = lineage.data("3").data
+    assert data == lineage.data("4").data[0]
+    assert (data.span, data.spans, data.notes) == (4, (3, 4), ("passed over: 1 to 2",))
+    assert [file.span for file in data.files] == [3, 4]
+    assert "span 3 to 4, examples" in show(config, ["data", "3"], "tree")
+    with pytest.raises(UsageError, match=r"spans are 3, 4\."):
+        lineage.data("2")
+
+
 def test_transformed_examples_are_no_source(config: Config, store: StockStore) -> None:
     """Examples that were made from examples don't count as ingested data."""
     raw, transformed = store.examples(), store.artifact("Examples")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import json_format
@@ -239,6 +240,42 @@ def test_settings_arrive(tmp_path: Path) -> None:
     assert pusher == {
         "filesystem": {"base_directory": str(tmp_path / "out" / "serving" / "trips")}
     }
+
+
+def test_ingestion_has_our_driver(compiled: pipeline_pb2.Pipeline) -> None:
+    """The compiled pipeline names the driver, so that every orchestrator has it."""
+    deployment = pipeline_pb2.IntermediateDeploymentConfig()
+    compiled.deployment_config.Unpack(deployment)
+
+    spec = executable_spec_pb2.PythonClassExecutableSpec()
+    assert deployment.custom_driver_specs["ExampleGen"].Unpack(spec)
+    assert spec.class_path == "pipeline.components.span_driver.SpanDriver"
+    assert list(deployment.custom_driver_specs) == ["ExampleGen"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"window": 4}, {"rolling_range": {"num_spans": 4}}),
+        ({"window": "all"}, {"rolling_range": {"num_spans": 2**31 - 1}}),
+        (
+            {"span": "5..8"},
+            {"static_range": {"start_span_number": 5, "end_span_number": 8}},
+        ),
+    ],
+)
+def test_wanted_spans_arrive(
+    tmp_path: Path, settings: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """Pattern and spans reach the driver in TFX's own words."""
+    pattern = "span-{SPAN}/*.csv"
+
+    pipeline = _compiled(Config(output=tmp_path, pattern=pattern, **settings))
+
+    node = _nodes(pipeline)["ExampleGen"]
+    (split,) = json.loads(_parameter(node, "input_config"))["splits"]
+    assert split["pattern"] == pattern
+    assert json.loads(_parameter(node, "range_config")) == expected
 
 
 def test_only_the_train_split_is_analyzed(compiled: pipeline_pb2.Pipeline) -> None:

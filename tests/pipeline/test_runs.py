@@ -1,6 +1,7 @@
 """What a run remembers, and what a later one learns from it."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -100,6 +101,45 @@ def test_any_change_is_noticed(change: str, config: Config) -> None:
         run.save()
 
     assert runs.unchanged_since(config) is None
+
+
+def test_touched_data_is_unchanged(config: Config) -> None:
+    """A file with another time of change and the same content is no change."""
+    run = done(config)
+
+    os.utime(config.data_directory / "a.csv", (0, 0))
+
+    assert runs.unchanged_since(config) == run
+
+
+def test_an_edit_behind_the_same_time_is_noticed(config: Config) -> None:
+    """An edit that keeps size and time of modification is a change."""
+    file = config.data_directory / "a.csv"
+    os.utime(file, (0, 0))
+    done(config)
+
+    file.write_text("x\n2\n")
+    os.utime(file, (0, 0))
+
+    assert runs.unchanged_since(config) is None
+
+
+def test_only_wanted_spans_count(config: Config) -> None:
+    """A span that is not read is no change; one that is newer than all is."""
+    data = config.data_directory
+    for span in (4, 5):
+        (data / f"{span}.csv").write_text("x\n1\n")
+    (data / "a.csv").unlink()
+    spanned = replace(config, pattern="{SPAN}.csv")
+    run = done(spanned)
+
+    (data / "3.csv").write_text("x\n1\n")
+    older = runs.unchanged_since(spanned)
+    (data / "6.csv").write_text("x\n1\n")
+    newer = runs.unchanged_since(spanned)
+
+    assert older == run
+    assert newer is None
 
 
 def test_partial_run_does_not_count_as_whole(config: Config) -> None:

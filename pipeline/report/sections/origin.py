@@ -13,7 +13,7 @@ def section(run: Run) -> Section | None:
         return None
     model = run.lineage.model(str(run.artifact("Model").id))
     rows: list[list[Cell]] = [
-        [file.path, source.span, file.bytes, file.sha256 or "not noted"]
+        [file.path, file.span, file.bytes, file.sha256 or "not noted"]
         for source in model.data
         for file in source.files
     ]

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -174,6 +175,41 @@ def test_vertex_package_is_what_vertex_reads(tmp_path: Path) -> None:
     assert {e["container"]["image"] for e in executors if "container" in e} == {"r/i:1"}
     assert str(SCHEMA_PATH.parent) not in package.read_text()
     assert "/opt/throughline/schema/schema.pbtxt" in package.read_text()
+
+
+@pytest.mark.parametrize(
+    ("span", "window", "refused"),
+    [
+        ("newest", 1, False),
+        ("7", 1, False),
+        ("newest", 4, True),
+        ("newest", "all", True),
+        ("5..8", 1, True),
+    ],
+)
+def test_vertex_ingests_one_span(
+    tmp_path: Path, span: str, window: int, *, refused: bool
+) -> None:
+    """What TFX's own driver can't do is refused before anything is compiled."""
+    place = Path("/gcs/bucket")
+    config = settings.Config(
+        output=place / "out",
+        data=place / "data",
+        pattern="{SPAN}/*.csv",
+        span=span,
+        window=window,
+    )
+    package = tmp_path / "vertex.json"
+    image = Containers(image="r/i:1")
+    expected = (
+        pytest.raises(UsageError, match="ingests one span")
+        if refused
+        else nullcontext()
+    )
+    with expected:
+        kubeflow.write_vertex(config, image, create_pipeline, package)
+
+    assert package.exists() is not refused
 
 
 def test_vertex_needs_cloud_storage(tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 """One node of a compiled pipeline, run by itself."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import create_pipeline
+from pipeline import create_pipeline, garbage
 from pipeline.config import Config
 from pipeline.errors import DataRefusedError, ThroughlineError, UsageError
 from pipeline.metadata import executions_of_run, open_store, outputs_of_run
@@ -34,12 +36,18 @@ class _Project:
         self.output = directory / "out put 100%25"
         self.schema = directory / "schema.pbtxt"
         self.data = directory / "data"
+        self.settings: dict[str, Any] = {}
         self.schema.write_text(SCHEMA)
         self.data.mkdir()
 
     @property
     def config(self) -> Config:
-        return Config(output=self.output, schema=self.schema, data=self.data)
+        return Config(
+            output=self.output,
+            schema=self.schema,
+            data=self.data,
+            **self.settings,
+        )
 
     @property
     def pipeline(self) -> pipeline_pb2.Pipeline:
@@ -61,6 +69,24 @@ class _Project:
             State.Name(execution.last_known_state)
             for execution in executions_of_run(self.store, run_id)
         ]
+
+    def put(self, name: str, text: str) -> Path:
+        path = self.data / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def ingest(self, run_id: str) -> bool:
+        """Runs the node that ingests; returns whether it was cached."""
+        return self.run("ExampleGen", run_id).cached
+
+    def noted(self, run_id: str) -> dict[str, Any]:
+        """What the store has of the examples of a run."""
+        (examples,) = outputs_of_run(self.store, run_id)["ExampleGen"]["examples"]
+        return {
+            name: getattr(value, value.WhichOneof("value"))
+            for name, value in examples.custom_properties.items()
+        }
 
     def schemas(self) -> Iterator[Path]:
         return (self.output / "artifacts").rglob("schema.pbtxt")
@@ -210,6 +236,76 @@ def test_a_schema_file_that_is_gone(project: _Project) -> None:
 
     with pytest.raises(Exception, match=r"schema\.pbtxt"):
         run_node(pipeline, "ImportSchemaGen", "monday", project.connection)
+
+    assert project.states() == ["FAILED"]
+
+
+def test_touched_data_is_cached(project: _Project) -> None:
+    """Files with another time of change and the same content are not read again."""
+    file = project.put("1.csv", "fare\n1.5\n")
+    project.ingest("monday")
+
+    os.utime(file, (0, 0))
+
+    assert project.ingest("tuesday")
+
+
+def test_edited_data_is_ingested(project: _Project) -> None:
+    """An edit shows though size and time of modification stay as they were."""
+    file = project.put("1.csv", "fare\n1.5\n")
+    os.utime(file, (0, 0))
+    project.ingest("monday")
+
+    file.write_text("fare\n2.5\n")
+    os.utime(file, (0, 0))
+
+    assert not project.ingest("tuesday")
+
+
+def test_spans_are_ingested_as_they_come(project: _Project) -> None:
+    """A new span makes a window another one; what it leaves does not."""
+    project.settings = {"pattern": "span-{SPAN}/*.csv", "window": 2}
+    project.put("span-1/a.csv", "fare\n1.5\n")
+    project.put("span-2/a.csv", "fare\n2.5\n")
+
+    first = project.ingest("monday")
+    project.put("span-0/a.csv", "fare\n0.5\n")
+    older = project.ingest("tuesday")
+    project.put("span-3/a.csv", "fare\n3.5\n")
+    newer = project.ingest("wednesday")
+
+    assert (first, older, newer) == (False, True, False)
+    assert project.noted("monday")["span"] == 2
+    assert project.noted("wednesday")["span"] == 3
+    assert project.noted("wednesday")["spans_passed_over"] == "0 to 1"
+
+
+def test_what_was_passed_over_is_noted_once(project: _Project) -> None:
+    """A node called again changes nothing in what others have read since."""
+    project.settings = {"pattern": "span-{SPAN}/*.csv"}
+    project.put("span-1/a.csv", "fare\n1.5\n")
+    project.ingest("monday")
+    project.put("span-0/a.csv", "fare\n0.5\n")
+
+    project.ingest("monday")
+
+    assert project.noted("monday")["spans_passed_over"] == ""
+
+
+def test_freed_examples_are_ingested_anew(project: _Project) -> None:
+    """After their artifact was freed, the same data is read again."""
+    project.put("1.csv", "fare\n1.5\n")
+    project.ingest("monday")
+    project.run("ImportSchemaGen", "tuesday")
+    garbage.free(project.config, garbage.find(project.config, keep=1))
+
+    assert not project.ingest("wednesday")
+
+
+def test_a_driver_that_refuses_ends_its_execution(project: _Project) -> None:
+    """Data that isn't there fails the node, and the store has the failure."""
+    with pytest.raises(DataRefusedError, match=r"No file in .* it holds no file"):
+        project.ingest("monday")
 
     assert project.states() == ["FAILED"]
 

@@ -1,0 +1,181 @@
+"""Compares our ingestion with TFX's CsvExampleGen, in turns on the same files.
+
+    make bench-ingestion                               three turns, about an hour
+    make bench-ingestion ARGS="--turns 1"              one turn
+    make bench-ingestion ARGS="--rows 15002 --alone"   the sample alone, a minute
+
+Each turn is a process of its own that runs the node once, with its driver and a new
+metadata store. Of the times, one is the executor's and one the whole process's, which
+also imports TFX. The rows are the taxi sample's, drawn by chance with a seed. Every row
+is counted in what was written. At ten million rows 8 GB of disk are needed.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks import trips
+from benchmarks.measure import measure
+from pipeline.tfx_files import read_records
+
+ROWS = (15_002, 300_000, 1_000_000)
+ALONE = (10_000_000,)
+STOCK, OURS = "stock", "ours"
+NODE = "ExampleGen"
+SECONDS_FILE = "seconds"
+_MEGABYTE = 1e6
+# The CSV file, what is written, and what Beam may write between: measured with room.
+_BYTES_ON_DISK = 6 * trips.BYTES_IN_ROW
+
+
+class BenchmarkError(Exception):
+    """A measurement that means nothing."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one ingestion took.
+
+    Attributes:
+        executor_seconds: From the executor's start to its end.
+        process_seconds: From the process's start to its end.
+        peak_megabytes: Most memory at once of all its processes together.
+    """
+
+    executor_seconds: float
+    process_seconds: float
+    peak_megabytes: float
+
+
+Results = dict[int, dict[str, list[Turn]]]
+
+
+def ingest(which: str, data: Path, rows: int, place: Path) -> Turn:
+    """Ingests a directory once, in a process and an output directory of its own.
+
+    Args:
+        which: `stock` or `ours`.
+        data: Directory with one CSV file.
+        rows: How many it holds.
+        place: Where to make the output directory, which is removed again.
+
+    Raises:
+        BenchmarkError: It failed, or other rows were written than were read.
+    """
+    with tempfile.TemporaryDirectory(dir=place) as directory:
+        output = Path(directory)
+        command = [sys.executable, "-m", "benchmarks.ingest_once", which]
+        measured = measure([*command, str(data), str(output)], Path.cwd())
+        if measured.exit_code:
+            raise BenchmarkError(
+                f"{which} ended with {measured.exit_code}; to see why, lay a file out "
+                f"and run: {' '.join(command)} DATA OUTPUT"
+            )
+        written = sum(_records(output))
+        if written != rows:
+            raise BenchmarkError(f"{which} wrote {written} of {rows} rows")
+        seconds = float((output / SECONDS_FILE).read_text())
+    return Turn(round(seconds, 2), measured.seconds, measured.peak_megabytes)
+
+
+def _records(output: Path) -> Iterator[int]:
+    """Counts the records in each file that the node has written."""
+    for split in (output / "artifacts" / NODE / "examples").glob("*/Split-*"):
+        for path in split.iterdir():
+            yield sum(1 for _ in read_records(path))
+
+
+def table(results: Results) -> str:
+    """Formats medians over the turns, and the medians of the turns' ratios."""
+    lines = [
+        (
+            "| rows | CsvExampleGen, rows/s | Throughline, rows/s | times "
+            "| CsvExampleGen, whole process | Throughline, whole process "
+            "| CsvExampleGen, peak memory | Throughline, peak memory |"
+        ),
+        "|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for rows, turns in results.items():
+        stock, ours = turns.get(STOCK, []), turns[OURS]
+        pairs = list(zip(stock, ours, strict=False))
+        times = [s.executor_seconds / o.executor_seconds for s, o in pairs]
+        cells = [
+            f"{rows:,}",
+            *(_median([rows / t.executor_seconds for t in s]) for s in (stock, ours)),
+            f"{statistics.median(times):.1f}" if times else "",
+            *(_median([t.process_seconds for t in s], " s") for s in (stock, ours)),
+            *(_median([t.peak_megabytes for t in s], " MB") for s in (stock, ours)),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _median(values: Sequence[float], unit: str = "") -> str:
+    return f"{statistics.median(values):,.0f}{unit}" if values else ""
+
+
+@contextmanager
+def _file_of(rows: int, seed: int, place: Path) -> Iterator[Path]:
+    """Makes a directory with one file of so many rows, for as long as it is used.
+
+    Raises:
+        BenchmarkError: There is no room for it and what is made of it.
+    """
+    free, needed = shutil.disk_usage(place).free, rows * _BYTES_ON_DISK
+    if free < needed:
+        raise BenchmarkError(
+            f"{place} has {free / _MEGABYTE:,.0f} MB free and {rows:,} rows take up to "
+            f"{needed / _MEGABYTE:,.0f}; give a roomier --directory, or fewer rows"
+        )
+    with tempfile.TemporaryDirectory(prefix="trips-", dir=place) as directory:
+        trips.write(Path(directory) / "trips.csv", rows, seed)
+        yield Path(directory)
+
+
+def _flags(arguments: list[str]) -> argparse.Namespace:
+    flags = argparse.ArgumentParser(
+        prog="make bench-ingestion",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    flags.add_argument("--turns", type=int, default=3)
+    flags.add_argument("--rows", type=int, nargs="*", default=ROWS, help="for both")
+    flags.add_argument("--alone", type=int, nargs="*", default=ALONE, help="for ours")
+    flags.add_argument("--seed", type=int, default=1)
+    flags.add_argument(
+        "--directory",
+        type=Path,
+        default=Path(tempfile.gettempdir()),
+        help="where the files go while they are used",
+    )
+    return flags.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Measures, prints each turn and the table; fails if a run failed."""
+    flags = _flags(arguments)
+    alone = [rows for rows in flags.alone if rows not in flags.rows]
+    sizes = dict.fromkeys(flags.rows, (STOCK, OURS)) | dict.fromkeys(alone, (OURS,))
+    results: Results = {rows: {name: [] for name in sizes[rows]} for rows in sizes}
+    try:
+        for rows, names in sizes.items():
+            with _file_of(rows, flags.seed, flags.directory) as data:
+                for turn in range(flags.turns):
+                    for name in names:
+                        took = ingest(name, data, rows, flags.directory)
+                        results[rows][name].append(took)
+                        told = json.dumps(asdict(took))
+                        print(f"{rows:,} rows, turn {turn + 1} {name}: {told}")
+                        sys.stdout.flush()
+    except BenchmarkError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(table(results))
+    return 0

@@ -1,0 +1,91 @@
+"""Lays the taxi sample out by quarter: a directory a span, for runs over time."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from data import taxi
+from pipeline.errors import DataRefusedError, UsageError
+
+PATTERN = "span-{SPAN}/*.csv"
+"""What the pipeline is told to read."""
+
+_TIME = b"trip_start_timestamp"
+_FIRST_YEAR = 2013
+_QUARTERS = 4
+
+
+def lay_out(directory: Path) -> list[Path]:
+    """Makes sure that a directory holds the sample by quarter, and nothing else.
+
+    Each row is in the file of the quarter in which its trip began, as it stands in the
+    sample and in its order, below the sample's header. What is there and right is left
+    alone, what is missing is added, and an edited file is refused and kept.
+
+    Args:
+        directory: Where `span-1/2013-q1.csv` to `span-16/2016-q4.csv` go; made if it
+            does not exist.
+
+    Returns:
+        The files, oldest quarter first.
+
+    Raises:
+        DataRefusedError: A file is not what it should be, or the sample in the wheel
+            is not the one that this project was built with.
+        UsageError: TFX is not installed, or the directory is in use for other files.
+    """
+    wanted = split(taxi.read_sample())
+    contents = {directory / name: content for name, content in wanted.items()}
+    _refuse_others(directory, set(contents))
+    for path, content in contents.items():
+        if path.exists() and path.read_bytes() != content:
+            raise DataRefusedError(
+                f"{path} is not that quarter of the sample; delete it to get the "
+                "quarter back, or move it to a directory of its own"
+            )
+    for path, content in contents.items():
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            taxi.write_atomically(path, content)
+    return list(contents)
+
+
+def split(sample: bytes) -> dict[str, bytes]:
+    """Shares the rows of the sample out by the quarter in which a trip began.
+
+    Args:
+        sample: The CSV file, without quotes, so that each line is a row.
+
+    Returns:
+        Content of each file by its path below the directory, oldest first.
+    """
+    header, *rows = sample.splitlines(keepends=True)
+    column = header.rstrip().split(b",").index(_TIME)
+    quarters: dict[tuple[int, int], list[bytes]] = {}
+    for row in rows:
+        began = datetime.fromtimestamp(int(row.split(b",")[column]), UTC)
+        quarter = began.year, (began.month - 1) * _QUARTERS // 12 + 1
+        quarters.setdefault(quarter, [header]).append(row)
+    return {
+        _name_of(*quarter): b"".join(quarters[quarter]) for quarter in sorted(quarters)
+    }
+
+
+def _name_of(year: int, quarter: int) -> str:
+    span = (year - _FIRST_YEAR) * _QUARTERS + quarter
+    return f"span-{span}/{year}-q{quarter}.csv"
+
+
+def _refuse_others(directory: Path, wanted: set[Path]) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory} is a file; name a directory for the sample data")
+    expected = wanted | {path.parent for path in wanted}
+    others = sorted(
+        str(path.relative_to(directory))
+        for path in directory.rglob("*")
+        if path not in expected and not path.name.startswith(".")
+    )
+    if others:
+        raise UsageError(
+            f"{directory} holds {', '.join(others[:3])}, which is not of the sample by "
+            "quarter; name an empty directory"
+        )

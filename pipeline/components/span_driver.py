@@ -1,0 +1,166 @@
+"""Decides which spans are ingested, and knows them again by their contents.
+
+The stock driver takes the newest span, passes over others without a word, and knows
+files by their times of change. This one takes as many as are wanted, says what it left,
+and sets the same properties. Of a `RangeConfig` it reads a static range, whose ends may
+differ, and the `num_spans` of a rolling one, as a number of spans that are there.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.components.example_gen import driver, utils
+from tfx.orchestration.data_types import ComponentInfo, PipelineInfo
+from tfx.orchestration.portable.data_types import ExecutionInfo
+from tfx.proto import example_gen_pb2, range_config_pb2
+from tfx.proto.orchestration import driver_output_pb2, pipeline_pb2
+from tfx.types import standard_component_specs as specs
+from tfx.utils import proto_utils
+
+from pipeline import data_files, metadata, spans
+from pipeline.lineage_facts import (
+    MISSING_PROPERTY,
+    PASSED_OVER_PROPERTY,
+    SPANS_PROPERTY,
+)
+from pipeline.spans import Between, Newest, Selection, Wanted
+
+_LOG = logging.getLogger(__name__)
+
+
+class SpanDriver(driver.FileBasedDriver):
+    """The driver of a FileBasedExampleGen whose input has one split."""
+
+    _selection: Selection
+    _memory: Path | None = None
+
+    def resolve_exec_properties(
+        self,
+        exec_properties: dict[str, Any],
+        pipeline_info: PipelineInfo,
+        component_info: ComponentInfo,
+    ) -> dict[str, Any]:
+        """Fills in the placeholders, and adds span, version and fingerprint.
+
+        Args:
+            exec_properties: Those of the node, which are changed.
+            pipeline_info: Not read.
+            component_info: Not read.
+
+        Returns:
+            The same; with several spans `input_config` has a split for each.
+
+        Raises:
+            DataRefusedError: No file matches, or a wanted span is not there.
+        """
+        del pipeline_info, component_info
+        base = Path(exec_properties[specs.INPUT_BASE_KEY])
+        settings = example_gen_pb2.Input()
+        proto_utils.json_to_proto(exec_properties[specs.INPUT_CONFIG_KEY], settings)
+        (split,) = settings.splits
+        wanted = _wanted(exec_properties.get(specs.RANGE_CONFIG_KEY))
+        self._selection = spans.select(base, split.pattern, wanted)
+        for line in self._selection.lines():
+            _LOG.info("ExampleGen %s", line)
+        patterns = data_files.splits_of(self._selection)
+        newest = self._selection.taken[-1]
+        exec_properties[specs.INPUT_CONFIG_KEY] = proto_utils.proto_to_json(
+            example_gen_pb2.Input(
+                splits=[
+                    example_gen_pb2.Input.Split(name=name, pattern=pattern)
+                    for name, pattern in patterns.items()
+                ]
+            )
+        )
+        if specs.RANGE_CONFIG_KEY in exec_properties:
+            exec_properties[specs.RANGE_CONFIG_KEY] = _range_of(self._selection)
+        exec_properties[utils.SPAN_PROPERTY_NAME] = newest.number
+        exec_properties[utils.VERSION_PROPERTY_NAME] = newest.version
+        exec_properties[utils.FINGERPRINT_PROPERTY_NAME] = data_files.fingerprint(
+            base, patterns, self._memory
+        )
+        return exec_properties
+
+    def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
+        """Resolves what is read, and says so on the artifact that is to be written."""
+        (examples,) = execution_info.output_dict[specs.EXAMPLES_KEY]
+        self._memory = _memory_beside(examples.uri)
+        result = super().run(execution_info)
+        if self._selection.pattern.has_spans:
+            outputs = result.output_artifacts[specs.EXAMPLES_KEY]
+            _note(outputs.artifacts[0], self._selection)
+        return result
+
+
+def note_passed_over(
+    store: MetadataStore, node: pipeline_pb2.PipelineNode, execution: mlmd.Execution
+) -> None:
+    """Notes on what a node has just ingested which spans were there and not taken.
+
+    The driver can't: what it says becomes part of the cache key, and data that is not
+    read must not make a node run again.
+
+    Args:
+        store: The metadata store.
+        node: The node, of any kind.
+        execution: What it ended with.
+    """
+    parameters = node.parameters.parameters
+    for examples in metadata.outputs_of(store, execution).get(specs.EXAMPLES_KEY, []):
+        taken = metadata.text_of(examples, SPANS_PROPERTY)
+        noted = PASSED_OVER_PROPERTY in examples.custom_properties
+        if taken and not noted and specs.INPUT_BASE_KEY in parameters:
+            base = parameters[specs.INPUT_BASE_KEY].field_value.string_value
+            settings = parameters[specs.INPUT_CONFIG_KEY].field_value.string_value
+            (split,) = json.loads(settings)["splits"]
+            pattern = spans.Pattern(split["pattern"])
+            numbers = {entry["span"] for entry in json.loads(taken)}
+            there = [s.number for s in spans.available(Path(base), pattern)]
+            left = tuple(number for number in there if number not in numbers)
+            text = Selection(pattern, (), left).names_of_passed_over()
+            examples.custom_properties[PASSED_OVER_PROPERTY].string_value = text
+            store.put_artifacts([examples])
+
+
+def _wanted(range_config: str | None) -> Wanted | None:
+    if not range_config:
+        return None
+    settings = range_config_pb2.RangeConfig()
+    proto_utils.json_to_proto(range_config, settings)
+    if settings.HasField("static_range"):
+        fixed = settings.static_range
+        return Between(fixed.start_span_number, fixed.end_span_number)
+    return Newest(settings.rolling_range.num_spans)
+
+
+def _range_of(selection: Selection) -> str:
+    """Says what was taken in one way, however it was asked for: the cache sees it."""
+    fixed = range_config_pb2.StaticRange(
+        start_span_number=selection.taken[0].number,
+        end_span_number=selection.taken[-1].number,
+    )
+    return str(
+        proto_utils.proto_to_json(range_config_pb2.RangeConfig(static_range=fixed))
+    )
+
+
+def _memory_beside(uri: str) -> Path | None:
+    """Finds the output directory from `<output>/artifacts/<node>/<key>/<execution>`."""
+    path = Path(uri)
+    deep_enough = uri.startswith("/") and len(path.parents) > 3  # noqa: PLR2004
+    return path.parents[3] / data_files.MEMORY_FILE if deep_enough else None
+
+
+def _note(examples: mlmd.Artifact, selection: Selection) -> None:
+    taken = [
+        {"span": span.number, "version": span.version, "pattern": span.pattern}
+        for span in selection.taken
+    ]
+    examples.custom_properties[SPANS_PROPERTY].string_value = json.dumps(taken)
+    if selection.missing:
+        missing = selection.names_of_missing()
+        examples.custom_properties[MISSING_PROPERTY].string_value = missing

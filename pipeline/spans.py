@@ -1,0 +1,456 @@
+"""Which files are read together: patterns and spans, as TFX writes and counts them.
+
+A span is a portion of the data with a number of its own: `span-{SPAN}/*.csv`, or a day
+as in `{YYYY}-{MM}-{DD}/*.csv`, whose number is the days since 1970-01-01. `{VERSION}`
+beside either tells repeated deliveries of a span apart, and the newest of them counts.
+Importing this module imports neither TFX nor TensorFlow.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pipeline.errors import DataRefusedError, UsageError
+
+EVERY_FILE = "*.csv"
+"""The pattern of a directory without spans."""
+NEWEST = "newest"
+EVERY_SPAN = 2**31 - 1
+"""As a count: more spans than TFX's protos can number."""
+TO = ".."
+
+_HIDDEN = (".", "_")
+_PLACEHOLDER = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
+_TOKEN = re.compile(
+    r"\{(?P<name>\w+)(?::(?P<width>[0-9]+))?\}|(?P<deep>\*\*/)|(?P<any>\*)|(?P<one>\?)"
+    r"|\[(?P<set>!?\]?[^\]]*)\]|(?P<text>.)",
+    re.DOTALL,
+)
+_DATE_DIGITS = {"YYYY": 4, "MM": 2, "DD": 2}
+_NUMBERS = ("SPAN", "VERSION")
+_FIRST_DAY = date(1970, 1, 1)
+_LISTED = 3
+_LOOKED_AT = 1000
+
+Tokens = Mapping[str, str]
+Gap = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A pattern of file names below the data directory.
+
+    Attributes:
+        text: As it was given, with its placeholders.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        """Refuses what TFX would refuse, and what could match by chance only.
+
+        Raises:
+            UsageError: Names the fault.
+        """
+        for fault in _faults(self.text):
+            raise UsageError(
+                f"pattern is {self.text!r}: {fault}; give one such as "
+                "span-{SPAN}/*.csv or {YYYY}-{MM}-{DD}/*.csv, with {VERSION} after "
+                "either if a span comes more than once"
+            )
+
+    @cached_property
+    def placeholders(self) -> frozenset[str]:
+        """Names of those in it."""
+        return frozenset(name for name, _ in _PLACEHOLDER.findall(self.text))
+
+    @property
+    def has_spans(self) -> bool:
+        """Whether files are told apart by spans."""
+        return bool(self.placeholders)
+
+    @property
+    def has_dates(self) -> bool:
+        """Whether spans are days."""
+        return "YYYY" in self.placeholders
+
+    @property
+    def glob(self) -> str:
+        """A pattern that finds all files of all spans."""
+        return _PLACEHOLDER.sub(_glob_of, self.text)
+
+    def filled(self, tokens: Tokens) -> str:
+        """Puts what stands in a file's path in the places of the placeholders."""
+        return _PLACEHOLDER.sub(lambda match: tokens[match[1]], self.text)
+
+    def tokens_of(self, relative: str) -> Tokens | None:
+        """Reads what stands in a path where the placeholders are; none if it differs.
+
+        Args:
+            relative: Path below the data directory, with forward slashes.
+        """
+        match = self._regex.fullmatch(relative)
+        return match.groupdict() if match else None
+
+    def name_of(self, number: int) -> str:
+        """Writes a span as a person does: a number, or a date."""
+        if self.has_dates:
+            return str(_FIRST_DAY + timedelta(days=number))
+        return str(number)
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        return re.compile("".join(map(_regex_of, _TOKEN.finditer(self.text))))
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest spans, so many of those that are there."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Between:
+    """The spans from one number to another, both included."""
+
+    first: int
+    last: int
+
+
+Wanted = Newest | Between
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span that is there.
+
+    Attributes:
+        number: As TFX counts; 0 if files have no spans.
+        version: The newest that is there; none if files have no versions.
+        pattern: That of its files, without placeholders.
+    """
+
+    number: int
+    version: int | None
+    pattern: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is read together, and what was there besides.
+
+    Attributes:
+        pattern: The pattern with its placeholders.
+        taken: Spans to read, oldest first; one without a number if there are no spans.
+        passed_over: Numbers of the spans that are there and not read.
+        missing: First and last number of each gap among the spans to read.
+    """
+
+    pattern: Pattern
+    taken: tuple[Span, ...]
+    passed_over: tuple[int, ...] = ()
+    missing: tuple[Gap, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Says in words what is read, passed over and missing, if there are spans."""
+        if not self.pattern.has_spans:
+            return []
+        lines = [f"takes {_counted(self.pattern, [s.number for s in self.taken])}"]
+        if self.passed_over:
+            lines[0] += f", passes over {self.names_of_passed_over()}"
+        if self.missing:
+            lines.append(f"Missing among them: {self.names_of_missing()}")
+        return lines
+
+    def names_of_passed_over(self) -> str:
+        """Lists what was passed over, such as `1 to 12, 14`."""
+        return in_words(self.passed_over, self.pattern.name_of)
+
+    def names_of_missing(self) -> str:
+        """Lists what is missing, such as `7, 9 to 11`."""
+        return _gaps_in_words(self.missing, self.pattern.name_of)
+
+
+def parse_wanted(
+    span: str, window: int | Literal["all"], pattern: Pattern
+) -> Wanted | None:
+    """Turns the settings into the spans they ask for.
+
+    Args:
+        span: `newest`, a span, or two with `..` between them; a span is a number or,
+            where the pattern has dates, a date.
+        window: How many of the newest; all that are there if it says so.
+        pattern: What the files are named like.
+
+    Returns:
+        What is wanted; none if the pattern has no spans.
+
+    Raises:
+        UsageError: The settings contradict each other or the pattern.
+    """
+    if not pattern.has_spans:
+        if span == NEWEST and window == 1:
+            return None
+        raise UsageError(
+            f"span is {span} and window is {window}, but the pattern "
+            f"{pattern.text!r} tells no spans apart; give one such as "
+            "--pattern 'span-{SPAN}/*.csv'"
+        )
+    if window != "all" and window < 1:
+        raise UsageError(f"window is {window}; it must be at least 1, or all")
+    if span == NEWEST:
+        return Newest(EVERY_SPAN if window == "all" else window)
+    if window != 1:
+        raise UsageError(
+            f"window is {window} and span is {span}; a window counts from the newest "
+            "span, so leave one of them out, or give span a range such as 5..8"
+        )
+    first, _, last = span.partition(TO)
+    wanted = Between(_number(first, pattern), _number(last or first, pattern))
+    if wanted.first > wanted.last:
+        raise UsageError(f"span is {span}, which ends before it begins; swap the two")
+    return wanted
+
+
+def select(directory: Path, text: str, wanted: Wanted | None) -> Selection:
+    """Finds the files to read.
+
+    Args:
+        directory: The data directory.
+        text: The pattern.
+        wanted: The spans; the newest if not given.
+
+    Returns:
+        The spans to read, each with a pattern of its own, and what was left.
+
+    Raises:
+        UsageError: The pattern is wrong.
+        DataRefusedError: No file matches, no wanted span is there, or a file has
+            something else where its span should be.
+    """
+    pattern = Pattern(text)
+    found = available(directory, pattern)
+    if not found:
+        raise DataRefusedError(
+            f"No file in {directory} matches {text!r}; {_holds(directory)}"
+        )
+    if not pattern.has_spans:
+        return Selection(pattern, tuple(found))
+    wanted = wanted or Newest(1)
+    taken = found[-wanted.count :] if isinstance(wanted, Newest) else _in(found, wanted)
+    if not taken:
+        raise DataRefusedError(_not_there(directory, pattern, found, wanted))
+    numbers = [span.number for span in taken]
+    return Selection(
+        pattern,
+        tuple(taken),
+        tuple(span.number for span in found if span.number not in numbers),
+        tuple(_missing(pattern, found, numbers, wanted)),
+    )
+
+
+def available(directory: Path, pattern: Pattern) -> list[Span]:
+    """Lists the spans that are there, oldest first, each with its newest version.
+
+    Raises:
+        DataRefusedError: Something that is no number or date stands where one should.
+    """
+    files = files_of(directory, pattern.glob)
+    if not pattern.has_spans:
+        return [Span(0, None, pattern.text)] if files else []
+    newest: dict[int, Span] = {}
+    for path in files:
+        relative = path.relative_to(directory).as_posix()
+        tokens = pattern.tokens_of(relative)
+        if tokens is None:
+            continue
+        span = _span_of(relative, pattern, tokens)
+        known = newest.setdefault(span.number, span)
+        if (span.version or 0) > (known.version or 0):
+            newest[span.number] = span
+        elif span.version == known.version and span.pattern != known.pattern:
+            raise DataRefusedError(
+                f"{known.pattern} and {span.pattern} in {directory} are both span "
+                f"{pattern.name_of(span.number)}; move one of them away"
+            )
+    return [newest[number] for number in sorted(newest)]
+
+
+def files_of(directory: Path, pattern: str) -> list[Path]:
+    """Lists the files that match a pattern without placeholders, sorted.
+
+    Files whose names begin with a dot or an underscore are not data: editors, systems
+    and engines keep theirs beside it.
+    """
+    return sorted(
+        path
+        for path in directory.glob(pattern)
+        if path.is_file() and not path.name.startswith(_HIDDEN)
+    )
+
+
+def in_words(numbers: Sequence[int], name: Callable[[int], str] = str) -> str:
+    """Lists numbers in rising order, such as `1 to 12, 14`.
+
+    Args:
+        numbers: In rising order.
+        name: Writes one of them.
+    """
+    return _gaps_in_words(_runs(numbers), name)
+
+
+def _faults(text: str) -> Iterator[str]:
+    names = [name for name, _ in _PLACEHOLDER.findall(text)]
+    parts = text.split("/")
+    if not text or text.startswith("/") or ".." in parts:
+        yield "it must be a path below the data directory"
+    if any("**" in part and part != "**" for part in parts):
+        yield "** must stand alone between slashes"
+    yield from _wrong_placeholders(text)
+    for name in names:
+        if names.count(name) > 1:
+            yield f"{{{name}}} stands there more than once"
+    dates = [name for name in _DATE_DIGITS if name in names]
+    if dates and "SPAN" in names:
+        yield "a span is either {SPAN} or a date, not both"
+    if dates and len(dates) < len(_DATE_DIGITS):
+        yield "a date needs each of {YYYY}, {MM} and {DD}"
+    if "VERSION" in names and not dates and "SPAN" not in names:
+        yield "{VERSION} needs {SPAN} or a date beside it"
+
+
+def _wrong_placeholders(text: str) -> Iterator[str]:
+    known = "{SPAN}, {VERSION}, {YYYY}, {MM} and {DD}"
+    if re.search("[{}]", _PLACEHOLDER.sub("", text)):
+        yield f"its braces don't match; placeholders are {known}"
+    for placeholder in _PLACEHOLDER.finditer(text):
+        name, width = placeholder[1], placeholder[2]
+        if name not in (*_NUMBERS, *_DATE_DIGITS):
+            yield f"{{{name}}} is none of the placeholders, which are {known}"
+        if width is None:
+            continue
+        if name in _DATE_DIGITS:
+            yield f"{{{name}}} takes no width"
+        if not re.fullmatch("0*[1-9][0-9]*", width):
+            yield f"the width {width!r} of {{{name}}} is not a number above 0"
+
+
+def _glob_of(placeholder: re.Match[str]) -> str:
+    name, width = placeholder[1], placeholder[2]
+    digits = _DATE_DIGITS.get(name) or int(width or 0)
+    return "?" * digits or "*"
+
+
+def _regex_of(token: re.Match[str]) -> str:
+    name = token["name"]
+    if name:
+        digits = _DATE_DIGITS.get(name) or int(token["width"] or 0)
+        # Digits first, or `{SPAN}*` would take all that follows for the number.
+        return f"(?P<{name}>{f'[^/]{{{digits}}}' if digits else '[0-9]+|[^/]+'})"
+    if token["set"] is not None:
+        chosen = token["set"].replace("\\", "\\\\")
+        return f"[^{chosen[1:]}]" if chosen.startswith("!") else f"[{chosen}]"
+    if token["text"]:
+        return re.escape(token["text"])
+    return "(?:.*/)?" if token["deep"] else "[^/]*" if token["any"] else "[^/]"
+
+
+def _span_of(relative: str, pattern: Pattern, tokens: Tokens) -> Span:
+    for name, token in tokens.items():
+        if not (token.isascii() and token.isdecimal()):
+            raise DataRefusedError(
+                f"{relative} matches {pattern.text!r}, but {token!r} is no number for "
+                f"{{{name}}}; rename it, or move it out of the data directory"
+            )
+    version = int(tokens["VERSION"]) if "VERSION" in tokens else None
+    if not pattern.has_dates:
+        return Span(int(tokens["SPAN"]), version, pattern.filled(tokens))
+    try:
+        day = date(*(int(tokens[name]) for name in _DATE_DIGITS))
+    except ValueError as error:
+        raise DataRefusedError(
+            f"{relative} matches {pattern.text!r}, but has no date ({error}); rename "
+            "it, or move it out of the data directory"
+        ) from error
+    return Span((day - _FIRST_DAY).days, version, pattern.filled(tokens))
+
+
+def _number(text: str, pattern: Pattern) -> int:
+    if text.isascii() and text.isdecimal() and int(text) <= EVERY_SPAN:
+        return int(text)
+    expected = f"{NEWEST}, a number, or two with {TO} between them"
+    if pattern.has_dates:
+        try:
+            return (date.fromisoformat(text) - _FIRST_DAY).days
+        except ValueError:
+            expected = f"{NEWEST}, a date such as 2026-01-31, or two with {TO} between"
+    raise UsageError(f"span is {text!r}, expected {expected}")
+
+
+def _in(found: Iterable[Span], wanted: Between) -> list[Span]:
+    return [span for span in found if wanted.first <= span.number <= wanted.last]
+
+
+def _missing(
+    pattern: Pattern, found: Sequence[Span], taken: Sequence[int], wanted: Wanted
+) -> Iterator[Gap]:
+    """Finds gaps in what is read; in dates only where data comes daily at all."""
+    everything = [span.number for span in found]
+    if pattern.has_dates and all(b - a > 1 for a, b in itertools.pairwise(everything)):
+        return
+    bounds = list(taken)
+    if isinstance(wanted, Between):
+        bounds = [wanted.first - 1, *taken, wanted.last + 1]
+    for before, after in itertools.pairwise(bounds):
+        if after - before > 1:
+            yield before + 1, after - 1
+
+
+def _runs(numbers: Sequence[int]) -> list[Gap]:
+    """Joins numbers that follow each other."""
+    runs: list[Gap] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = runs[-1][0], number
+        else:
+            runs.append((number, number))
+    return runs
+
+
+def _gaps_in_words(gaps: Iterable[Gap], name: Callable[[int], str]) -> str:
+    names = ([name(number) for number in dict.fromkeys(gap)] for gap in gaps)
+    return ", ".join(" to ".join(pair) for pair in names)
+
+
+def _counted(pattern: Pattern, numbers: Sequence[int]) -> str:
+    plural = "" if len(numbers) == 1 else "s"
+    return f"span{plural} {in_words(numbers, pattern.name_of)}"
+
+
+def _not_there(
+    directory: Path, pattern: Pattern, found: Sequence[Span], wanted: Wanted
+) -> str:
+    there = _counted(pattern, [span.number for span in found])
+    asked = "none"
+    if isinstance(wanted, Between):
+        asked = _counted(pattern, list(dict.fromkeys((wanted.first, wanted.last))))
+    return (
+        f"{asked.capitalize()} asked for, but in {directory} {pattern.text!r} finds "
+        f"{there}; give another --span, or --span {NEWEST}"
+    )
+
+
+def _holds(directory: Path) -> str:
+    """Says what is in a directory where nothing was found."""
+    below = itertools.islice(directory.rglob("*"), _LOOKED_AT)
+    files = sorted(p.relative_to(directory).as_posix() for p in below if p.is_file())
+    if not files:
+        return "it holds no file at all"
+    more = f" and {len(files) - _LISTED} more" if len(files) > _LISTED else ""
+    return f"it holds {', '.join(files[:_LISTED])}{more}"
