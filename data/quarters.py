@@ -76,8 +76,7 @@ def _name_of(year: int, quarter: int) -> str:
 
 
 def _refuse_others(directory: Path, wanted: set[Path]) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise UsageError(f"{directory} is a file; name a directory for the sample data")
+    taxi.refuse_file(directory)
     expected = wanted | {path.parent for path in wanted}
     others = sorted(
         str(path.relative_to(directory))

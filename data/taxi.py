@@ -43,9 +43,18 @@ def lay_out(directory: Path) -> Path:
     return target
 
 
-def _refuse_other_files(directory: Path) -> None:
+def refuse_file(directory: Path) -> None:
+    """Refuses to lay anything out where a file is in the way.
+
+    Raises:
+        UsageError: There is a file instead of a directory.
+    """
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is a file; name a directory for the sample data")
+
+
+def _refuse_other_files(directory: Path) -> None:
+    refuse_file(directory)
     if not directory.is_dir():
         return
     others = sorted(

@@ -138,7 +138,7 @@ def _parameters(execution: mlmd.Execution) -> dict[str, str]:
         if not name.startswith(("__", "throughline_")):
             kind = value.WhichOneof("value")
             content = getattr(value, kind) if kind else None
-            values |= _flat(name, _parsed(content), _digests(name, content))
+            values |= _digests(name, content) or _flat(name, _parsed(content))
     return values
 
 
@@ -155,11 +155,7 @@ def _digests(name: str, value: Any) -> dict[str, str]:
     return {f"{name}.{split}": digest for split, digest in found}
 
 
-def _flat(
-    name: str, value: Any, known: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    if known:
-        return dict(known)
+def _flat(name: str, value: Any) -> dict[str, str]:
     if isinstance(value, list) and all(_has_name(item) for item in value):
         value = {item["name"]: _without_name(item) for item in value}
     if isinstance(value, Mapping):

@@ -69,21 +69,13 @@ class Executor(stock.Executor):
             exec_properties["splits_config"], input_dict["examples"]
         )
         graph = Path(artifact_utils.get_single_uri(output_dict["transform_graph"]))
-        properties = {labels.MODULE_FILE: None, labels.MODULE_PATH: None}
-        preprocess = self._GetPreprocessingFn(
-            {
-                **properties,
-                labels.PREPROCESSING_FN: exec_properties["preprocessing_fn"],
-                labels.CUSTOM_CONFIG: exec_properties.get("custom_config"),
-            },
-            {},
-        )
-        self._analyze(
-            [artifact_utils.get_split_uri([examples], s) for s in splits.analyze],
-            schema,
-            preprocess,
-            graph,
-        )
+        properties = {
+            labels.PREPROCESSING_FN: exec_properties["preprocessing_fn"],
+            labels.CUSTOM_CONFIG: exec_properties.get("custom_config"),
+        }
+        preprocess = self._GetPreprocessingFn(properties, {})
+        analyzed = [artifact_utils.get_split_uri([examples], s) for s in splits.analyze]
+        self._analyze(analyzed, schema, preprocess, graph)
         transformed = output_dict["transformed_examples"]
         executor_utils.SetSplitNames(splits.transform, transformed)
         apply = Application(graph, schema)

@@ -1,8 +1,8 @@
-"""What tests of lineage, artifacts and the report share: an empty stock store."""
+"""What tests share: an empty stock store, and files in a data directory."""
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,3 +29,17 @@ def config() -> Iterator[Config]:
 def store(config: Config) -> StockStore:
     """An empty store where the configuration expects it."""
     return StockStore(config.metadata_url, config.output / "artifacts")
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[..., Path]:
+    """Makes files below a data directory, each holding its own name; returns it."""
+
+    def make(*names: str) -> Path:
+        for name in names:
+            path = tmp_path / "data" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+        return tmp_path / "data"
+
+    return make

@@ -19,20 +19,6 @@ FIRST_OF_2026 = (date(2026, 1, 1) - date(1970, 1, 1)).days
 Put = Callable[..., Path]
 
 
-@pytest.fixture
-def put(tmp_path: Path) -> Put:
-    """Makes files in a data directory and returns it."""
-
-    def make(*names: str) -> Path:
-        for name in names:
-            path = tmp_path / "data" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(name)
-        return tmp_path / "data"
-
-    return make
-
-
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

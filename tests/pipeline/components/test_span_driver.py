@@ -22,21 +22,8 @@ from pipeline.metadata import open_store
 from pipeline.metadata_url import of_file
 
 Properties = dict[str, Any]
-Put = Callable[..., None]
+Put = Callable[..., Path]
 NUMBERED = "span-{SPAN}/*.csv"
-
-
-@pytest.fixture
-def put(tmp_path: Path) -> Put:
-    """Makes files below the data directory, each holding its own name."""
-
-    def make(*names: str) -> None:
-        for name in names:
-            path = tmp_path / "data" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(name)
-
-    return make
 
 
 def _range(**settings: Any) -> range_config_pb2.RangeConfig:
