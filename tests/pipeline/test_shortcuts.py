@@ -52,6 +52,17 @@ def test_arguments_are_those_of_beam(function: Any) -> None:
     assert first == second == expected
 
 
+def test_methods_are_told_from_their_functions() -> None:
+    """A bound method lacks the argument that its function has, in either order."""
+    forms = [Plain().process, Plain.process, Plain().process]
+    quick = shortcuts.by_function(core.get_function_args_defaults)
+
+    found = [quick(form) for form in forms]
+
+    assert found == [core.get_function_args_defaults(form) for form in forms]
+    assert found[0] != found[1]
+
+
 def test_callers_can_change_an_answer() -> None:
     """An answer belongs to who asked: changing it doesn't change the next one."""
     quick = shortcuts.by_function(core.get_function_args_defaults)
