@@ -27,6 +27,8 @@ INSTALL_REQUIRES = [
     # TensorFlow 2.21 no longer brings it; Keras' TensorBoard callback imports it.
     "tensorboard>=2.20,<2.22",
     "pyarrow>=18,<19",
+    # Checksums of TFRecords, many a second.
+    "google-crc32c>=1.5",
     "protobuf>=6,<7",
     # The report's template, and the frames that notebooks get.
     "jinja2>=3.1",

@@ -19,9 +19,13 @@ def create_pipeline(config: "Config") -> "Pipeline":
 
 
 def __getattr__(name: str) -> Any:
-    """Gives DataVerdict, which Vertex AI's containers import from here, by its name."""
+    """Gives our artifact types, which Vertex AI's containers import from here."""
     if name == "DataVerdict":
         from pipeline.components.anomaly_gate import DataVerdict
 
         return DataVerdict
+    if name == "Quarantine":
+        from pipeline.components.example_gen import Quarantine
+
+        return Quarantine
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,12 +16,14 @@ from models import features
 from models.hyperparameters import Hyperparameters
 from pipeline.engines import Beam, check_output
 from pipeline.errors import UsageError
+from pipeline.ingestion.times import seconds_in
 from pipeline.metadata_url import of_file
 from pipeline.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from schema import SCHEMA_PATH
 
 METADATA_VARIABLE = "THROUGHLINE_METADATA"
 SAMPLE_DATA_DIRECTORY = "sample"
+DATA_NODE = "ExampleGen"
 PROPOSAL_NODE = "SchemaGen"
 
 IN_PROCESS_BEAM_RUNNER = (
@@ -31,7 +33,7 @@ IN_PROCESS_BEAM_RUNNER = (
 
 @dataclass(frozen=True)
 class Splits:
-    """How rows are shared out, by a hash of the whole row, in parts of their sum."""
+    """How rows are shared out: by a hash, in parts of their sum, by time or by span."""
 
     train_parts: int = 7
     """Parts of the rows that the model learns from."""
@@ -39,19 +41,57 @@ class Splits:
     """Parts of the rows that early stopping watches."""
     test_parts: int = 2
     """Parts of the rows that only the Evaluator sees."""
+    hash_columns: tuple[str, ...] = ()
+    """Columns whose values are hashed: rows that agree in them are in one split, as
+    those of one customer should be. The whole row if none are given."""
+    time_column: str = ""
+    """Column that says when a row is from, if rows are shared out by time: seconds
+    since 1970, or dates such as 2026-01-31."""
+    eval_from: str = ""
+    """Rows from this time on, and before test-from, are the eval split; if not given, a
+    hash takes eval-parts of what is before test-from."""
+    test_from: str = ""
+    """Rows from this time on are the test split."""
+    test_spans: int = 0
+    """How many of the newest spans that are read are the test split; a hash shares the
+    others out."""
 
     def __post_init__(self) -> None:
-        """Refuses a split without rows."""
+        """Refuses a split without rows, and rules that contradict each other."""
         for name in ("train_parts", "eval_parts", "test_parts"):
             _require(self, name, at_least=1)
+        _require(self, "test_spans", at_least=0)
+        if bool(self.time_column) != bool(self.test_from):
+            raise UsageError(
+                f"time-column is {self.time_column!r} and test-from is "
+                f"{self.test_from!r}; to share rows out by time, give both"
+            )
+        for setting in filter(None, (self.eval_from, self.test_from)):
+            seconds_in(setting)
+        if self.eval_from and not self.time_column:
+            raise UsageError(
+                f"eval-from is {self.eval_from!r} without a time-column; give "
+                "time-column and test-from too"
+            )
+        if self.test_spans and self.time_column:
+            raise UsageError(
+                f"test-spans is {self.test_spans} and time-column is "
+                f"{self.time_column!r}; give one of them"
+            )
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Which anomalies of the data stop the run."""
+    """What may be wrong with the data before the run stops."""
 
     tolerated_anomalies: tuple[str, ...] = ("SCHEMA_NEW_COLUMN",)
     """Anomaly types (TFDV's names) that are reported but don't stop the run."""
+    max_quarantined: float = 0.01
+    """Share of the rows, 0 to 1, that may go to quarantine before the run stops."""
+
+    def __post_init__(self) -> None:
+        """Refuses a share that is none."""
+        _require(self, "max_quarantined", at_least=0, at_most=1)
 
 
 @dataclass(frozen=True)
@@ -78,13 +118,16 @@ class Config:
     name: str = "taxi"
     """Name of the pipeline in the metadata store, and of the model in serving."""
     data: Path | None = None
-    """Directory of CSV files with headers; the Chicago taxi sample if not given."""
+    """Directory of .csv, .csv.gz or .parquet files with the same columns; the Chicago
+    taxi sample if not given."""
     pattern: str = EVERY_FILE
     """Which files of it, such as 'span-{SPAN}/*.csv' or '{YYYY}-{MM}-{DD}/*.csv'."""
     span: str = NEWEST
     """Which span: newest, a number, a date, or a range such as 5..8."""
     window: int | Literal["all"] = 1
     """How many of the newest spans are read together."""
+    encoding: str = "utf-8"
+    """Of text files, as Python names it: utf-8, cp1252, utf-16 and so on."""
     output: Path = Path("output")
     """Directory for artifacts, metadata, logs and the serving model."""
     schema: Path = SCHEMA_PATH
@@ -117,7 +160,13 @@ class Config:
                 "letters, digits, '-' and '_', since it names directories and models"
             )
             raise UsageError(msg)
-        _ = self.wanted_spans
+        _check_encoding(self.encoding)
+        if self.wanted_spans is None and self.splits.test_spans:
+            raise UsageError(
+                f"test-spans is {self.splits.test_spans}, but the pattern "
+                f"{self.pattern!r} tells no spans apart; give one such as "
+                "--pattern 'span-{SPAN}/*.csv'"
+            )
         _require(self, "train_steps", at_least=1)
         _require(self, "eval_steps", at_least=0)
         _require(self, "batch_size", at_least=1)
@@ -126,7 +175,7 @@ class Config:
 
     @property
     def data_directory(self) -> Path:
-        """Where the CSV files are, absolute."""
+        """Where the data files are, absolute."""
         data = self.data or self.output / SAMPLE_DATA_DIRECTORY
         return data.absolute()
 
@@ -205,6 +254,16 @@ def with_environment(config: Config, environment: Mapping[str, str]) -> Config:
 def environment() -> Mapping[str, str]:
     """The process's environment; the one place where the project reads it."""
     return os.environ
+
+
+def _check_encoding(name: str) -> None:
+    try:
+        "".encode(name)
+    except LookupError as error:
+        raise UsageError(
+            f"encoding is {name!r}, which Python doesn't know as one of text; give one "
+            "such as utf-8, cp1252, latin-1 or utf-16"
+        ) from error
 
 
 def _require(

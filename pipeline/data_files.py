@@ -103,6 +103,17 @@ def sha256_of(
     return digests
 
 
+def memory_beside(uri: str) -> Path | None:
+    """Finds where digests are remembered from an artifact's directory.
+
+    Args:
+        uri: Such as `<output>/artifacts/<node>/<key>/<execution>`.
+    """
+    path = Path(uri)
+    deep_enough = uri.startswith("/") and len(path.parents) > 3  # noqa: PLR2004
+    return path.parents[3] / MEMORY_FILE if deep_enough else None
+
+
 def _line(
     directory: Path, name: str, files: Sequence[Path], digests: Mapping[Path, str]
 ) -> str:

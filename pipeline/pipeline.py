@@ -1,11 +1,9 @@
 """The data's way, from files to a model that serves: what reads what, nothing else."""
 
+import codecs
 import dataclasses
 
-from google.protobuf.any_pb2 import Any
-from google.protobuf.struct_pb2 import Struct
 from tfx.components.evaluator.component import Evaluator
-from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.pusher.component import Pusher
 from tfx.components.schema_gen.component import SchemaGen
@@ -30,15 +28,16 @@ from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from pipeline.components import (
-    csv_ingestion,
     quick_statistics,
     quick_transform,
     versioned_pusher,
 )
 from pipeline.components.anomaly_gate import AnomalyGate
-from pipeline.components.span_driver import SpanDriver
+from pipeline.components.example_gen import Ingestion
+from pipeline.components.ingestion import Settings
 from pipeline.config import Config
 from pipeline.evaluation import eval_config
+from pipeline.ingestion.splitting import EVAL, TEST, TRAIN, SplitRule
 from pipeline.spans import Newest
 
 
@@ -51,16 +50,13 @@ def create_pipeline(config: Config) -> Pipeline:
     Returns:
         The pipeline, which any runner can run.
     """
-    # data/* -> Examples
-    example_gen = FileBasedExampleGen(
+    # data/* -> Examples, Quarantine: the rows that don't fit
+    example_gen = Ingestion(
+        _ingestion(config),
         input_base=str(config.data_directory),
         input_config=_input(config),
         range_config=_range(config),
-        output_config=_splits(config),
-        custom_config=_ingestion_settings(config),
-        custom_executor_spec=BeamExecutorSpec(csv_ingestion.Executor),
     ).with_id("ExampleGen")
-    example_gen.driver_class = SpanDriver
 
     # Examples -> ExampleStatistics
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
@@ -188,25 +184,23 @@ def _range(config: Config) -> range_config_pb2.RangeConfig | None:
     return range_config_pb2.RangeConfig(static_range=fixed)
 
 
-def _splits(config: Config) -> example_gen_pb2.Output:
-    parts = {
-        "train": config.splits.train_parts,
-        "eval": config.splits.eval_parts,
-        "test": config.splits.test_parts,
-    }
-    splits = [
-        example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=buckets)
-        for name, buckets in parts.items()
-    ]
-    return example_gen_pb2.Output(
-        split_config=example_gen_pb2.SplitConfig(splits=splits)
+def _ingestion(config: Config) -> Settings:
+    splits = config.splits
+    rule = SplitRule(
+        {
+            TRAIN: splits.train_parts,
+            EVAL: splits.eval_parts,
+            TEST: splits.test_parts,
+        },
+        hash_columns=splits.hash_columns,
+        time_column=splits.time_column,
+        eval_from=splits.eval_from,
+        test_from=splits.test_from,
+        test_spans=splits.test_spans,
     )
-
-
-def _ingestion_settings(config: Config) -> example_gen_pb2.CustomConfig:
-    settings = Struct()
-    if config.schema.exists():
-        settings["schema_file"] = str(config.schema.absolute())
-    packed = Any()
-    packed.Pack(settings)
-    return example_gen_pb2.CustomConfig(custom_config=packed)
+    return Settings(
+        rule,
+        schema_file=str(config.schema.absolute()) if config.schema.exists() else "",
+        encoding=codecs.lookup(config.encoding).name.removesuffix("-sig"),
+        max_quarantined=config.gate.max_quarantined,
+    )

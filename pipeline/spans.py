@@ -17,7 +17,7 @@ from typing import Literal
 
 from pipeline.errors import DataRefusedError, UsageError
 
-EVERY_FILE = "*.csv"
+EVERY_FILE = "*"
 """The pattern of a directory without spans."""
 NEWEST = "newest"
 EVERY_SPAN = 2**31 - 1

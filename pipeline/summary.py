@@ -9,7 +9,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.table import Table
 
 from pipeline import evaluation, metadata
-from pipeline.config import Config
+from pipeline.config import DATA_NODE, Config
 from pipeline.console import RunConsole, shown
 from pipeline.errors import EXIT_DATA_REFUSED, EXIT_DONE, EXIT_NOT_BLESSED
 from pipeline.metadata_url import redact
@@ -52,10 +52,20 @@ def print_results(
         blessed = _print_verdict(console, outputs)
     else:
         console.say(f"Done: {', '.join(run.nodes)}", "green")
+    _print_quarantine(console, outputs)
     console.say(f"artifacts  {shown(config.artifact_directory)}")
     console.say(f"metadata   {_metadata(config)}")
     console.say(f"logs       {shown(run.directory / 'logs')}")
     return EXIT_DONE if blessed else EXIT_NOT_BLESSED
+
+
+def _print_quarantine(console: RunConsole, outputs: metadata.Outputs) -> None:
+    """Says how many rows were set aside and where they are, if there are any."""
+    for artifact in outputs.get(DATA_NODE, {}).get("quarantine", []):
+        noted = artifact.custom_properties
+        if count := noted["rows_quarantined"].int_value:
+            rows = f"{count:,} of {noted['rows_read'].int_value:,} rows don't fit"
+            console.say(f"quarantine {rows}: {shown(Path(artifact.uri))}", "yellow")
 
 
 def _print_verdict(console: RunConsole, outputs: metadata.Outputs) -> bool:

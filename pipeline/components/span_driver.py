@@ -88,7 +88,7 @@ class SpanDriver(driver.FileBasedDriver):
     def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
         """Resolves what is read, and says so on the artifact that is to be written."""
         (examples,) = execution_info.output_dict[specs.EXAMPLES_KEY]
-        self._memory = _memory_beside(examples.uri)
+        self._memory = data_files.memory_beside(examples.uri)
         result = super().run(execution_info)
         if self._selection.pattern.has_spans:
             outputs = result.output_artifacts[specs.EXAMPLES_KEY]
@@ -146,13 +146,6 @@ def _range_of(selection: Selection) -> str:
     return str(
         proto_utils.proto_to_json(range_config_pb2.RangeConfig(static_range=fixed))
     )
-
-
-def _memory_beside(uri: str) -> Path | None:
-    """Finds the output directory from `<output>/artifacts/<node>/<key>/<execution>`."""
-    path = Path(uri)
-    deep_enough = uri.startswith("/") and len(path.parents) > 3  # noqa: PLR2004
-    return path.parents[3] / data_files.MEMORY_FILE if deep_enough else None
 
 
 def _note(examples: mlmd.Artifact, selection: Selection) -> None:

@@ -173,6 +173,7 @@ def write_vertex(
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
     from pipeline.components.anomaly_gate import DataVerdict
+    from pipeline.components.example_gen import Quarantine
 
     for name in ("output", "data"):
         path = getattr(config, name)
@@ -193,7 +194,7 @@ def write_vertex(
         output_dir=str(package.parent.absolute()),
         output_filename=package.name,
     )
-    with _found_by_name(DataVerdict):
+    with _found_by_name(DataVerdict), _found_by_name(Quarantine):
         runner.run(pipeline, write_out=True)
     # The reviewed schema of this checkout is that of the image.
     in_image = IMAGE_PROJECT / "schema" / SCHEMA_PATH.name

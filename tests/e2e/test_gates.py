@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.ingestion.quarantine import read_rows
 from tests.e2e.runs import Finished, Rows, finished
 from tests.e2e.warm import WarmProcess
 
@@ -45,28 +46,50 @@ def test_empty_file_is_refused(
 def test_byte_order_mark_is_never_misread(
     tmp_path: Path, small_data: MakeData, warm: WarmProcess
 ) -> None:
-    """A byte order mark stops the run and does not become part of a column's name."""
+    """A byte order mark is left out, which the log says; all columns are there."""
     data = small_data()
     file = data / "trips.csv"
     file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
 
-    run = run_warm(warm, tmp_path / "out", *SMOKE, "--data", data)
+    run = run_warm(warm, tmp_path / "out", "--only", "ExampleGen", "--data", data)
 
-    refused(run, "trips.csv", "byte order mark")
+    assert run.exit_code == 0, run.text
+    log = (run.run / "logs" / "ExampleGen.log").read_text()
+    assert f"{file} begins with a byte order mark, which is left out" in log
+
+
+def _with_a_text(rows: Rows) -> Rows:
+    rows[40]["fare"] = "twelve"
+    return rows
 
 
 def test_text_in_a_number_is_refused(
     tmp_path: Path, small_data: MakeData, warm: WarmProcess
 ) -> None:
-    """A text value in `fare` is named with file, line, column and value."""
+    """Where no row may be set aside, one is named with file, line, column and value."""
+    data = small_data(_with_a_text)
 
-    def change(rows: Rows) -> Rows:
-        rows[40]["fare"] = "twelve"
-        return rows
+    run = run_warm(
+        warm, tmp_path / "out", *SMOKE, "--data", data, "--max-quarantined", 0
+    )
 
-    run = run_warm(warm, tmp_path / "out", *SMOKE, "--data", small_data(change))
+    refused(run, "trips.csv", "line 42", "fare", "twelve", "--max-quarantined")
 
-    refused(run, "trips.csv", "line 42", "fare", "twelve")
+
+def test_a_row_that_does_not_fit_is_set_aside(
+    tmp_path: Path, small_data: MakeData, warm: WarmProcess
+) -> None:
+    """The run goes on without it, says so, and keeps the row with its reason."""
+    data = small_data(_with_a_text)
+
+    run = run_warm(warm, tmp_path / "out", "--only", "ExampleGen", "--data", data)
+
+    (refuge,) = (run.output / "artifacts" / "ExampleGen" / "quarantine").iterdir()
+    (row,) = read_rows(refuge)
+    assert run.exit_code == 0, run.text
+    assert "rows don't fit" in run.text
+    assert str(refuge) in run.text
+    assert (row["line"], row["column"]) == (42, "fare")
 
 
 def test_missing_column_is_refused(

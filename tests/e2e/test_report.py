@@ -19,6 +19,7 @@ pytestmark = pytest.mark.e2e
 SECTIONS = [
     "Verdict",
     "Pipeline",
+    "Quarantine",
     "Data",
     "Anomalies",
     "Training",

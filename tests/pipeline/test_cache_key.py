@@ -65,11 +65,11 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
         ["ExampleGen", "ImportSchemaGen"],
     ),
     "ingestion": (
-        ("pipeline/components/csv_ingestion.py", "", "\nEDITED = 1\n"),
+        ("pipeline/components/ingestion.py", "", "\nEDITED = 1\n"),
         ["ExampleGen"],
     ),
     "what ingestion imports": (
-        ("pipeline/csv_check.py", "", "\nEDITED = 1\n"),
+        ("pipeline/ingestion/records.py", "", "\nEDITED = 1\n"),
         ["ExampleGen"],
     ),
     "what ingestion, the gate and the pusher import": (

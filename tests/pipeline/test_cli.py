@@ -30,6 +30,7 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
         ["all", "--pattern", "{SPAN}.csv"],
         Config(pattern="{SPAN}.csv", window="all"),
     ),
+    "encoding": (["cp1252"], Config(encoding="cp1252")),
     "output": (["out"], Config(output=Path("out"))),
     "schema": (["s.pbtxt"], Config(schema=Path("s.pbtxt"))),
     "metadata": (["mysql://u@h/d"], Config(metadata="mysql://u@h/d")),
@@ -41,7 +42,26 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
     "train-parts": (["6"], Config(splits=Splits(train_parts=6))),
     "eval-parts": (["7"], Config(splits=Splits(eval_parts=7))),
     "test-parts": (["8"], Config(splits=Splits(test_parts=8))),
+    "hash-columns": (["a", "b"], Config(splits=Splits(hash_columns=("a", "b")))),
+    # Each of these three needs another of them.
+    "time-column": (
+        ["t", "--test-from", "9"],
+        Config(splits=Splits(time_column="t", test_from="9")),
+    ),
+    "eval-from": (
+        ["7", "--time-column", "t", "--test-from", "9"],
+        Config(splits=Splits(time_column="t", eval_from="7", test_from="9")),
+    ),
+    "test-from": (
+        ["2026-01-31", "--time-column", "t"],
+        Config(splits=Splits(time_column="t", test_from="2026-01-31")),
+    ),
+    "test-spans": (
+        ["2", "--pattern", "{SPAN}.csv"],
+        Config(pattern="{SPAN}.csv", splits=Splits(test_spans=2)),
+    ),
     "tolerated-anomalies": (["A", "B"], Config(gate=Gate(("A", "B")))),
+    "max-quarantined": (["0.5"], Config(gate=Gate(max_quarantined=0.5))),
     "learning-rate": (["0.5"], Config(model=Hyperparameters(learning_rate=0.5))),
     "hidden-layers": (["9", "8"], Config(model=Hyperparameters(hidden_layers=(9, 8)))),
     "embedding-width": (["10"], Config(model=Hyperparameters(embedding_width=10))),

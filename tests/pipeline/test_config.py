@@ -10,7 +10,7 @@ import pytest
 from tfx.utils.dependency_utils import make_beam_dependency_flags
 
 from pipeline import config as settings
-from pipeline.config import Config, Quality, Splits, with_environment
+from pipeline.config import Config, Gate, Quality, Splits, with_environment
 from pipeline.errors import UsageError
 from pipeline.metadata import connection_config
 
@@ -32,9 +32,52 @@ from pipeline.metadata import connection_config
         (
             lambda: Config(span="3"),
             (
-                "span is 3 and window is 1, but the pattern '*.csv' tells no spans "
+                "span is 3 and window is 1, but the pattern '*' tells no spans "
                 "apart; give one such as --pattern 'span-{SPAN}/*.csv'"
             ),
+        ),
+        (
+            lambda: Config(encoding="utf-9"),
+            (
+                "encoding is 'utf-9', which Python doesn't know as one of text; give "
+                "one such as utf-8, cp1252, latin-1 or utf-16"
+            ),
+        ),
+        (
+            lambda: Config(splits=Splits(test_spans=1)),
+            (
+                "test-spans is 1, but the pattern '*' tells no spans apart; give one "
+                "such as --pattern 'span-{SPAN}/*.csv'"
+            ),
+        ),
+        (
+            lambda: Splits(time_column="t"),
+            (
+                "time-column is 't' and test-from is ''; to share rows out by time, "
+                "give both"
+            ),
+        ),
+        (
+            lambda: Splits(eval_from="1"),
+            (
+                "eval-from is '1' without a time-column; give time-column and "
+                "test-from too"
+            ),
+        ),
+        (
+            lambda: Splits(time_column="t", test_from="1", test_spans=1),
+            "test-spans is 1 and time-column is 't'; give one of them",
+        ),
+        (
+            lambda: Splits(time_column="t", test_from="soon"),
+            (
+                "'soon' is no time; give a date such as 2026-01-31, or seconds since "
+                "1970"
+            ),
+        ),
+        (
+            lambda: Gate(max_quarantined=1.5),
+            "max-quarantined is 1.5; it must be at least 0 and at most 1",
         ),
         (lambda: Splits(train_parts=0), "train-parts is 0; it must be at least 1"),
         (lambda: Splits(eval_parts=0), "eval-parts is 0; it must be at least 1"),

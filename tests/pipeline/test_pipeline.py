@@ -27,7 +27,7 @@ TFX = "tfx.components"
 GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
     "ExampleGen": (
         f"{TFX}.example_gen.component.FileBasedExampleGen",
-        "pipeline.components.csv_ingestion.Executor",
+        "pipeline.components.ingestion.Executor",
         {},
         set(),
     ),

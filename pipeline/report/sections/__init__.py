@@ -15,6 +15,7 @@ from pipeline.report.sections import (
     graph,
     metrics,
     origin,
+    quarantine,
     settings,
     slices,
     thresholds,
@@ -25,6 +26,7 @@ from pipeline.report.sections import (
 ALL: Sequence[Callable[[Run], Section | None]] = (
     verdict.section,
     graph.section,
+    quarantine.section,
     data.section,
     anomalies.section,
     training.section,

@@ -1,6 +1,7 @@
-"""CSV in, tf.Examples out: the same as the stock component reads, and in order."""
+"""Files in, tf.Examples out: the same as the stock component reads, and in order."""
 
 import csv
+import gzip
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -10,10 +11,8 @@ from typing import Any
 import apache_beam as beam
 import pytest
 import tensorflow as tf
-from google.protobuf import text_format
-from google.protobuf.any_pb2 import Any as PackedAny
-from google.protobuf.struct_pb2 import Struct
-from tensorflow_metadata.proto.v0 import schema_pb2
+from pyarrow import csv as arrow_csv
+from pyarrow import parquet
 from tfx.components.example_gen.csv_example_gen import executor as stock
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
@@ -21,10 +20,12 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from data import taxi
-from pipeline.components import csv_ingestion
-from pipeline.components.csv_ingestion import Executor
+from pipeline.components.example_gen import Quarantine
+from pipeline.components.ingestion import Executor, Settings
 from pipeline.config import IN_PROCESS_BEAM_RUNNER, Config
 from pipeline.errors import DataRefusedError
+from pipeline.ingestion.quarantine import read_rows, read_tally
+from pipeline.ingestion.splitting import SplitRule
 from schema import SCHEMA_PATH
 
 Row = dict[str, list[Any]]
@@ -77,32 +78,39 @@ def _write(directory: Path, files: Mapping[str, str]) -> Path:
 
 
 def _ingest(
-    data: Path, out: Path, parts: Parts = ALL, schema: Path | None = None
+    data: Path,
+    out: Path,
+    parts: Parts = ALL,
+    schema: Path | None = None,
+    patterns: Mapping[str, str] | None = None,
+    **settings: Any,
 ) -> standard_artifacts.Examples:
     """Runs the executor as the launcher does."""
-    settings, packed = Struct(), PackedAny()
-    if schema:
-        settings["schema_file"] = str(schema)
-    packed.Pack(settings)
-    splits = [
-        example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=buckets)
-        for name, buckets in parts.items()
+    rule_settings = {
+        name: settings.pop(name)
+        for name in list(settings)
+        if name in SplitRule.__dataclass_fields__
+    }
+    asked = Settings(
+        SplitRule(parts, **rule_settings), str(schema) if schema else "", **settings
+    )
+    given = patterns or {"all": "*"}
+    files = [
+        example_gen_pb2.Input.Split(name=name, pattern=pattern)
+        for name, pattern in given.items()
     ]
-    csv_files = example_gen_pb2.Input.Split(name="csv", pattern="*.csv")
     properties = {
         "input_base": str(data),
-        "input_config": example_gen_pb2.Input(splits=[csv_files]),
-        "output_config": example_gen_pb2.Output(
-            split_config=example_gen_pb2.SplitConfig(splits=splits)
-        ),
-        "custom_config": example_gen_pb2.CustomConfig(custom_config=packed),
+        "input_config": example_gen_pb2.Input(splits=files),
+        "output_config": asked.output_config(),
+        "custom_config": asked.packed(),
     }
-    examples = standard_artifacts.Examples()
-    examples.uri = str(out)
+    examples, quarantine = standard_artifacts.Examples(), Quarantine()
+    examples.uri, quarantine.uri = str(out), str(out.with_name(f"{out.name}-rejected"))
     context = Executor.Context(beam_pipeline_args=Config().beam_pipeline_args)
     Executor(context).Do(
         {},
-        {"examples": [examples]},
+        {"examples": [examples], "quarantine": [quarantine]},
         {
             name: value if isinstance(value, str) else proto_utils.proto_to_json(value)
             for name, value in properties.items()
@@ -128,21 +136,22 @@ IngestText = Callable[..., Splits]
 
 @pytest.fixture
 def ingest(tmp_path: Path) -> IngestText:
-    """Ingests literal CSV files as the executor does, but for Beam, which is slow."""
+    """Ingests literal CSV files."""
 
     def run(
-        files: Mapping[str, str], parts: Parts = ALL, schema: str | None = None
+        files: Mapping[str, str],
+        parts: Parts = ALL,
+        schema: str | None = None,
+        **settings: Any,
     ) -> Splits:
-        number = len(list(tmp_path.iterdir()))
-        data = _write(tmp_path / str(number) / "data", files)
-        out = tmp_path / str(number) / "out"
-        paths = sorted(data.iterdir())
-        reviewed = schema and text_format.Parse(schema, schema_pb2.Schema())
-        types = csv_ingestion.column_types(paths, reviewed)
-        directories = {split: str(out / split) for split in parts}
-        for numbered in enumerate(map(str, paths)):
-            csv_ingestion.write_shards(numbered, directories, types, parts, len(paths))
-        return {split: [_parse(r) for r in _records(out / split)] for split in parts}
+        place = tmp_path / str(len(list(tmp_path.iterdir())))
+        data = _write(place / "data", files)
+        reviewed = place / "schema.pbtxt"
+        reviewed.write_text(schema or "")
+        out = place / "out"
+        return _splits(
+            _ingest(data, out, parts, reviewed if schema else None, **settings)
+        )
 
     return run
 
@@ -286,7 +295,7 @@ def test_types_hold_for_values_that_come_late(
     ingest: IngestText, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One value late in the second file decides the type in the first file too."""
-    monkeypatch.setattr(csv_ingestion, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr("pipeline.ingestion.source.BLOCK_BYTES", 64)
     whole = "a,b\n" + "1,1\n" * 200
     late = whole + "2.5,x\n"
 
@@ -298,6 +307,7 @@ def test_types_hold_for_values_that_come_late(
     }
 
 
+OTHER = "n,x,t\n" + "".join(f"{n},{n / 8},Größe {n}\n" for n in range(200))
 NUMBERED = "number,text\n" + "".join(f"{n},t{n}\n" for n in range(300))
 
 
@@ -317,8 +327,8 @@ def test_splits_are_the_same_everywhere(ingest: IngestText) -> None:
     """A row is in the same split on every machine, today and in a year."""
     splits = ingest({"1.csv": NUMBERED}, PARTS)
 
-    assert [row["number"] for row in splits["eval"]][:4] == [[9], [11], [38], [44]]
-    assert [row["number"] for row in splits["test"]][:4] == [[14], [24], [31], [33]]
+    assert [row["number"] for row in splits["eval"]][:4] == [[4], [53], [66], [75]]
+    assert [row["number"] for row in splits["test"]][:4] == [[1], [5], [9], [10]]
 
 
 def test_rows_keep_their_order(ingest: IngestText) -> None:
@@ -357,7 +367,7 @@ def test_splits_depend_on_rows_only(
 
     parted = ingest({"1.csv": header + first, "2.csv": header + second}, PARTS, schema)
     swapped = ingest({"1.csv": header + second, "2.csv": header + first}, PARTS, schema)
-    monkeypatch.setattr(csv_ingestion, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr("pipeline.ingestion.source.BLOCK_BYTES", 100)
     in_blocks = ingest({"1.csv": NUMBERED}, PARTS, schema)
 
     counted = {name: _counted(rows) for name, rows in whole.items()}
@@ -371,7 +381,7 @@ def test_values_across_blocks(
 ) -> None:
     """A value with line ends is whole where a block ends in the middle of it."""
     text = "a,b\n" + "".join(f'{n},"one\ntwo, {n}\n"\n' for n in range(50))
-    monkeypatch.setattr(csv_ingestion, "_BLOCK_BYTES", 70)
+    monkeypatch.setattr("pipeline.ingestion.source.BLOCK_BYTES", 70)
 
     rows = ingest({"1.csv": text})["all"]
 
@@ -405,10 +415,8 @@ def test_a_split_without_rows_can_be_read(tmp_path: Path) -> None:
 
 
 def test_the_artifact_says_what_it_is(tmp_path: Path) -> None:
-    """The artifact names its splits and formats, a file of it for each file of ours."""
-    data = _write(
-        tmp_path / "data", {"1.csv": NUMBERED, "2.csv": NUMBERED, "x.txt": "x"}
-    )
+    """The artifact names its splits and formats; small files go into one together."""
+    data = _write(tmp_path / "data", {"1.csv": NUMBERED, "2.csv": NUMBERED})
 
     examples = _ingest(data, tmp_path / "out", PARTS)
 
@@ -423,16 +431,13 @@ def test_the_artifact_says_what_it_is(tmp_path: Path) -> None:
     )
     for split in PARTS:
         names = sorted(p.name for p in (tmp_path / "out" / f"Split-{split}").iterdir())
-        assert names == [
-            "data_tfrecord-00000-of-00002.gz",
-            "data_tfrecord-00001-of-00002.gz",
-        ]
+        assert names == ["data_tfrecord-00000-of-00001.gz"]
 
 
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({}, "there is no CSV file to read"),
+        ({}, "there is no file to read"),
         ({"1.csv": ""}, "is empty"),
         ({"1.csv": "fare,miles,company\n"}, "has a header and no rows"),
         (
@@ -441,10 +446,10 @@ def test_the_artifact_says_what_it_is(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_unfit_files_are_refused(
+def test_refused_files_leave_nothing(
     tmp_path: Path, files: dict[str, str], said: str
 ) -> None:
-    """Files that can't be read as the schema says are refused before any is written."""
+    """When files are refused, nothing half-written stays."""
     data = _write(tmp_path / "data", files)
     schema = tmp_path / "schema.pbtxt"
     schema.write_text(SCHEMA)
@@ -453,7 +458,191 @@ def test_unfit_files_are_refused(
         _ingest(data, tmp_path / "out", PARTS, schema)
 
     assert said in str(refused.value)
-    assert not (tmp_path / "out").exists()
+    assert not [p for p in tmp_path.glob("out*/**/*") if p.is_file()]
+
+
+def test_rows_that_do_not_fit_go_to_quarantine(tmp_path: Path) -> None:
+    """They are kept with place, reason and text, counted, and are no examples."""
+    good = "5,1,x\n" * 300
+    bad = "5,one,x\n5\n"
+    text = f"fare,miles,company\n{good}{bad}"
+    data = _write(tmp_path / "data", {"a.csv": text})
+    schema = tmp_path / "schema.pbtxt"
+    schema.write_text(SCHEMA)
+
+    splits = _splits(_ingest(data, tmp_path / "out", PARTS, schema))
+
+    refuge = tmp_path / "out-rejected"
+    assert sum(map(len, splits.values())) == 300
+    assert list(read_rows(refuge)) == [
+        {
+            "file": str(data / "a.csv"),
+            "line": 302,
+            "column": "miles",
+            "reason": (
+                "'one' is not a whole number; correct it, or leave the field empty"
+            ),
+            "text": "5,one,x",
+        },
+        {
+            "file": str(data / "a.csv"),
+            "line": 303,
+            "column": None,
+            "reason": "1 field where the header has 3; add the missing commas",
+            "text": "5",
+        },
+    ]
+    tally = read_tally(refuge)
+    assert (tally.rows, tally.quarantined.total()) == (302, 2)
+    assert tally.reasons == {
+        "miles: not a whole number": 1,
+        "wrong number of fields": 1,
+    }
+
+
+def test_the_cap_holds(tmp_path: Path) -> None:
+    """One row too many stops the run, with the first few and what to do."""
+    text = "fare,miles,company\n" + "5,1,x\n" * 98 + "5,1\n" * 2
+    data = _write(tmp_path / "data", {"a.csv": text})
+
+    with pytest.raises(DataRefusedError) as refused:
+        _ingest(data, tmp_path / "out", max_quarantined=0.019)
+    _ingest(data, tmp_path / "out", max_quarantined=0.02)
+
+    assert str(refused.value) == (
+        "2 of 100 rows don't fit, and at most 0.019 of them may:\n"
+        f"  {data}/a.csv, line 100: 2 fields where the header has 3; add the missing "
+        "commas\n"
+        f"  {data}/a.csv, line 101: 2 fields where the header has 3; add the missing "
+        "commas\n"
+        "Mend the data, or let more rows go to quarantine with --max-quarantined."
+    )
+
+
+def test_many_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file in many shards, by Beam, holds the same rows in the same order."""
+    data = _write(tmp_path / "data", {"a.csv": NUMBERED})
+    whole = _splits(_ingest(data, tmp_path / "whole", PARTS))
+    monkeypatch.setattr("pipeline.ingestion.source.BLOCK_BYTES", 200)
+    monkeypatch.setattr("pipeline.ingestion.plan.divide.__defaults__", (500,))
+
+    parted = _splits(_ingest(data, tmp_path / "parted", PARTS))
+
+    assert len(list((tmp_path / "parted" / "Split-train").iterdir())) > 3
+    assert parted == whole
+
+
+@pytest.mark.parametrize("name", ["trips.csv.gz", "trips.parquet", "latin.csv"])
+def test_other_forms_of_the_same_rows(tmp_path: Path, name: str) -> None:
+    """Gzip, Parquet and another encoding give what plain CSV gives, split by split."""
+    plain = _write(tmp_path / "plain", {"trips.csv": OTHER})
+    other = tmp_path / "other"
+    other.mkdir()
+    file = other / name
+    settings: dict[str, Any] = {}
+    if name.endswith(".gz"):
+        file.write_bytes(gzip.compress(OTHER.encode()))
+    elif name.endswith(".parquet"):
+        parquet.write_table(arrow_csv.read_csv(plain / "trips.csv"), file)
+    else:
+        file.write_bytes(OTHER.encode("latin-1"))
+        settings = {"encoding": "iso8859-1"}
+
+    expected = _splits(_ingest(plain, tmp_path / "a", PARTS))
+    found = _splits(_ingest(other, tmp_path / "b", PARTS, **settings))
+
+    assert sum(map(len, found.values())) == 200
+    assert found == expected
+
+
+def test_a_byte_order_mark_is_stripped(ingest: IngestText) -> None:
+    """It is no part of the first column's name."""
+    rows = ingest({"1.csv": "\ufeffa,b\n1,x\n"})["all"]
+
+    assert rows == [{"a": [1], "b": [b"x"]}]
+
+
+def test_splits_by_chosen_columns(ingest: IngestText) -> None:
+    """Rows that agree in the chosen columns are in one split, whatever else differs."""
+    text = "id,n\n" + "".join(f"{n % 20},{n}\n" for n in range(400))
+
+    splits = ingest({"1.csv": text}, PARTS, hash_columns=("id",))
+
+    ids = {name: {row["id"][0] for row in rows} for name, rows in splits.items()}
+    assert sum(map(len, splits.values())) == 400
+    assert sum(map(len, ids.values())) == 20
+    assert len(ids["train"]) > 1
+
+
+@pytest.mark.parametrize(
+    ("day", "eval_from", "test_from"),
+    [
+        (str, "7", "9"),
+        (lambda n: f"2026-01-{n:02d}", "2026-01-07", "2026-01-09"),
+        (lambda n: 86400 * (n - 1), "1970-01-07", "1970-01-09T00:00:00"),
+    ],
+)
+def test_splits_by_time(
+    ingest: IngestText, day: Callable[[int], object], eval_from: str, test_from: str
+) -> None:
+    """What is later is held out: eval from one time on, test from another."""
+    text = "day,n\n" + "".join(f"{day(n)},{n}\n" for n in range(1, 11))
+
+    splits = ingest(
+        {"1.csv": text},
+        PARTS,
+        time_column="day",
+        eval_from=eval_from,
+        test_from=test_from,
+    )
+
+    assert {name: [row["n"][0] for row in rows] for name, rows in splits.items()} == {
+        "train": [1, 2, 3, 4, 5, 6],
+        "eval": [7, 8],
+        "test": [9, 10],
+    }
+
+
+def test_a_row_without_a_time_has_no_split(tmp_path: Path) -> None:
+    """It goes to quarantine, for a guess could teach the model the future."""
+    text = "day,n\n2026-01-01,1\nsoon,2\n,3\n2026-03-01,4\n"
+    data = _write(tmp_path / "data", {"1.csv": text})
+
+    splits = _splits(
+        _ingest(
+            data,
+            tmp_path / "out",
+            PARTS,
+            time_column="day",
+            eval_from="2026-02-01",
+            test_from="2026-03-01",
+            max_quarantined=0.5,
+        )
+    )
+
+    kept = {name: [row["n"][0] for row in rows] for name, rows in splits.items()}
+    assert kept == {"train": [1], "eval": [], "test": [4]}
+    rows = read_rows(tmp_path / "out-rejected")
+    assert [(row["line"], row["column"]) for row in rows] == [(3, "day"), (4, "day")]
+
+
+def test_the_newest_spans_are_the_test(tmp_path: Path) -> None:
+    """Rows of the newest spans are `test`, and a hash shares the others out."""
+    data = _write(
+        tmp_path / "data",
+        {f"{n}.csv": f"n\n{n}\n{n + 100}\n" for n in range(10, 40)},
+    )
+    patterns = {f"span-{n}": f"{n}.csv" for n in range(10, 40)}
+
+    splits = _splits(
+        _ingest(data, tmp_path / "out", PARTS, patterns=patterns, test_spans=2)
+    )
+
+    numbers = {name: [row["n"][0] for row in rows] for name, rows in splits.items()}
+    assert numbers["test"] == [38, 138, 39, 139]
+    assert len(numbers["train"]) > len(numbers["eval"]) > 0
+    with pytest.raises(DataRefusedError, match="none is left to learn from"):
+        _ingest(data, tmp_path / "no", PARTS, patterns=patterns, test_spans=30)
 
 
 @pytest.fixture(scope="module")

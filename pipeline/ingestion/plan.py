@@ -1,0 +1,134 @@
+"""Divides files into pieces of bounded size, and pieces into shards.
+
+Text is divided where records end, so that each piece can be read by itself, anywhere.
+The division depends on the data alone.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyarrow import parquet
+
+from pipeline.errors import DataRefusedError
+from pipeline.ingestion import source
+from pipeline.ingestion.records import EndlessLineError, Records, find_records
+from pipeline.ingestion.source import UTF_8, Source
+
+SHARD_BYTES = 64 << 20
+"""How much of the files one shard holds; a few hundred thousand rows of some width."""
+
+_MARK_BYTES = 3
+# A gzip can't be divided; this is what text usually unpacks to.
+_UNPACKED = 5
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a file that is read by itself.
+
+    Attributes:
+        source: The file.
+        start: Offset of its first byte in the file; of Parquet, the first row group.
+        end: Offset after its last byte, or after the last row group; none if the file
+            can only be read from its beginning to its end.
+        first: Line that it begins in, or number of its first row in Parquet; from 1.
+        is_newest: Whether it is of one of the newest spans, which are the test.
+    """
+
+    source: Source
+    start: int
+    end: int | None
+    first: int
+    is_newest: bool = False
+
+
+def divide(
+    sources: Iterable[tuple[Source, bool]], shard_bytes: int = SHARD_BYTES
+) -> list[list[Piece]]:
+    """Makes shards of files, in the order of the files and their rows.
+
+    Args:
+        sources: The files, and whether each is of one of the newest spans.
+        shard_bytes: How much goes into one shard.
+
+    Returns:
+        For each shard its pieces.
+
+    Raises:
+        DataRefusedError: A line goes on and on.
+    """
+    shards: list[list[Piece]] = []
+    room = 0
+    for found, is_newest in sources:
+        for piece, size in _pieces_of(found, is_newest=is_newest):
+            if not shards or room <= 0:
+                shards.append([])
+                room = shard_bytes
+            shards[-1].append(piece)
+            room -= size
+    return shards
+
+
+def stretches(piece: Piece) -> Iterator[Records]:
+    """Reads a piece of text, so much at a time.
+
+    Yields:
+        Records; some may be broken.
+
+    Raises:
+        DataRefusedError: The file is cut short, damaged or no text.
+    """
+    found = piece.source
+    with source.opened(found.path, found.kind, found.encoding) as text:
+        if found.is_divisible:
+            text.seek(piece.start)
+        else:
+            mark = _MARK_BYTES if found.has_mark else 0
+            source.read_fully(text, found.start + mark)
+        length = None if piece.end is None else piece.end - piece.start
+        for records, _ in _stretches(text, found.path, piece.first, length):
+            yield records
+
+
+def _pieces_of(found: Source, *, is_newest: bool) -> Iterator[tuple[Piece, int]]:
+    """Yields pieces, and how many bytes of text each is."""
+    if found.kind == "parquet":
+        file = parquet.ParquetFile(found.path)
+        row = 1
+        for group in range(file.num_row_groups):
+            about = file.metadata.row_group(group)
+            yield Piece(found, group, group + 1, row, is_newest), about.total_byte_size
+            row += about.num_rows
+        return
+    at = found.start + (_MARK_BYTES if found.has_mark else 0)
+    if not found.is_divisible:
+        size = found.path.stat().st_size * _UNPACKED
+        yield Piece(found, at, None, found.line, is_newest), size
+        return
+    with source.opened(found.path, found.kind, UTF_8) as text:
+        text.seek(at)
+        line = found.line
+        for records, length in _stretches(text, found.path, line, None):
+            yield Piece(found, at, at + length, line, is_newest), length
+            at, line = at + length, records.next_line
+
+
+def _stretches(
+    text: source.Stream, path: Path, line: int, length: int | None
+) -> Iterator[tuple[Records, int]]:
+    """Yields the records of a stream, and how many bytes they take."""
+    rest = b""
+    is_last = False
+    while not is_last:
+        wanted = source.BLOCK_BYTES if length is None else length
+        block = source.read_fully(text, wanted)
+        is_last = len(block) < wanted or length is not None
+        try:
+            records, consumed = find_records(rest + block, line, is_last=is_last)
+        except EndlessLineError as error:
+            raise DataRefusedError(f"{path}: {error}; is it a CSV file?") from error
+        line = records.next_line
+        rest = (rest + block)[consumed:]
+        if consumed:
+            yield records, consumed

@@ -1,0 +1,251 @@
+"""Reads a stretch of a file into typed columns, and sets aside rows that don't fit.
+
+Arrow parses the whole stretch at once. Only when that fails is each row looked at, so
+what is good costs nothing extra, and the outcome is the same.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import csv
+
+from pipeline.ingestion import columns
+from pipeline.ingestion.columns import PARSED, Kinds
+from pipeline.ingestion.quarantine import Rejected
+from pipeline.ingestion.records import Records
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What became of the rows of a stretch.
+
+    Attributes:
+        batch: Those that fit: whole numbers, numbers of 32 bits, or bytes.
+        lines: The line, or row of a Parquet file, of each.
+        rejected: Those that don't.
+        raw: What they were made of, to set more of them aside.
+    """
+
+    file: str
+    batch: pa.RecordBatch
+    lines: npt.NDArray[np.int64]
+    rejected: tuple[Rejected, ...]
+    raw: "Records | pa.RecordBatch"
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def without(self, wrong: dict[int, tuple[str | None, str]]) -> "Rows":
+        """Sets rows aside.
+
+        Args:
+            wrong: Column, if it is one column's, and reason, by row.
+        """
+        if not wrong:
+            return self
+        left_out = np.zeros(len(self), bool)
+        left_out[list(wrong)] = True
+        keep = pa.array(~left_out)
+        more = (
+            Rejected(self.file, int(self.lines[row]), *wrong[row], self._raw(row))
+            for row in sorted(wrong)
+        )
+        raw = self.raw
+        return Rows(
+            self.file,
+            self.batch.filter(keep),
+            self.lines[~left_out],
+            tuple(sorted([*self.rejected, *more], key=lambda r: r.line)),
+            raw.without(left_out) if isinstance(raw, Records) else raw.filter(keep),
+        )
+
+    def _raw(self, row: int) -> bytes:
+        if isinstance(self.raw, Records):
+            return self.raw.text_of(row)
+        return json_of(self.raw, row)
+
+
+def read_text(
+    file: str, records: Records, names: tuple[str, ...], kinds: Kinds, encoding: str
+) -> Rows:
+    """Reads records of a CSV file.
+
+    Args:
+        file: Its path, for those that don't fit.
+        records: The records, in UTF-8.
+        names: The columns.
+        kinds: What each is to be.
+        encoding: What the text was before, for those that are not of it.
+    """
+    whole = _all_at_once(records, names, kinds)
+    if whole is not None:
+        return Rows(file, whole, records.lines, (), records)
+    wrong = _wrong_forms(records, len(names), encoding)
+    rejected = [
+        Rejected(file, int(records.lines[row]), None, wrong[row], records.text_of(row))
+        for row in sorted(wrong)
+    ]
+    left_out = np.zeros(len(records), bool)
+    left_out[list(wrong)] = True
+    good = records.without(left_out)
+    texts = as_texts(good, names)
+    rows = Rows(file, texts, good.lines, tuple(rejected), good)
+    return _typed(rows, kinds)
+
+
+def read_table(file: str, batch: pa.RecordBatch, first_row: int, kinds: Kinds) -> Rows:
+    """Reads rows of a Parquet file.
+
+    Args:
+        file: Its path.
+        batch: What it holds.
+        first_row: Number of the first of them in the file, from 1.
+        kinds: What each column is to be.
+    """
+    numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.int64)
+    flat = pa.RecordBatch.from_arrays(
+        [
+            c.dictionary_decode() if pa.types.is_dictionary(c.type) else c
+            for c in batch.columns
+        ],
+        batch.schema.names,
+    )
+    return _typed(Rows(file, flat, numbers, (), flat), kinds)
+
+
+def as_texts(records: Records, names: tuple[str, ...]) -> pa.RecordBatch:
+    """Parses records whose form is right, and leaves every value a text."""
+    return _parse(records, dict.fromkeys(names, pa.string()), names)
+
+
+def well_formed(records: Records, names: tuple[str, ...], encoding: str) -> Records:
+    """Leaves out the records whose form is wrong."""
+    left_out = np.zeros(len(records), bool)
+    left_out[list(_wrong_forms(records, len(names), encoding))] = True
+    return records.without(left_out)
+
+
+def json_of(batch: pa.RecordBatch, row: int) -> bytes:
+    """Writes a row's values as JSON."""
+    (values,) = batch.slice(row, 1).to_pylist()
+    return json.dumps(values, default=str, ensure_ascii=False).encode()
+
+
+def _all_at_once(
+    records: Records, names: tuple[str, ...], kinds: Kinds
+) -> pa.RecordBatch | None:
+    """Parses everything; none if anything is wrong."""
+    data = records.data
+    if records.broken or b"\0" in data or not _is_utf_8(data):
+        return None
+    try:
+        batch = _parse(records, {name: PARSED[kinds[name]] for name in names}, names)
+    except pa.ArrowInvalid:
+        return None
+    if batch.num_rows != len(records):
+        return None
+    arrays = [
+        c.cast(pa.float32()) if pa.types.is_floating(c.type) else c
+        for c in batch.columns
+    ]
+    if not all(map(columns.is_finite, arrays)):
+        return None
+    return pa.RecordBatch.from_arrays(arrays, names)
+
+
+def _parse(
+    records: Records, types: dict[str, pa.DataType], names: tuple[str, ...]
+) -> pa.RecordBatch:
+    if not len(records):
+        return pa.RecordBatch.from_pylist([], pa.schema(types.items()))
+    table = csv.read_csv(
+        pa.py_buffer(records.data),
+        read_options=csv.ReadOptions(
+            column_names=names, block_size=len(records.data) + 1, use_threads=False
+        ),
+        parse_options=csv.ParseOptions(newlines_in_values=b'"' in records.data),
+        convert_options=csv.ConvertOptions(
+            column_types=types,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+        ),
+    )
+    (batch,) = table.combine_chunks().to_batches()
+    return batch
+
+
+def _is_utf_8(data: bytes) -> bool:
+    offsets = pa.array([0, len(data)], pa.int64()).buffers()[1]
+    text = pa.LargeStringArray.from_buffers(1, offsets, pa.py_buffer(data))
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _wrong_forms(records: Records, fields: int, encoding: str) -> dict[int, str]:
+    """Finds the records that are no rows: by quotes, encoding or number of fields."""
+    wrong = dict(records.broken)
+    for row, at in _undecodable(records):
+        byte = records.text_of(row)[at]
+        wrong.setdefault(
+            row,
+            f"the byte 0x{byte:02X} at offset {at:,} of the row is not "
+            f"{encoding.upper()}; mend it, or give the file's --encoding",
+        )
+    if b"\0" in records.data:
+        for row in _rows_with(records, b"\0"):
+            wrong.setdefault(
+                row, "a NUL byte, which no text has; export the file again"
+            )
+    left_out = np.zeros(len(records), bool)
+    left_out[list(wrong)] = True
+    places = np.flatnonzero(~left_out)
+    counts = records.without(left_out).field_counts()
+    for at in map(int, np.flatnonzero(counts != fields)):
+        wrong[int(places[at])] = _wrong_count(int(counts[at]), fields)
+    return wrong
+
+
+def _wrong_count(found: int, expected: int) -> str:
+    few = "add the missing commas"
+    advice = few if found < expected else "put a field that holds a comma in quotes"
+    said = "1 field" if found == 1 else f"{found} fields"
+    return f"{said} where the header has {expected}; {advice}"
+
+
+def _undecodable(records: Records) -> Iterator[tuple[int, int]]:
+    """Yields each record that is not UTF-8, with the first offset in it that isn't."""
+    if _is_utf_8(records.data):
+        return
+    for row in range(len(records)):
+        try:
+            records.text_of(row).decode("utf-8")
+        except UnicodeDecodeError as error:
+            yield row, error.start
+
+
+def _rows_with(records: Records, byte: bytes) -> list[int]:
+    places = np.flatnonzero(np.frombuffer(records.data, np.uint8) == ord(byte))
+    owners = np.searchsorted(records.starts, places, side="right") - 1
+    return sorted({int(owner) for owner in owners})
+
+
+def _typed(rows: Rows, kinds: Kinds) -> Rows:
+    arrays, wrong = [], dict[int, tuple[str | None, str]]()
+    names = rows.batch.schema.names
+    for name, column in zip(names, rows.batch.columns, strict=True):
+        array, complaints = columns.converted(column, kinds[name])
+        arrays.append(array)
+        for row, reason in complaints.items():
+            wrong.setdefault(row, (name, reason))
+    typed = pa.RecordBatch.from_arrays(arrays, names)
+    return Rows(rows.file, typed, rows.lines, rows.rejected, rows.raw).without(wrong)

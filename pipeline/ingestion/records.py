@@ -1,0 +1,281 @@
+r"""Where the records of a CSV file begin and end, found in its bytes.
+
+A record ends at the first line end that is outside quotes. That holds as long as quotes
+stand where they may: one opens at the beginning of a field, and one closes at its end.
+Where that fails, a quote is missing or too many, and the reader would run on into rows
+that are good. So then only the first line of the record is broken, and the next record
+begins with the next line. None of this depends on how much is read at once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+LONGEST_RECORD = 1 << 20
+"""In bytes; a quote that is open for longer is taken for one that nothing closes."""
+
+_QUOTE, _COMMA, _NEWLINE, _RETURN = b'",\n\r'
+# Quotes looked at together after a wrong one; the number doubles while all are right.
+_FIRST_WINDOW = 64
+
+STRAY_QUOTE = (
+    "a quote in the middle of a field; put the whole field in quotes and double the "
+    "quotes inside it"
+)
+OPEN_QUOTE = (
+    "a quote is opened and never closed; close it, or double it if it belongs to the "
+    "text"
+)
+STRAY_RETURN = "a carriage return in the middle of the line; put the field in quotes"
+
+Positions = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+class EndlessLineError(Exception):
+    """A line is longer than any record may be.
+
+    Attributes:
+        line: Its number, from 1.
+    """
+
+    def __init__(self, line: int) -> None:
+        super().__init__(f"line {line} is longer than {LONGEST_RECORD:,} bytes")
+        self.line = line
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of a stretch of a file, blank lines left out.
+
+    Attributes:
+        data: The bytes.
+        starts: Offset of each record's first byte in the data.
+        ends: Offset after each record's last byte, line end included.
+        lines: Number of the line in the file that each begins in, from 1.
+        broken: What is wrong with the quotes or line ends of some, by index.
+        next_line: Number of the line after the last.
+    """
+
+    data: bytes
+    starts: Positions
+    ends: Positions
+    lines: Positions
+    broken: dict[int, str]
+    next_line: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def text_of(self, index: int) -> bytes:
+        """Returns a record's bytes without the line end."""
+        return self.data[self.starts[index] : self.ends[index]].rstrip(b"\r\n")
+
+    def without(self, left_out: Mask) -> "Records":
+        """Leaves records out, and their bytes.
+
+        Args:
+            left_out: One truth value a record; the broken must be among the true.
+        """
+        if not left_out.any():
+            return self
+        keep = ~left_out
+        starts, ends = self.starts[keep], self.ends[keep]
+        data = b"".join(self.data[start:end] for start, end in _joined(starts, ends))
+        lengths = ends - starts
+        new_ends = np.cumsum(lengths)
+        return replace(
+            self,
+            data=data,
+            starts=new_ends - lengths,
+            ends=new_ends,
+            lines=self.lines[keep],
+            broken={},
+        )
+
+    def field_counts(self) -> Positions:
+        """Counts the fields of each record; none may be broken."""
+        bytes_ = np.frombuffer(self.data, np.uint8)
+        commas = np.flatnonzero(bytes_ == _COMMA)
+        if b'"' in self.data:
+            quotes = np.flatnonzero(bytes_ == _QUOTE)
+            commas = commas[np.searchsorted(quotes, commas) % 2 == 0]
+        before = np.searchsorted(commas, self.starts)
+        return np.searchsorted(commas, self.ends) - before + 1
+
+
+def find_records(data: bytes, first_line: int, *, is_last: bool) -> tuple[Records, int]:
+    """Finds the records that are whole.
+
+    Args:
+        data: Bytes that begin with a record.
+        first_line: Number of its line in the file.
+        is_last: Whether the file ends with the data.
+
+    Returns:
+        The records, and how many bytes they and the blank lines take; the rest is for
+        the next call, with more behind it.
+
+    Raises:
+        EndlessLineError: A line goes on and on.
+    """
+    bytes_ = np.frombuffer(data, np.uint8)
+    newlines = np.flatnonzero(bytes_ == _NEWLINE)
+    if is_last and data and not data.endswith(b"\n"):
+        newlines = np.append(newlines, len(data) - 1)
+    line_ends = newlines + 1
+    if b'"' in data:
+        ends, broken_ends = _ends_beside_quotes(bytes_, line_ends, is_last=is_last)
+    else:
+        ends, broken_ends = line_ends, {}
+    consumed = int(ends[-1]) if len(ends) else 0
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)[: len(ends)]
+    too_long = np.flatnonzero(ends - starts > LONGEST_RECORD)
+    lines = first_line + np.searchsorted(line_ends, starts, side="right")
+    if len(too_long):
+        raise EndlessLineError(int(lines[too_long[0]]))
+    next_line = first_line + int(np.searchsorted(line_ends, consumed, side="right"))
+    first_end = line_ends[np.searchsorted(line_ends, consumed, side="right") :][:1]
+    if not is_last and (first_end[0] if len(first_end) else len(data)) - consumed > (
+        LONGEST_RECORD
+    ):
+        raise EndlessLineError(next_line)
+    kept = ~_blank(bytes_, starts, ends)
+    numbers = np.cumsum(kept) - 1
+    broken = {
+        int(numbers[np.searchsorted(ends, end)]): reason
+        for end, reason in broken_ends.items()
+    }
+    found = Records(
+        data[:consumed], starts[kept], ends[kept], lines[kept], broken, next_line
+    )
+    for index in _with_stray_returns(found):
+        found.broken.setdefault(index, STRAY_RETURN)
+    return found, consumed
+
+
+def _joined(starts: Positions, ends: Positions) -> Iterator[tuple[int, int]]:
+    """Joins ranges that touch each other."""
+    if not len(starts):
+        return
+    cuts = np.flatnonzero(starts[1:] != ends[:-1]) + 1
+    firsts, lasts = np.concatenate([[0], cuts]), np.concatenate([cuts, [len(starts)]])
+    for first, last in zip(firsts, lasts, strict=True):
+        yield int(starts[first]), int(ends[last - 1])
+
+
+def _blank(bytes_: npt.NDArray[np.uint8], starts: Positions, ends: Positions) -> Mask:
+    lengths = ends - starts
+    firsts = bytes_[starts]
+    newline = (lengths == 1) & (firsts == _NEWLINE)
+    seconds = bytes_[np.minimum(starts + 1, len(bytes_) - 1)]
+    both = (lengths == 2) & (firsts == _RETURN) & (seconds == _NEWLINE)  # noqa: PLR2004
+    return newline | both
+
+
+def _ends_beside_quotes(
+    bytes_: npt.NDArray[np.uint8], line_ends: Positions, *, is_last: bool
+) -> tuple[Positions, dict[int, str]]:
+    """Finds where records end; and those ends whose record is one broken line."""
+    quotes = np.flatnonzero(bytes_ == _QUOTE)
+    ends: list[Positions] = []
+    broken: dict[int, str] = {}
+    at = 0  # Where the record begins that is looked for.
+    window = _FIRST_WINDOW
+    while at < len(bytes_):
+        first = int(np.searchsorted(quotes, at))
+        some = quotes[first : first + window]
+        whole = first + window >= len(quotes)
+        wrong = _first_wrong(bytes_, some)
+        # What lies before this is certain.
+        if wrong is not None:
+            horizon = int(some[wrong])
+        elif whole:
+            horizon = len(bytes_)
+        else:
+            horizon = int(some[-1])
+        lines = line_ends[
+            np.searchsorted(line_ends, at, side="right") : np.searchsorted(
+                line_ends, horizon, side="right"
+            )
+        ]
+        outside = lines[np.searchsorted(some, lines) % 2 == 0]
+        start = int(outside[-1]) if len(outside) else at
+        too_long = _first_too_long(at, outside)
+        if too_long is not None:
+            # The record that ends there is longer than one may be.
+            start = int(outside[too_long - 1]) if too_long else at
+            outside = outside[:too_long]
+        ends.append(outside)
+        open_for = horizon - start
+        if too_long is not None or open_for > LONGEST_RECORD:
+            reason = OPEN_QUOTE
+        elif wrong is not None:
+            reason = _reason(line_ends, start, horizon)
+        elif not whole:
+            at, window = start, window * 2
+            continue
+        elif is_last and start < len(bytes_):
+            reason = OPEN_QUOTE
+        else:
+            break
+        end = line_ends[np.searchsorted(line_ends, start, side="right") :][:1]
+        if not len(end):
+            break
+        ends.append(end)
+        broken[int(end[0])] = reason
+        at, window = int(end[0]), _FIRST_WINDOW
+    return np.concatenate(ends) if ends else np.empty(0, np.int64), broken
+
+
+def _reason(line_ends: Positions, start: int, wrong: int) -> str:
+    """A quote that is wrong in a later line stands there because of an earlier one."""
+    first_end = line_ends[np.searchsorted(line_ends, start, side="right") :][:1]
+    same_line = not len(first_end) or wrong < first_end[0]
+    return STRAY_QUOTE if same_line else OPEN_QUOTE
+
+
+def _first_too_long(start: int, ends: Positions) -> int | None:
+    lengths = np.diff(ends, prepend=start)
+    long = np.flatnonzero(lengths > LONGEST_RECORD)
+    return int(long[0]) if len(long) else None
+
+
+def _first_wrong(bytes_: npt.NDArray[np.uint8], quotes: Positions) -> int | None:
+    """Finds the first quote that stands where none may, from a record's beginning on.
+
+    Every other quote opens, and follows a comma or a line end, or it is the second of
+    two; the others close, and a comma, a line end or a second quote follows.
+    """
+    opening, closing = quotes[::2], quotes[1::2]
+    before = np.where(opening > 0, bytes_[opening - 1], _NEWLINE)
+    opens = (before == _COMMA) | (before == _NEWLINE) | (before == _QUOTE)
+    behind = np.minimum(closing + 1, len(bytes_) - 1)
+    after = np.where(closing + 1 < len(bytes_), bytes_[behind], _NEWLINE)
+    closes = (
+        (after == _COMMA) | (after == _NEWLINE) | (after == _RETURN) | (after == _QUOTE)
+    )
+    wrong = np.concatenate(
+        [np.flatnonzero(~opens) * 2, np.flatnonzero(~closes) * 2 + 1]
+    )
+    return int(wrong.min()) if len(wrong) else None
+
+
+def _with_stray_returns(records: Records) -> list[int]:
+    """Finds records with a carriage return outside quotes and not before a newline."""
+    if b"\r" not in records.data:
+        return []
+    bytes_ = np.frombuffer(records.data, np.uint8)
+    returns = np.flatnonzero(bytes_ == _RETURN)
+    followed = bytes_[np.minimum(returns + 1, len(bytes_) - 1)] == _NEWLINE
+    alone = returns[~followed]
+    if not len(alone):
+        return []
+    quotes = np.flatnonzero(bytes_ == _QUOTE)
+    owner = np.searchsorted(records.starts, alone, side="right") - 1
+    before = np.searchsorted(quotes, alone) - np.searchsorted(
+        quotes, records.starts[owner]
+    )
+    return sorted({int(index) for index in owner[before % 2 == 0]})

@@ -1,0 +1,367 @@
+"""Looks at a data file before it is read: what it is, how it begins, which columns.
+
+What is wrong with a file as a whole is told in one sentence, before anything is
+written.
+"""
+
+import codecs
+import csv
+import difflib
+import gzip
+import shlex
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn, Protocol
+
+import pyarrow as pa
+from pyarrow import parquet
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipeline.errors import DataRefusedError
+from pipeline.ingestion.records import EndlessLineError, find_records
+
+UTF_8 = "utf-8"
+BLOCK_BYTES = 4 << 20
+"""How much text is handled at once."""
+
+Kind = Literal["csv", "gzip", "parquet"]
+
+
+class Stream(Protocol):
+    """What is read from; seeking is for those that have no other encoding."""
+
+    def read(self, size: int, /) -> bytes:
+        """Reads at most so many bytes, and none only at the end."""
+        ...
+
+    def seek(self, offset: int, /) -> int:
+        """Goes on at an offset."""
+        ...
+
+
+_KINDS: dict[str, Kind] = {
+    ".csv": "csv",
+    ".csv.gz": "gzip",
+    ".parquet": "parquet",
+}
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+# UTF-32 first: its little-endian mark begins with that of UTF-16.
+_OTHER_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_NAMES_SHOWN = 5
+_ENVIRONMENT = "TRAINING"
+_ACTIVE_STAGES = (
+    schema_pb2.UNKNOWN_STAGE,
+    schema_pb2.BETA,
+    schema_pb2.PRODUCTION,
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data file and how to read it.
+
+    Attributes:
+        path: Where it is.
+        kind: What it is.
+        encoding: Of its text.
+        names: Its columns, in their order.
+        start: Offset of the first byte after the header, in UTF-8 and without a byte
+            order mark's three; 0 in Parquet.
+        line: Number of the line there.
+        has_mark: Whether a byte order mark precedes the header.
+    """
+
+    path: Path
+    kind: Kind
+    encoding: str
+    names: tuple[str, ...]
+    start: int = 0
+    line: int = 1
+    has_mark: bool = False
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether its text can be read from the middle."""
+        return self.kind == "csv" and self.encoding == UTF_8
+
+
+def look_at(path: Path, encoding: str = UTF_8) -> Source:
+    """Finds out what a file is, and reads its header.
+
+    Args:
+        path: A CSV file, gzipped or not, or a Parquet file.
+        encoding: Python's name for the encoding of the text.
+
+    Raises:
+        DataRefusedError: It can't be read as what its name says; in one sentence.
+    """
+    try:
+        kind = _kind_of(path)
+        if kind == "parquet":
+            return Source(path, kind, UTF_8, _columns_of_parquet(path))
+        with path.open("rb") as file:
+            beginning = file.read(4)
+        if not beginning:
+            raise DataRefusedError(
+                f"{path} is empty; write a header and rows into it, or remove it"
+            )
+        _check_contents(path, kind, beginning)
+        with opened(path, kind, encoding) as text:
+            return _with_header(path, kind, encoding, text)
+    except OSError as error:
+        raise DataRefusedError(
+            f"{path} cannot be read: {error.strerror or error}"
+        ) from error
+
+
+@contextmanager
+def opened(path: Path, kind: Kind, encoding: str) -> Iterator[Stream]:
+    """Opens a CSV file as a stream of UTF-8.
+
+    Bytes that the encoding doesn't have are handed on as they are, so that they are
+    found where all such bytes are found.
+
+    Raises:
+        DataRefusedError: While it is read: the gzip ends too early or is damaged, or
+            the text is cut in the middle of a character.
+    """
+    try:
+        with path.open("rb") as file:
+            raw: Stream = gzip.GzipFile(fileobj=file) if kind == "gzip" else file
+            yield raw if encoding == UTF_8 else _Transcoded(raw, encoding)
+    except EOFError as error:
+        raise DataRefusedError(
+            f"{path} ends before its gzip does: it was cut short; copy or export it "
+            "again"
+        ) from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DataRefusedError(
+            f"{path} is damaged: {error}; copy or export it again"
+        ) from error
+    except UnicodeError as error:
+        raise DataRefusedError(
+            f"{path} is not {encoding}: {error}; give its --encoding"
+        ) from error
+
+
+def read_fully(text: Stream, size: int) -> bytes:
+    """Reads so many bytes, fewer only at the end."""
+    parts, missing = [], size
+    while missing and (part := text.read(missing)):
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def check_headers(sources: Sequence[Source], schema: schema_pb2.Schema | None) -> None:
+    """Refuses files whose columns are not the schema's, or not those of the first.
+
+    Columns that the schema does not know are the gate's business, which reports them.
+
+    Args:
+        sources: All files that are read together, at least one.
+        schema: The reviewed schema, if there is one.
+
+    Raises:
+        DataRefusedError: For the first that is wrong, in one sentence.
+    """
+    first = sources[0]
+    for source in sources:
+        if schema is not None:
+            _check_expected(source, schema)
+        _check_names(source)
+        if source.names != first.names:
+            _refuse_other_header(source, first)
+
+
+class _Transcoded:
+    """A stream of UTF-8 made from text in another encoding."""
+
+    def __init__(self, raw: Stream, encoding: str) -> None:
+        self._raw = raw
+        self._decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
+        self._rest = b""
+        self._at_end = False
+
+    def seek(self, offset: int) -> int:
+        """Refuses: what was decoded before decides what follows."""
+        raise OSError(f"cannot go to {offset} in what is being decoded")
+
+    def read(self, size: int) -> bytes:
+        """Reads so many bytes; fewer only at the end."""
+        while len(self._rest) < size and not self._at_end:
+            block = self._raw.read(BLOCK_BYTES)
+            self._at_end = not block
+            text = self._decoder.decode(block, final=self._at_end)
+            self._rest += text.encode(UTF_8, "surrogateescape")
+        read, self._rest = self._rest[:size], self._rest[size:]
+        return read
+
+
+def _kind_of(path: Path) -> Kind:
+    name = path.name.lower()
+    for ending, kind in _KINDS.items():
+        if name.endswith(ending):
+            return kind
+    raise DataRefusedError(
+        f"{path} is none of {', '.join(_KINDS)} by its name; rename it, move it out of "
+        "the data directory, or choose files with --pattern"
+    )
+
+
+def _check_contents(path: Path, kind: Kind, beginning: bytes) -> None:
+    """Refuses a file that is something else than its name says."""
+    if kind == "gzip" and not beginning.startswith(_GZIP):
+        raise DataRefusedError(f"{path} is not gzipped; rename it, or gzip it")
+    if kind == "csv" and beginning.startswith(_GZIP):
+        raise DataRefusedError(f"{path} is gzipped; rename it to {path.name}.gz")
+    if kind == "csv" and beginning == _PARQUET:
+        new = path.with_suffix(".parquet").name
+        raise DataRefusedError(f"{path} is a Parquet file; rename it to {new}")
+
+
+def _columns_of_parquet(path: Path) -> tuple[str, ...]:
+    try:
+        file = parquet.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        what = "is empty" if not path.stat().st_size else "is not a Parquet file"
+        raise DataRefusedError(
+            f"{path} {what}; export it again, or remove it ({_first_line(error)})"
+        ) from error
+    for column in file.schema_arrow:
+        if pa.types.is_nested(column.type):
+            raise DataRefusedError(
+                f"{path}, column {column.name!r}: {column.type} holds several values "
+                "in a row; give each a column of its own, or leave it out"
+            )
+    return tuple(file.schema_arrow.names)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".")
+
+
+def _with_header(path: Path, kind: Kind, encoding: str, text: Stream) -> Source:
+    data = read_fully(text, BLOCK_BYTES)
+    if encoding == UTF_8:
+        _refuse_utf_16(path, data)
+    has_mark = data.startswith(codecs.BOM_UTF8)
+    data = data[len(codecs.BOM_UTF8) :] if has_mark else data
+    try:
+        records, _ = find_records(data, 1, is_last=len(data) < BLOCK_BYTES)
+    except EndlessLineError as error:
+        raise DataRefusedError(f"{path}: {error}; is it a CSV file?") from error
+    if not len(records) or records.lines[0] != 1 or not records.text_of(0).strip():
+        raise DataRefusedError(
+            f"{path}, line 1: nothing, where the column names belong; add the header"
+        )
+    if 0 in records.broken:
+        raise DataRefusedError(f"{path}, line 1: {records.broken[0]}")
+    header, end = records.text_of(0), int(records.ends[0])
+    if (at := header.find(b"\0")) >= 0:
+        raise DataRefusedError(
+            f"{path}, line 1: a NUL byte at offset {at:,}, which no text has; export "
+            "the file again"
+        )
+    try:
+        names = next(csv.reader([header.decode(UTF_8)], strict=True))
+    except UnicodeDecodeError as error:
+        offset = error.start + (len(codecs.BOM_UTF8) if has_mark else 0)
+        raise DataRefusedError(
+            f"{path}, line 1: the byte at offset {offset:,} is not {encoding.upper()}; "
+            "save the file as UTF-8, or give its --encoding"
+        ) from error
+    line = 1 + records.data[:end].count(b"\n")
+    return Source(path, kind, encoding, tuple(names), end, line, has_mark)
+
+
+def _refuse_utf_16(path: Path, data: bytes) -> None:
+    marks = (name for mark, name in _OTHER_ENCODINGS.items() if data.startswith(mark))
+    found = next(marks, "utf-16-le" if data[1:2] == b"\0" else None)
+    found = found or ("utf-16-be" if data[:1] == b"\0" and data[1:2] else None)
+    if found:
+        raise DataRefusedError(
+            f"{path} is {found.upper()}; give --encoding {found}, or convert it with: "
+            f"iconv -f {found.upper()} -t UTF-8 {shlex.quote(str(path))}"
+        )
+
+
+def _check_expected(source: Source, schema: schema_pb2.Schema) -> None:
+    expected = [f.name for f in schema.feature if _in_training(f, schema)]
+    missing = [name for name in expected if name not in source.names]
+    if expected and missing == expected:
+        raise DataRefusedError(
+            f"{_where(source)}: none of the schema's columns; it must hold the column "
+            f"names: {_shown(expected)}"
+        )
+    if missing:
+        unknown = set(source.names) - set(expected)
+        close = difflib.get_close_matches(missing[0], unknown, 1)
+        hint = f" (the header has {close[0]!r})" if close else ""
+        raise DataRefusedError(
+            f"{_where(source)}: {_columns(missing)} missing, which the schema "
+            f"expects{hint}; add what is missing, or change the schema"
+        )
+
+
+def _in_training(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> bool:
+    if feature.deprecated or feature.lifecycle_stage not in _ACTIVE_STAGES:
+        return False
+    if _ENVIRONMENT in feature.not_in_environment:
+        return False
+    environments = [*schema.default_environment, *feature.in_environment]
+    return not environments or _ENVIRONMENT in environments
+
+
+def _check_names(source: Source) -> None:
+    names = source.names
+    unnamed = [n for n, name in enumerate(names, start=1) if not name.strip()]
+    if unnamed:
+        raise DataRefusedError(
+            f"{_where(source)}: column {unnamed[0]} of {len(names)} has no name; name "
+            "it, or remove it (pandas writes its index so, unless told index=False)"
+        )
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise DataRefusedError(
+            f"{_where(source)}: column {name!r} is there {count} times; rename or "
+            "remove"
+        )
+
+
+def _refuse_other_header(source: Source, first: Source) -> NoReturn:
+    lacking = [name for name in first.names if name not in source.names]
+    extra = [name for name in source.names if name not in first.names]
+    if lacking:
+        difference = f"{_columns(lacking)} missing"
+    elif extra:
+        difference = f"{_columns(extra)} additional"
+    else:
+        difference = "the same columns in another order"
+    raise DataRefusedError(
+        f"{_where(source)}: not the header of {first.path}: {difference}; give all "
+        "files the same header"
+    )
+
+
+def _where(source: Source) -> str:
+    return str(source.path) if source.kind == "parquet" else f"{source.path}, line 1"
+
+
+def _columns(names: list[str]) -> str:
+    return f"{'column' if len(names) == 1 else 'columns'} {_shown(names)}"
+
+
+def _shown(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_NAMES_SHOWN])
+    more = len(names) - _NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

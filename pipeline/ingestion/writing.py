@@ -1,0 +1,295 @@
+"""Writes shards: tf.Examples a split, and what doesn't fit beside them.
+
+Reading and encoding the next stretch goes on while the last one is compressed.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet
+
+from pipeline.errors import DataRefusedError
+from pipeline.ingestion import columns, reading
+from pipeline.ingestion.columns import Kind, Kinds
+from pipeline.ingestion.encoding import to_tfrecords
+from pipeline.ingestion.plan import Piece, stretches
+from pipeline.ingestion.quarantine import Rejected, Tally
+from pipeline.ingestion.reading import Rows
+from pipeline.ingestion.records import Records
+from pipeline.ingestion.splitting import SplitRule
+
+_PARQUET_ROWS = 1 << 15
+_COMPRESSION_LEVEL = 1
+_GZIP_WINDOW = 31
+
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done with every shard.
+
+    Attributes:
+        rule: Which split a row is in.
+        directories: Where each split's files go.
+        quarantine: Where rows that don't fit go.
+        shards: How many shards there are.
+    """
+
+    rule: SplitRule
+    directories: Mapping[str, Path]
+    quarantine: Path
+    shards: int
+
+    def file_of(self, split: str, number: int) -> Path:
+        """Names the examples of a shard in a split, as TFX does."""
+        name = f"data_tfrecord-{number:05d}-of-{self.shards:05d}.gz"
+        return self.directories[split] / name
+
+    def rejected_of(self, number: int) -> Path:
+        """Names the rows of a shard that don't fit."""
+        return self.quarantine / f"rows-{number:05d}-of-{self.shards:05d}.jsonl"
+
+    def tally_of(self, number: int) -> Path:
+        """Names the counts of a shard, which are there until all are added up."""
+        return self.quarantine / f".counts-{number:05d}"
+
+    def kinds_of(self, number: int) -> Path:
+        """Names the types that a shard's columns have, until all are known."""
+        return self.quarantine / f".kinds-{number:05d}"
+
+    def trouble_of(self, number: int) -> Path:
+        """Names what is said of a shard that can't be read, and is there only then."""
+        return self.quarantine / f".trouble-{number:05d}"
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A stretch of data, ready to be written."""
+
+    read: int
+    records: Mapping[str, bytes]
+    written: Mapping[str, int]
+    rejected: tuple[Rejected, ...]
+
+
+def write_shard(numbered: tuple[int, Sequence[Piece]], kinds: Kinds, job: Job) -> None:
+    """Writes the examples of a shard, what doesn't fit, and how many there were.
+
+    A file that can't be read is told in a file too: an engine would wrap the error.
+
+    Args:
+        numbered: The shard's number, and its pieces.
+        kinds: What each column is to be.
+        job: Where to.
+    """
+    number, pieces = numbered
+    try:
+        tally = _write(number, pieces, kinds, job)
+    except DataRefusedError as error:
+        _put(job.trouble_of(number), str(error))
+    else:
+        _put(job.tally_of(number), tally.to_json())
+
+
+def note_kinds(numbered: tuple[int, Sequence[Piece]], job: Job) -> None:
+    """Writes down the narrowest type of each column that holds what a shard holds.
+
+    What can't be read at all is told when it is written.
+
+    Args:
+        numbered: The shard's number, and its pieces.
+        job: Where to.
+    """
+    number, pieces = numbered
+    found: list[Kinds] = []
+    with contextlib.suppress(DataRefusedError):
+        for piece in pieces:
+            found.extend(_in_order(_kinds_of, _raw(piece)))
+    names = pieces[0].source.names
+    kinds = columns.widest([dict.fromkeys(names, columns.NARROWEST), *found])
+    _put(job.kinds_of(number), json.dumps(kinds))
+
+
+def noted_kinds(job: Job) -> dict[str, Kind]:
+    """Joins what all shards have noted."""
+    files = [job.kinds_of(number) for number in range(job.shards)]
+    kinds = columns.widest(json.loads(file.read_text("utf-8")) for file in files)
+    for file in files:
+        file.unlink()
+    return kinds
+
+
+def added_up(job: Job) -> Tally:
+    """Adds up what all shards have counted.
+
+    Raises:
+        DataRefusedError: What the first of them said that couldn't be read.
+    """
+    for number in range(job.shards):
+        trouble = job.trouble_of(number)
+        if trouble.exists():
+            raise DataRefusedError(trouble.read_text("utf-8"))
+    total = Tally()
+    for number in range(job.shards):
+        file = job.tally_of(number)
+        total.add(Tally.from_json(file.read_text("utf-8")))
+        file.unlink()
+    return total
+
+
+def _write(number: int, pieces: Sequence[Piece], kinds: Kinds, job: Job) -> Tally:
+    tally = Tally()
+    with ExitStack() as stack:
+        files = {
+            split: stack.enter_context(_Records(job.file_of(split, number)))
+            for split in job.directories
+        }
+        rejected: list[str] = []
+        for piece in pieces:
+            encode = functools.partial(_encode, kinds=kinds, rule=job.rule)
+            name = str(piece.source.path)
+            for ready in _in_order(encode, _raw(piece)):
+                tally.read[name] += ready.read
+                for split, data in ready.records.items():
+                    files[split].write(data)
+                tally.written.update(ready.written)
+                tally.note(ready.rejected)
+                rejected += [row.to_json() for row in ready.rejected]
+            tally.read.setdefault(name, 0)
+    if rejected:
+        _put(job.rejected_of(number), "".join(f"{line}\n" for line in rejected))
+    return tally
+
+
+Raw = tuple[Piece, Records | tuple[pa.RecordBatch, int]]
+
+
+def _raw(piece: Piece) -> Iterator[Raw]:
+    """Reads a piece, so much at a time; numbers rows of Parquet."""
+    if piece.source.kind != "parquet":
+        for records in stretches(piece):
+            yield piece, records
+        return
+    row = piece.first
+    try:
+        file = parquet.ParquetFile(piece.source.path)
+        groups = list(range(piece.start, piece.end or file.num_row_groups))
+        for batch in file.iter_batches(
+            _PARQUET_ROWS, groups, list(piece.source.names), use_threads=False
+        ):
+            yield piece, (batch, row)
+            row += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        said = str(error).splitlines()[0]
+        raise DataRefusedError(
+            f"{piece.source.path} is damaged: {said}; export it again"
+        ) from error
+
+
+def _read(raw: Raw, kinds: Kinds) -> tuple[int, Rows]:
+    piece, found = raw
+    name = str(piece.source.path)
+    if isinstance(found, Records):
+        return len(found), reading.read_text(
+            name, found, piece.source.names, kinds, piece.source.encoding
+        )
+    batch, row = found
+    return batch.num_rows, reading.read_table(name, batch, row, kinds)
+
+
+def _kinds_of(raw: Raw) -> dict[str, Kind]:
+    piece, found = raw
+    if isinstance(found, Records):
+        names = piece.source.names
+        good = reading.well_formed(found, names, piece.source.encoding)
+        batch = reading.as_texts(good, names)
+    else:
+        batch = found[0]
+    return {
+        name: columns.narrowest(column)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
+
+
+def _encode(raw: Raw, kinds: Kinds, rule: SplitRule) -> _Ready:
+    count, rows = _read(raw, kinds)
+    splits, wrong = rule.split_of(rows.batch, is_newest=raw[0].is_newest)
+    splits = np.delete(splits, list(wrong))
+    rows = rows.without(wrong)
+    records = to_tfrecords(rows.batch)
+    shared = {
+        name: records.filter(pa.array(splits == index))
+        for index, name in enumerate(rule.names)
+    }
+    return _Ready(
+        count,
+        {name: _bytes_of(some) for name, some in shared.items()},
+        {name: len(some) for name, some in shared.items()},
+        rows.rejected,
+    )
+
+
+def _bytes_of(records: pa.BinaryArray) -> bytes:
+    """Joins records; what a filter leaves lies together already."""
+    (joined,) = pc.binary_join(
+        pa.ListArray.from_arrays(pa.array([0, len(records)], pa.int32()), records), b""
+    ).to_pylist()
+    return bytes(joined)
+
+
+def _in_order(do: Callable[[Raw], Out], raw: Iterable[Raw]) -> Iterator[Out]:
+    """Does something with stretches on all cores, few at a time, and keeps order."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    waiting: deque[Future[Out]] = deque()
+    with ThreadPoolExecutor(cores) as pool:
+        for some in raw:
+            waiting.append(pool.submit(do, some))
+            if len(waiting) > cores:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+class _Records:
+    """A gzipped TFRecord file."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("wb")
+        self._gzip = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+
+    def write(self, framed: bytes) -> None:
+        """Writes records that are framed."""
+        self._file.write(self._gzip.compress(framed))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._file:
+            self._file.write(self._gzip.flush())
+
+
+def _put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

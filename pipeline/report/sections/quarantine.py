@@ -1,0 +1,57 @@
+"""The rows that don't fit: how many, why, and the first of them."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.artifacts import Run
+from pipeline.ingestion.quarantine import COUNTS_FILE, Tally, read_rows, read_tally
+from pipeline.report.blocks import Block, Facts, Note, Section, Table
+from pipeline.tfx_files import local_path
+
+_SHOWN = 20
+_LONGEST_TEXT = 200
+
+
+def section(run: Run) -> Section | None:
+    """Shows where the rows of the files went."""
+    path = local_path(run.artifact("Quarantine").uri) if run.has("Quarantine") else None
+    if path is None or not (path / COUNTS_FILE).is_file():
+        return None
+    return Section("Quarantine", list(_blocks(path, read_tally(path))))
+
+
+def _blocks(directory: Path, tally: Tally) -> Iterator[Block]:
+    count = tally.quarantined.total()
+    if not count:
+        yield Note(f"All {tally.rows:,} rows that were read fit.", "good")
+        return
+    yield Note(
+        f"{count:,} of {tally.rows:,} rows don't fit and were set aside.", "warn"
+    )
+    yield Facts(
+        {
+            "rows read": tally.rows,
+            **{f"rows in {name}": rows for name, rows in tally.written.items()},
+            "rows in quarantine": count,
+            "share of the rows, %": 100 * tally.share,
+        }
+    )
+    yield Table(
+        ["what is wrong", "rows"],
+        [[reason, rows] for reason, rows in tally.reasons.most_common()],
+    )
+    yield Table(
+        ["file", "line", "column", "reason", "text"],
+        [
+            [
+                row["file"],
+                row["line"],
+                row["column"],
+                row["reason"],
+                row["text"][:_LONGEST_TEXT],
+            ]
+            for row in itertools.islice(read_rows(directory), _SHOWN)
+        ],
+        caption=f"The first of them; all are in {directory}",
+    )
