@@ -7,7 +7,7 @@ in an artifact of its own.
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -191,8 +191,3 @@ def _more(count: int, reasons: Mapping[str, int]) -> list[str]:
     shown = Counter(reasons).most_common(_SHOWN)
     listed = ", ".join(f"{reason} ({times:,})" for reason, times in shown)
     return [f"  … and {count:,} more. In all: {listed}"]
-
-
-def reasons_by_count(tally: Tally) -> Sequence[tuple[str, int]]:
-    """Lists kinds of trouble, the most frequent first."""
-    return tally.reasons.most_common()

@@ -22,7 +22,11 @@ from pyarrow import parquet
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipeline.errors import DataRefusedError
-from pipeline.ingestion.records import EndlessLineError, find_records
+from pipeline.ingestion.records import (
+    LONGEST_RECORD,
+    EndlessLineError,
+    find_records,
+)
 
 UTF_8 = "utf-8"
 BLOCK_BYTES = 4 << 20
@@ -56,6 +60,7 @@ _OTHER_ENCODINGS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_HEADER_BYTES = LONGEST_RECORD + 1
 _NAMES_SHOWN = 5
 _ENVIRONMENT = "TRAINING"
 _ACTIVE_STAGES = (
@@ -251,13 +256,13 @@ def _first_line(error: Exception) -> str:
 
 
 def _with_header(path: Path, kind: Kind, encoding: str, text: Stream) -> Source:
-    data = read_fully(text, BLOCK_BYTES)
+    data = read_fully(text, _HEADER_BYTES)
     if encoding == UTF_8:
         _refuse_utf_16(path, data)
     has_mark = data.startswith(codecs.BOM_UTF8)
     data = data[len(codecs.BOM_UTF8) :] if has_mark else data
     try:
-        records, _ = find_records(data, 1, is_last=len(data) < BLOCK_BYTES)
+        records, _ = find_records(data, 1, is_last=len(data) < _HEADER_BYTES)
     except EndlessLineError as error:
         raise DataRefusedError(f"{path}: {error}; is it a CSV file?") from error
     if not len(records) or records.lines[0] != 1 or not records.text_of(0).strip():
