@@ -6,18 +6,17 @@ them with the values without a step of Python for each row. tfx_bsl's encoder ta
 twice the time, in which no other thread can run: `docs/ingestion.md` has the figures.
 
 The layout is that of `tensorflow/core/example/example.proto` in protobuf's encoding:
-https://protobuf.dev/programming-guides/encoding/. That of TFRecord is in
-https://www.tensorflow.org/tutorials/load_data/tfrecord.
+https://protobuf.dev/programming-guides/encoding/.
 """
 
-import struct
 from collections.abc import Callable
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from pipeline.ingestion.tfrecord import CHECKSUM_BYTES, checksums, head
 
 # Field number and wire type: a length, and so many bytes.
 _FIRST, _SECOND, _THIRD = b"\x0a", b"\x12", b"\x1a"
@@ -32,7 +31,6 @@ _MORE = 1 << _BITS
 _LONGEST_VARINT = 10
 _BYTES_OF_FLOAT = 4
 _MISSING = -1  # In place of a length.
-_MASK_DELTA = np.uint32(0xA282EAD8)
 
 Lengths = npt.NDArray[np.int64]
 
@@ -57,7 +55,7 @@ def to_tfrecords(batch: pa.RecordBatch) -> pa.BinaryArray:
     examples = _joined(
         [_by_length(lengths, lambda n: _FEATURES + varint(n)), features], rows
     )
-    heads = _by_length(_lengths(examples), _head)
+    heads = _by_length(_lengths(examples), head)
     return _joined([heads, examples, _checksums(examples)], rows)
 
 
@@ -106,23 +104,9 @@ def _in_entry(key: bytes, before: bytes, length: int) -> bytes:
     return _ENTRY + varint(len(start) + len(before) + length) + start + before
 
 
-def _head(length: int) -> bytes:
-    packed = struct.pack("<Q", length)
-    return (
-        packed + _masked(np.array([google_crc32c.value(packed)], np.uint32)).tobytes()
-    )
-
-
 def _checksums(records: pa.BinaryArray) -> pa.BinaryArray:
-    value = google_crc32c.value
-    found = np.fromiter(map(value, records.to_pylist()), np.uint32, len(records))
-    lengths = np.full(len(records), found.itemsize)
-    return _cut(_masked(found).view(np.uint8), lengths)
-
-
-def _masked(checksums: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    rotated = (checksums >> np.uint32(15)) | (checksums << np.uint32(17))
-    return (rotated + _MASK_DELTA).astype("<u4")
+    found = checksums(records.to_pylist())
+    return _cut(found.view(np.uint8), np.full(len(records), CHECKSUM_BYTES))
 
 
 def _varints(numbers: npt.NDArray[np.int64]) -> pa.BinaryArray:
