@@ -2,7 +2,7 @@
 
     python run_local.py
 
-Takes about 30 seconds on two cores for 15,002 trips and reaches AUC 0.95 on the test
+Takes about 20 seconds on two cores for 15,002 trips and reaches AUC 0.95 on the test
 split. `--help` lists every setting; `throughline run` is this by another name.
 """
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks import trips
 from benchmarks.measure import measure
-from pipeline.tfx_files import read_records
+from pipeline.ingestion.tfrecord import read_records
 
 ROWS = (15_002, 300_000, 1_000_000)
 ALONE = (10_000_000,)

@@ -14,6 +14,7 @@ All of them take `output=` for another output directory than the project's own, 
 `serving_model` imports TensorFlow.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ from pipeline import config as settings
 from pipeline import feature_statistics, tfx_files
 from pipeline.config import Config
 from pipeline.errors import EXIT_DATA_REFUSED, UsageError
+from pipeline.ingestion.tfrecord import read_records
 from pipeline.lineage import Lineage, open_lineage
 from pipeline.mlmd_graph import Artifact, Execution
 
@@ -331,8 +333,8 @@ class Run:
             names = sorted(p.name.removeprefix("Split-") for p in directory.iterdir())
             raise UsageError(f"There is no split {split!r}; there are {names}")
         decoder = ExamplesToRecordBatchDecoder()
-        records = [record for file in files for record in tfx_files.read_records(file)]
-        batch = decoder.DecodeBatch(records[:rows])
+        records = itertools.chain.from_iterable(map(read_records, files))
+        batch = decoder.DecodeBatch(list(itertools.islice(records, rows)))
         columns = [_first_values(column) for column in batch.columns]
         return pa.Table.from_arrays(columns, batch.schema.names)
 

@@ -5,11 +5,9 @@ formats are those of TFX 1.x; a directory that is gone or empty gives no answer 
 than an error, because stores outlive the files they point to.
 """
 
-import gzip
 import importlib
 import importlib.util
 import json
-import struct
 import sys
 import types
 from collections.abc import Iterator
@@ -20,6 +18,8 @@ from urllib.parse import urlsplit
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
+from pipeline.ingestion.tfrecord import read_records
+
 Slice = tuple[tuple[str, str], ...]
 OVERALL: Slice = ()
 CANDIDATE = "candidate"
@@ -29,10 +29,6 @@ Metrics = dict[str, dict[Slice, dict[str, float]]]
 _TFMA = "tensorflow_model_analysis"
 # In the order in which they build on each other: they don't import what they need.
 _TFMA_PROTOS = ("config_pb2", "metrics_for_slice_pb2", "validation_result_pb2")
-_GZIP_MAGIC = b"\x1f\x8b"
-# Of a record: its length, a checksum of the length, and after the data one of the data.
-_HEADER = struct.Struct("<QI")
-_FOOTER_BYTES = 4
 
 
 def local_path(uri: str) -> Path | None:
@@ -41,27 +37,6 @@ def local_path(uri: str) -> Path | None:
     if parts.scheme in {"", "file"} and (path := Path(parts.path)).exists():
         return path
     return None
-
-
-def read_records(path: Path) -> Iterator[bytes]:
-    """Yields the records of a TFRecord file, gzipped or not.
-
-    The checksums are not looked at: a file that was cut short is noticed all the same.
-
-    Raises:
-        ValueError: The file ends within a record.
-    """
-    with path.open("rb") as file:
-        zipped = file.read(2) == _GZIP_MAGIC
-    with gzip.open(path) if zipped else path.open("rb") as file:
-        while header := file.read(_HEADER.size):
-            if len(header) < _HEADER.size:
-                raise ValueError(f"{path} ends within a record")
-            length, _ = _HEADER.unpack(header)
-            record = file.read(length)
-            if len(file.read(_FOOTER_BYTES)) < _FOOTER_BYTES:
-                raise ValueError(f"{path} ends within a record")
-            yield record
 
 
 def tfma_proto(name: str) -> types.ModuleType:

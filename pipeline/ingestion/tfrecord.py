@@ -1,4 +1,4 @@
-"""TFRecord files: the frame around a record, and files small enough to read at once.
+"""TFRecord files: the frame around a record, and how to read them without TensorFlow.
 
 A record stands between its length (8 bytes), the length's checksum (4) and its own (4),
 all little-endian; a checksum is a masked CRC-32C:
@@ -7,10 +7,10 @@ https://www.tensorflow.org/tutorials/load_data/tfrecord.
 
 import functools
 import gzip
-import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -19,58 +19,69 @@ import numpy.typing as npt
 from pipeline.errors import ThroughlineError
 
 CHECKSUM_BYTES = 4
-_LENGTH = struct.Struct("<Q")
-_HEAD_BYTES = _LENGTH.size + CHECKSUM_BYTES
+_LENGTH_BYTES = 8
+_HEAD_BYTES = _LENGTH_BYTES + CHECKSUM_BYTES
 _LENGTHS_KNOWN = 4096  # Records of a data set have few different ones.
-_ROTATION = np.uint32(15)
-_MASK_DELTA = np.uint32(0xA282EAD8)
+_MASK_DELTA = 0xA282EAD8
+_LOW_BITS = 0xFFFFFFFF
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class DamagedFileError(ThroughlineError, ValueError):
+    """A file is not as it was written; the message names it, and the record."""
+
+    def __init__(self, file: Path, how: str) -> None:
+        """Says what is wrong with a file, and how to have it made anew."""
+        super().__init__(
+            f"{file} is damaged: {how}. `--no-cache` on the next run writes it anew"
+        )
+
+
+def checksum(piece: bytes) -> bytes:
+    """Returns what TFRecord writes behind a piece to tell that it is whole."""
+    return _masked(google_crc32c.value(piece)).to_bytes(CHECKSUM_BYTES, "little")
 
 
 def checksums(pieces: Sequence[bytes]) -> npt.NDArray[np.uint32]:
-    """Returns what TFRecord writes behind each of some pieces to tell it is whole."""
-    values = np.fromiter(map(google_crc32c.value, pieces), np.uint32, len(pieces))
-    rotated = values >> _ROTATION | values << (np.uint32(32) - _ROTATION)
-    return (rotated + _MASK_DELTA).astype("<u4")
+    """Returns the checksums of many pieces, as little-endian numbers."""
+    values = map(google_crc32c.value, pieces)
+    return _masked(np.fromiter(values, np.uint64, len(pieces))).astype("<u4")
 
 
 @functools.lru_cache(_LENGTHS_KNOWN)
 def head(length: int) -> bytes:
     """Returns what stands before a record of so many bytes."""
-    packed = _LENGTH.pack(length)
-    return packed + checksums([packed]).tobytes()
+    packed = length.to_bytes(_LENGTH_BYTES, "little")
+    return packed + checksum(packed)
 
 
-def read_records(file: Path) -> list[bytes]:
-    """Reads a gzipped file as a whole, and checks every byte of it.
+def read_records(file: Path) -> Iterator[bytes]:
+    """Yields the records of a file, gzipped or not, and checks every byte of it.
 
     Raises:
-        ThroughlineError: The file is damaged; names it, and the record.
+        DamagedFileError: The file is not as it was written.
     """
+    with file.open("rb") as plain:
+        zipped = plain.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+    number = 0
     try:
-        data = gzip.decompress(file.read_bytes())
-    except (EOFError, OSError, zlib.error) as error:
-        raise _damaged(file, str(error)) from error
-    records: list[bytes] = []
-    written: list[bytes] = []
-    position = 0
-    while position < len(data):
-        number = len(records) + 1
-        start = position + _HEAD_BYTES
-        length = int.from_bytes(data[position : position + _LENGTH.size], "little")
-        if data[position:start] != head(length):
-            raise _damaged(file, f"the length of record {number} is not as written")
-        end, position = start + length, start + length + CHECKSUM_BYTES
-        if position > len(data):
-            raise _damaged(file, f"it ends within record {number}")
-        records.append(data[start:end])
-        written.append(data[end:position])
-    wrong = checksums(records) != np.frombuffer(b"".join(written), "<u4")
-    if wrong.any():
-        raise _damaged(file, f"record {wrong.argmax() + 1} is not as written")
-    return records
+        with gzip.open(file) if zipped else file.open("rb") as stream:
+            while start := stream.read(_HEAD_BYTES):
+                number += 1
+                length = int.from_bytes(start[:_LENGTH_BYTES], "little")
+                if start != head(length):
+                    raise DamagedFileError(
+                        file, f"the length of record {number} is not as written"
+                    )
+                record = stream.read(length)
+                if stream.read(CHECKSUM_BYTES) != checksum(record):
+                    raise DamagedFileError(file, f"record {number} is not as written")
+                yield record
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DamagedFileError(file, f"{error} after record {number}") from error
 
 
-def _damaged(file: Path, how: str) -> ThroughlineError:
-    return ThroughlineError(
-        f"{file} is damaged: {how}. `--no-cache` on the next run writes it anew"
-    )
+def _masked(values: Any) -> Any:
+    """Masks checksums: a number, or an array of uint64."""
+    rotated = values >> 15 | values << 17
+    return (rotated + _MASK_DELTA) & _LOW_BITS

@@ -72,9 +72,9 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
         ("pipeline/ingestion/records.py", "", "\nEDITED = 1\n"),
         ["ExampleGen"],
     ),
-    "what ingestion, the gate and the pusher import": (
+    "what most of our executors import": (
         ("pipeline/errors.py", "", "\nEDITED = 1\n"),
-        ["AnomalyGate", "ExampleGen", "Pusher"],
+        ["AnomalyGate", "ExampleGen", "Pusher", "StatisticsGen", "Transform"],
     ),
     "the gate": (
         ("pipeline/components/anomaly_gate.py", "", "\nEDITED = 1\n"),

@@ -1,6 +1,5 @@
 """Reading what TFX wrote without TFX."""
 
-import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -9,28 +8,6 @@ import pytest
 
 from pipeline import tfx_files
 from tests.pipeline.tfx_store import StockStore, write_records
-
-
-@pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzipped"])
-def test_records_come_back(tmp_path: Path, *, zipped: bool) -> None:
-    """The records of a TFRecord file come in order, gzipped or not."""
-    path = tmp_path / "records"
-    write_records(path, [b"one", b"", b"three"])
-    if zipped:
-        path.write_bytes(gzip.compress(path.read_bytes()))
-
-    assert list(tfx_files.read_records(path)) == [b"one", b"", b"three"]
-
-
-@pytest.mark.parametrize("lost", [1, 6, 20])
-def test_a_file_cut_short_is_noticed(tmp_path: Path, lost: int) -> None:
-    """A file that ends within a record is refused by name."""
-    path = tmp_path / "records"
-    write_records(path, [b"one", b"three"])
-    path.write_bytes(path.read_bytes()[:-lost])
-
-    with pytest.raises(ValueError, match=str(path)):
-        list(tfx_files.read_records(path))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Writes metadata stores and artifacts as stock TFX does, without running it."""
 
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from pipeline.ingestion.tfrecord import checksum, head
 from pipeline.metadata import open_store
 from pipeline.tfx_files import tfma_proto
 
@@ -294,8 +294,8 @@ def train(
 
 
 def write_records(path: Path, records: Sequence[bytes]) -> None:
-    """Writes a TFRecord file; the checksums, which ours doesn't look at, are 0."""
-    framed = [struct.pack("<QI", len(r), 0) + r + struct.pack("<I", 0) for r in records]
+    """Writes a TFRecord file."""
+    framed = [head(len(record)) + record + checksum(record) for record in records]
     path.write_bytes(b"".join(framed))
 
 
