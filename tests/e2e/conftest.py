@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,16 @@ from tests.e2e.runs import PROJECT, Finished, Rows, finished, run_local, write_c
 from tests.e2e.warm import WarmProcess
 
 SMALL_ROWS = 600
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heard() -> None:
+    """Lets processes that tests start be interrupted.
+
+    A script that starts the tests with `&` has Ctrl-C ignored, and children inherit it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
