@@ -137,10 +137,9 @@ def find_records(data: bytes, first_line: int, *, is_last: bool) -> tuple[Record
     if len(too_long):
         raise EndlessLineError(int(lines[too_long[0]]))
     next_line = first_line + int(np.searchsorted(line_ends, consumed, side="right"))
-    first_end = line_ends[np.searchsorted(line_ends, consumed, side="right") :][:1]
-    if not is_last and (first_end[0] if len(first_end) else len(data)) - consumed > (
-        LONGEST_RECORD
-    ):
+    behind = _line_end_after(line_ends, consumed)
+    open_for = (len(data) if behind is None else behind) - consumed
+    if not is_last and open_for > LONGEST_RECORD:
         raise EndlessLineError(next_line)
     kept = ~_blank(bytes_, starts, ends)
     numbers = np.cumsum(kept) - 1
@@ -221,20 +220,26 @@ def _ends_beside_quotes(
             reason = OPEN_QUOTE
         else:
             break
-        end = line_ends[np.searchsorted(line_ends, start, side="right") :][:1]
-        if not len(end):
+        end = _line_end_after(line_ends, start)
+        if end is None:
             break
-        ends.append(end)
-        broken[int(end[0])] = reason
-        at, window = int(end[0]), _FIRST_WINDOW
+        ends.append(np.array([end]))
+        broken[end] = reason
+        at, window = end, _FIRST_WINDOW
     return np.concatenate(ends) if ends else np.empty(0, np.int64), broken
 
 
 def _reason(line_ends: Positions, start: int, wrong: int) -> str:
     """A quote that is wrong in a later line stands there because of an earlier one."""
-    first_end = line_ends[np.searchsorted(line_ends, start, side="right") :][:1]
-    same_line = not len(first_end) or wrong < first_end[0]
+    first_end = _line_end_after(line_ends, start)
+    same_line = first_end is None or wrong < first_end
     return STRAY_QUOTE if same_line else OPEN_QUOTE
+
+
+def _line_end_after(line_ends: Positions, at: int) -> int | None:
+    """Finds where the line ends that an offset is in, if it is known yet."""
+    place = int(np.searchsorted(line_ends, at, side="right"))
+    return int(line_ends[place]) if place < len(line_ends) else None
 
 
 def _first_too_long(start: int, ends: Positions) -> int | None:
