@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -69,7 +68,7 @@ def narrowest(column: pa.Array) -> Kind:
         return "FLOAT"
     if not (is_text(kind) or pa.types.is_null(kind)):
         return "BYTES"
-    texts = column.cast(pa.string())
+    texts = _texts(column)
     return next(kind for kind in _ORDER if _fits(texts, kind))
 
 
@@ -96,6 +95,7 @@ def is_text(kind: pa.DataType) -> bool:
         or pa.types.is_binary(kind)
         or pa.types.is_large_string(kind)
         or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
     )
 
 
@@ -173,22 +173,6 @@ def of_unique(column: pa.Array, say: Callable[[str], str | None]) -> dict[int, s
     return {int(row): str(said[indices[row]]) for row in found}
 
 
-def as_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Turns each value into a list of one, and each missing one into no list."""
-    return pa.RecordBatch.from_arrays(
-        [_as_list(column) for column in batch.columns], batch.schema.names
-    )
-
-
-def _as_list(column: pa.Array) -> pa.ListArray:
-    present: npt.NDArray[np.bool_] = np.asarray(column.is_valid())
-    offsets = np.concatenate([[0], np.cumsum(present)]).astype(np.int32)
-    if present.all():
-        return pa.ListArray.from_arrays(pa.array(offsets), column)
-    mask = np.concatenate([~present, [False]])
-    return pa.ListArray.from_arrays(pa.array(offsets, mask=mask), column.drop_null())
-
-
 def _is_number(kind: pa.DataType) -> bool:
     return (
         pa.types.is_integer(kind)
@@ -199,12 +183,26 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _numbers_of_texts(column: pa.Array, kind: Kind) -> tuple[pa.Array, dict[int, str]]:
-    array = _parsed(column, PARSED[kind])
+    texts = _texts(column)
+    array = _parsed(texts, PARSED[kind])
     if array is not None:
         return array, {}
-    column = column.cast(pa.string())
-    wrong = of_unique(column, lambda text: complaint(text, kind))
-    return _parsed(_blanked(column, wrong), PARSED[kind]), wrong
+    wrong = of_unique(texts, lambda text: complaint(text, kind))
+    return _parsed(_blanked(texts, wrong), PARSED[kind]), wrong
+
+
+def _texts(column: pa.Array) -> pa.StringArray:
+    """Turns a column into texts; bytes that are none are shown by their numbers."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array(
+            [
+                value if value is None else value.decode("utf-8", "backslashreplace")
+                for value in column.to_pylist()
+            ],
+            pa.string(),
+        )
 
 
 def _numbers_of_numbers(
@@ -231,11 +229,9 @@ def _blanked(column: pa.Array, rows: Iterable[int]) -> pa.Array:
     return pc.if_else(pa.array(mask), column, None)
 
 
-def _parsed(column: pa.Array, target: pa.DataType) -> pa.Array | None:
+def _parsed(texts: pa.StringArray, target: pa.DataType) -> pa.Array | None:
     """Reads numbers as Arrow's CSV reader does; none if a value is no number."""
     try:
-        if is_text(column.type):
-            texts = column.cast(pa.string())
         empty = pc.equal(pc.binary_length(texts), 0)
         return pc.utf8_trim(pc.if_else(empty, None, texts), _SPACES).cast(target)
     except pa.ArrowInvalid:

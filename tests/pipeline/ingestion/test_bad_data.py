@@ -6,6 +6,7 @@ import json
 import random
 import zlib
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -444,6 +445,48 @@ def test_parquet_rows_are_set_aside(tmp_path: Path) -> None:
         "hour": 2.5,
         "company": "b",
     }
+
+
+@pytest.mark.parametrize(
+    ("hours", "shown"),
+    [
+        (pa.array([None, date(2026, 1, 31)]), "'2026-01-31'"),
+        (pa.array([None, b"\xff"]), r"'\\xff'"),
+        (pa.array([None, b"\xff"], pa.binary(1)), r"'\\xff'"),
+        (pa.array([None, 2**64 - 1], pa.uint64()), "18446744073709551615"),
+    ],
+    ids=["dates", "bytes", "bytes of one length", "too large"],
+)
+def test_parquet_of_another_type_is_set_aside(
+    tmp_path: Path, hours: pa.Array, shown: str
+) -> None:
+    """Values that can't be what the schema says are told, whatever Parquet has them."""
+    file = tmp_path / "trips.parquet"
+    whole = {"fare": pa.nulls(2), "hour": hours, "company": pa.array([b"a", b"\xff"])}
+    parquet.write_table(pa.table(whole), file)
+
+    tally, (row,) = ingest([file], tmp_path / "out")
+
+    assert (tally.rows, tally.written.total()) == (2, 1)
+    assert row["line"] == 2
+    assert row["reason"] == f"{shown} is not a whole number; {ADVICE}"
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (pa.nulls(2), "INT"),
+        (pa.array([date(2026, 1, 31)]), "BYTES"),
+        (pa.array([b"1", b"\xff"]), "BYTES"),
+        (pa.array([b"12"], pa.binary(2)), "INT"),
+        (pa.array([1.5]), "FLOAT"),
+        (pa.array([True]), "INT"),
+    ],
+    ids=str,
+)
+def test_types_of_parquet_without_a_schema(column: pa.Array, kind: str) -> None:
+    """Each of Parquet's types has one of the three that a tf.Example knows."""
+    assert columns.narrowest(column) == kind
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from pipeline.ingestion.columns import as_lists
 from pipeline.ingestion.encoding import to_tfrecords, varint
 
 LIMITS = [0, 1, -1, 127, 128, 2**14, 2**31, 2**63 - 1, -(2**63), None]
@@ -17,27 +16,27 @@ NUMBERS = [None, 0.0, -0.0, 1e-45, 3.4e38, *[0.1] * 5]
 TEXTS = [b"", None, b"a" * 127, b"b" * 128, b"c" * 20_000, *[b"\0\xff"] * 5]
 
 
+def as_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Makes each value a list of one, and each missing one no list, for tfx_bsl."""
+    lists = {
+        name: pa.array(
+            [None if value is None else [value] for value in column.to_pylist()],
+            pa.list_(column.type),
+        )
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
+    return pa.RecordBatch.from_pydict(lists)
+
+
 @pytest.mark.parametrize("name", ["n", "é" * 40, "long" * 5000])
 def test_as_the_libraries_encode(tmp_path: Path, name: str) -> None:
     """TensorFlow reads the records, and finds what tfx_bsl's encoder makes."""
-    rows = len(LIMITS)
     batch = pa.RecordBatch.from_pydict(
         {
             name: pa.array(LIMITS, pa.int64()),
-            "x": pa.array(
-                [None, 0.0, -0.0, 1e-45, 3.4e38, *[0.1] * (rows - 5)], pa.float32()
-            ),
-            "t": pa.array(
-                [
-                    b"",
-                    None,
-                    b"a" * 127,
-                    b"b" * 128,
-                    b"c" * 20_000,
-                    *[b"\0\xff"] * (rows - 5),
-                ]
-            ),
-            "none": pa.nulls(rows, pa.binary()),
+            "x": pa.array(NUMBERS, pa.float32()),
+            "t": pa.array(TEXTS, pa.binary()),
+            "none": pa.nulls(len(LIMITS), pa.binary()),
         }
     )
     expected = RecordBatchToExamplesEncoder().encode(as_lists(batch))
