@@ -68,7 +68,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def main_run(clone: Path) -> Finished:
     """`make run` in the fresh clone: the environment, then the main job."""
     # Typed by a person: not by the make that may have started these tests.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
+    # What `make test ARGS=…` was given is not for the clone's `make run`.
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "ARGS"))
+    }
     done = subprocess.run(
         ["make", "run"],
         cwd=clone,
