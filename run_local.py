@@ -9,13 +9,13 @@ split. `--help` lists every setting; `throughline run` is this by another name.
 import sys
 
 from pipeline import cli, create_pipeline
-from pipeline.runners import local
+from pipeline.runners.local import runner
 
 
 def main() -> int:
     """Flags, configuration, pipeline, runner; returns the exit code."""
     config, options = cli.parse_run("run_local.py", sys.argv[1:])
-    return local.run(config, options, create_pipeline)
+    return runner.run(config, options, create_pipeline)
 
 
 if __name__ == "__main__":

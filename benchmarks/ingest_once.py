@@ -20,9 +20,9 @@ from tfx.proto import example_gen_pb2
 from benchmarks.ingestion import NODE, OURS, SECONDS_FILE, STOCK
 from pipeline import create_pipeline
 from pipeline.config import Config
-from pipeline.metadata import open_store
 from pipeline.runners.compiler import compile_pipeline
 from pipeline.runners.node import run_node
+from pipeline.store.connection import open_store
 
 
 def stock_pipeline(config: Config) -> Pipeline:

@@ -28,12 +28,14 @@ import pyarrow as pa
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from pipeline import config as settings
-from pipeline import feature_statistics, tfx_files
 from pipeline.config import Config
 from pipeline.errors import EXIT_DATA_REFUSED, UsageError
 from pipeline.ingestion.tfrecord import read_records
-from pipeline.lineage import Lineage, open_lineage
-from pipeline.mlmd_graph import Artifact, Execution
+from pipeline.lineage.query import Lineage, open_lineage
+from pipeline.quality import results
+from pipeline.store import artifact_files
+from pipeline.store.graph import Artifact, Execution
+from pipeline.trust import distributions
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_OUTPUT = PROJECT / "output"
@@ -228,7 +230,7 @@ class Run:
 
     def schema(self) -> schema_pb2.Schema:
         """Reads the schema that the data had to fit."""
-        found = tfx_files.read_schema(
+        found = artifact_files.read_schema(
             _directory(self.artifact("Schema", "ImportSchemaGen"))
         )
         if found is None:
@@ -237,12 +239,14 @@ class Run:
 
     def statistics(self) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
         """Reads the statistics of each split; `tfdv` takes them too."""
-        return tfx_files.read_statistics(_directory(self.artifact("ExampleStatistics")))
+        return artifact_files.read_statistics(
+            _directory(self.artifact("ExampleStatistics"))
+        )
 
-    def features(self) -> dict[str, dict[str, feature_statistics.Feature]]:
+    def features(self) -> dict[str, dict[str, distributions.Feature]]:
         """Reads the statistics as features: by split, then by name."""
         return {
-            split: {f.name: f for f in feature_statistics.features_of(found)}
+            split: {f.name: f for f in distributions.features_of(found)}
             for split, found in self.statistics().items()
         }
 
@@ -277,7 +281,7 @@ class Run:
 
         Returns:
             A row a feature, a column a comparison: 0 is equal, 1 disjoint; see
-            `feature_statistics.distance`. The largest first.
+            `distributions.distance`. The largest first.
         """
         now = self.features()
         pairs = (
@@ -287,7 +291,7 @@ class Run:
         )
         columns = {
             title: {
-                name: feature_statistics.distance(old[name], new[name])
+                name: distributions.distance(old[name], new[name])
                 for name in new
                 if name in old
             }
@@ -298,7 +302,9 @@ class Run:
 
     def anomalies(self) -> dict[str, anomalies_pb2.Anomalies]:
         """Reads the anomalies of each split."""
-        return tfx_files.read_anomalies(_directory(self.artifact("ExampleAnomalies")))
+        return artifact_files.read_anomalies(
+            _directory(self.artifact("ExampleAnomalies"))
+        )
 
     def anomaly_table(self) -> pd.DataFrame:
         """Tabulates the anomalies: a row a split, column and reason; often empty."""
@@ -344,15 +350,17 @@ class Run:
 
     def learning_curves(self) -> pd.DataFrame:
         """Reads the learning curves: a row an evaluation, by training step."""
-        curves = tfx_files.read_learning_curves(_directory(self.artifact("ModelRun")))
+        curves = artifact_files.read_learning_curves(
+            _directory(self.artifact("ModelRun"))
+        )
         if not curves:
             raise UsageError(f"The Trainer of run {self.run_id} wrote no curves")
         return pd.DataFrame(curves).astype({"step": int}).set_index("step")
 
     def metrics(self) -> pd.DataFrame:
         """Reads the overall metrics: a row a metric, a column a model."""
-        models = tfx_files.read_metrics(_directory(self.artifact("ModelEvaluation")))
-        overall = {name: found[tfx_files.OVERALL] for name, found in models.items()}
+        models = results.read_metrics(_directory(self.artifact("ModelEvaluation")))
+        overall = {name: found[results.OVERALL] for name, found in models.items()}
         return pd.DataFrame(overall).rename_axis("metric")
 
     def slices(self, column: str | None = None) -> pd.DataFrame:
@@ -365,10 +373,10 @@ class Run:
             A row a slice ("overall" among them if no column is given), a column a
             metric; the largest slice first.
         """
-        models = tfx_files.read_metrics(_directory(self.artifact("ModelEvaluation")))
+        models = results.read_metrics(_directory(self.artifact("ModelEvaluation")))
         found = {
-            tfx_files.slice_name(where): values
-            for where, values in models[tfx_files.CANDIDATE].items()
+            results.slice_name(where): values
+            for where, values in models[results.CANDIDATE].items()
             if column is None or column in {name for name, _ in where}
         }
         frame = pd.DataFrame.from_dict(found, orient="index").rename_axis("slice")
@@ -376,17 +384,17 @@ class Run:
             return frame
         return frame.sort_values("example_count", ascending=False)
 
-    def calibration(self, model: str = tfx_files.CANDIDATE) -> pd.DataFrame:
+    def calibration(self, model: str = results.CANDIDATE) -> pd.DataFrame:
         """Reads the calibration histogram of the test split.
 
         Returns:
             A row a bucket of predictions, lowest first: "lower", "upper", and the sums
             "weight", "label" and "prediction" over its rows.
         """
-        found = tfx_files.read_calibration(_directory(self.artifact("ModelEvaluation")))
+        found = results.read_calibration(_directory(self.artifact("ModelEvaluation")))
         return pd.DataFrame(found.get(model, []))
 
-    def thresholds(self, model: str = tfx_files.CANDIDATE) -> pd.DataFrame:
+    def thresholds(self, model: str = results.CANDIDATE) -> pd.DataFrame:
         """Computes what each decision threshold would do on the test split.
 
         Returns:
@@ -418,9 +426,9 @@ class Run:
             blessing = self.artifact("ModelBlessing").properties
             found["blessed"] = bool(blessing.get("blessed"))
         if self.has("ModelEvaluation"):
-            path = tfx_files.local_path(self.artifact("ModelEvaluation").uri)
-            models = tfx_files.read_metrics(path) if path else {}
-            overall = models.get(tfx_files.CANDIDATE, {}).get(tfx_files.OVERALL, {})
+            path = artifact_files.local_path(self.artifact("ModelEvaluation").uri)
+            models = results.read_metrics(path) if path else {}
+            overall = models.get(results.CANDIDATE, {}).get(results.OVERALL, {})
             found |= overall
         return found
 
@@ -562,7 +570,7 @@ def _error_in(log: Path) -> str:
 
 
 def _directory(artifact: Artifact) -> Path:
-    path = tfx_files.local_path(artifact.uri)
+    path = artifact_files.local_path(artifact.uri)
     if path is None:
         raise UsageError(
             f"{artifact.type} {artifact.id} is not on this machine any more: "

@@ -13,7 +13,8 @@ from rich.console import Console
 from pipeline import config as settings
 from pipeline import create_pipeline
 from pipeline.errors import EXIT_INTERRUPTED, EXIT_USAGE, ThroughlineError, UsageError
-from pipeline.runners import job, local
+from pipeline.runners import job
+from pipeline.runners.local import runner
 
 Command = Callable[[list[str]], int]
 Options = TypeVar("Options")
@@ -46,9 +47,9 @@ class _StoreFlags:
 
 def parse_run(
     program: str, arguments: Sequence[str]
-) -> tuple[settings.Config, local.Options]:
+) -> tuple[settings.Config, runner.Options]:
     """Turns flags into a configuration and the way to run it here; see `parse`."""
-    return parse(program, arguments, local.Options())
+    return parse(program, arguments, runner.Options())
 
 
 def parse(
@@ -127,7 +128,7 @@ def main() -> int:
 def _run(arguments: list[str]) -> int:
     """Run the pipeline on this machine; the same as run_local.py."""
     config, options = parse_run("throughline run", arguments)
-    return local.run(config, options, create_pipeline)
+    return runner.run(config, options, create_pipeline)
 
 
 def _doctor(arguments: list[str]) -> int:
@@ -150,9 +151,10 @@ def _schema(arguments: list[str]) -> int:
 
 
 def _schema_diff(config: settings.Config) -> int:
-    from pipeline import metadata, schema_review
+    from pipeline.trust import schema_review
+    from pipeline.trust.proposal import proposed_schema
 
-    proposal = metadata.proposed_schema(config)
+    proposal = proposed_schema(config)
     differences = schema_review.diff(
         schema_review.read(config.schema), schema_review.read(proposal)
     )
@@ -161,9 +163,10 @@ def _schema_diff(config: settings.Config) -> int:
 
 
 def _schema_accept(config: settings.Config) -> int:
-    from pipeline import metadata, schema_review
+    from pipeline.trust import schema_review
+    from pipeline.trust.proposal import proposed_schema
 
-    proposal = metadata.proposed_schema(config)
+    proposal = proposed_schema(config)
     schema_review.accept(proposal, config.schema)
     sys.stdout.write(
         f"{config.schema} is now what {proposal} proposed; review it, narrow what is "
@@ -238,7 +241,7 @@ class _ExplainFlags(_StoreFlags):
 def _explain(arguments: list[str]) -> int:
     """Say why a node ran, or was cached, in the last run."""
     flags = tyro.cli(_ExplainFlags, prog="throughline explain", args=arguments)
-    from pipeline.explain import explain
+    from pipeline.caching.explain import explain
 
     sys.stdout.write("\n".join([*explain(flags.config(), flags.node), ""]))
     return 0
@@ -257,14 +260,15 @@ class _GcFlags(_StoreFlags):
 def _gc(arguments: list[str]) -> int:
     """Free the artifacts of old runs, but none behind a blessed or pushed model."""
     flags = tyro.cli(_GcFlags, prog="throughline gc", args=arguments)
-    from pipeline import garbage, runs
+    from pipeline.runners.local import run_record
+    from pipeline.store import retention
 
     config = flags.config()
-    with runs.output_directory_held(config):
-        found = garbage.find(config, flags.keep)
+    with run_record.output_directory_held(config):
+        found = retention.find(config, flags.keep)
         if not flags.dry_run:
-            garbage.free(config, found)
-    lines = garbage.report(found, dry_run=flags.dry_run)
+            retention.free(config, found)
+    lines = retention.report(found, dry_run=flags.dry_run)
     sys.stdout.write("\n".join([*lines, ""]))
     return 0
 
@@ -291,10 +295,10 @@ def _lineage(arguments: list[str]) -> int:
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    from pipeline import lineage_views
+    from pipeline.lineage import views
 
     form = next((f for f in ("json", "dot", "svg") if getattr(flags, f)), "tree")
-    sys.stdout.write(f"{lineage_views.show(flags.config(), flags.asked, form)}\n")
+    sys.stdout.write(f"{views.show(flags.config(), flags.asked, form)}\n")
     return 0
 
 

@@ -14,11 +14,11 @@ from typing import Literal
 
 from models import features
 from models.hyperparameters import Hyperparameters
-from pipeline.engines import Beam, check_output
+from pipeline.beam.engines import Beam, check_output
 from pipeline.errors import UsageError
+from pipeline.ingestion.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from pipeline.ingestion.times import seconds_in
-from pipeline.metadata_url import of_file
-from pipeline.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
+from pipeline.store.url import of_file
 from schema import SCHEMA_PATH
 
 METADATA_VARIABLE = "THROUGHLINE_METADATA"

@@ -36,9 +36,9 @@ from pipeline.components.anomaly_gate import AnomalyGate
 from pipeline.components.example_gen import Ingestion
 from pipeline.components.ingestion import Settings
 from pipeline.config import Config
-from pipeline.evaluation import eval_config
+from pipeline.ingestion.spans import Newest
 from pipeline.ingestion.splitting import EVAL, TEST, TRAIN, SplitRule
-from pipeline.spans import Newest
+from pipeline.quality.eval_config import eval_config
 
 
 def create_pipeline(config: Config) -> Pipeline:

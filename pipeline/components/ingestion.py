@@ -29,14 +29,14 @@ from tfx.types import Artifact, artifact_utils
 from tfx.types.standard_component_specs import EXAMPLES_KEY
 from tfx.utils import proto_utils
 
-from pipeline.data_files import fingerprint, memory_beside, sha256_of
 from pipeline.errors import DataRefusedError, ThroughlineError
 from pipeline.ingestion import columns, plan, quarantine, source, writing
+from pipeline.ingestion.digests import fingerprint, memory_beside, sha256_of
 from pipeline.ingestion.plan import Piece
 from pipeline.ingestion.quarantine import COUNTS_FILE, Tally
 from pipeline.ingestion.source import Source
+from pipeline.ingestion.spans import files_of
 from pipeline.ingestion.splitting import SplitRule
-from pipeline.spans import files_of
 
 QUARANTINE_KEY = "quarantine"
 _LOG = logging.getLogger(__name__)

@@ -21,13 +21,14 @@ from tfx.proto.orchestration import driver_output_pb2, pipeline_pb2
 from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
-from pipeline import data_files, metadata, spans
-from pipeline.lineage_facts import (
+from pipeline.ingestion import digests, spans
+from pipeline.ingestion.spans import Between, Newest, Selection, Wanted
+from pipeline.lineage.facts import (
     MISSING_PROPERTY,
     PASSED_OVER_PROPERTY,
     SPANS_PROPERTY,
 )
-from pipeline.spans import Between, Newest, Selection, Wanted
+from pipeline.store import graph
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class SpanDriver(driver.FileBasedDriver):
         self._selection = spans.select(base, split.pattern, wanted)
         for line in self._selection.lines():
             _LOG.info("ExampleGen %s", line)
-        patterns = data_files.splits_of(self._selection)
+        patterns = digests.splits_of(self._selection)
         newest = self._selection.taken[-1]
         exec_properties[specs.INPUT_CONFIG_KEY] = proto_utils.proto_to_json(
             example_gen_pb2.Input(
@@ -80,7 +81,7 @@ class SpanDriver(driver.FileBasedDriver):
             exec_properties[specs.RANGE_CONFIG_KEY] = _range_of(self._selection)
         exec_properties[utils.SPAN_PROPERTY_NAME] = newest.number
         exec_properties[utils.VERSION_PROPERTY_NAME] = newest.version
-        exec_properties[utils.FINGERPRINT_PROPERTY_NAME] = data_files.fingerprint(
+        exec_properties[utils.FINGERPRINT_PROPERTY_NAME] = digests.fingerprint(
             base, patterns, self._memory
         )
         return exec_properties
@@ -88,7 +89,7 @@ class SpanDriver(driver.FileBasedDriver):
     def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
         """Resolves what is read, and says so on the artifact that is to be written."""
         (examples,) = execution_info.output_dict[specs.EXAMPLES_KEY]
-        self._memory = data_files.memory_beside(examples.uri)
+        self._memory = digests.memory_beside(examples.uri)
         result = super().run(execution_info)
         if self._selection.pattern.has_spans:
             outputs = result.output_artifacts[specs.EXAMPLES_KEY]
@@ -110,8 +111,8 @@ def note_passed_over(
         execution: What it ended with.
     """
     parameters = node.parameters.parameters
-    for examples in metadata.outputs_of(store, execution).get(specs.EXAMPLES_KEY, []):
-        taken = metadata.text_of(examples, SPANS_PROPERTY)
+    for examples in graph.outputs_of(store, execution).get(specs.EXAMPLES_KEY, []):
+        taken = graph.text_of(examples, SPANS_PROPERTY)
         noted = PASSED_OVER_PROPERTY in examples.custom_properties
         if taken and not noted and specs.INPUT_BASE_KEY in parameters:
             base = parameters[specs.INPUT_BASE_KEY].field_value.string_value

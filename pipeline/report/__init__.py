@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline import tfx_files
 from pipeline.artifacts import Run
 from pipeline.config import Config
 from pipeline.errors import UsageError
-from pipeline.lineage import open_lineage
+from pipeline.lineage.query import open_lineage
 from pipeline.report import page, sections
 from pipeline.report.blocks import (
     SECTION_FILE,
@@ -26,6 +25,7 @@ from pipeline.report.blocks import (
     read_section,
 )
 from pipeline.report.index import SUMMARY_FILE, write_index
+from pipeline.store import artifact_files
 
 REPORT_FILE = "report.html"
 
@@ -93,7 +93,7 @@ def brought(run: Run) -> list[Section]:
     """Reads the sections that components left in their artifacts, oldest first."""
     found: list[Section] = []
     for artifact in run.outputs():
-        directory = tfx_files.local_path(artifact.uri)
+        directory = artifact_files.local_path(artifact.uri)
         if directory and (directory / SECTION_FILE).is_file():
             try:
                 found.append(read_section(directory / SECTION_FILE))

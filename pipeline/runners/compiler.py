@@ -8,7 +8,7 @@ from tfx.dsl.compiler.compiler import Compiler
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import cache_key
+from pipeline.caching import key as cache_key
 
 IR_FILE = "ir.json"
 DAG_FILE = "dag.json"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.config import METADATA_VARIABLE, Config, kubeflow
 from pipeline.errors import UsageError
-from pipeline.flags import flags_of
+from pipeline.runners.flags import flags_of
 
 COMPILE = "Compile"
 PROGRAM = "throughline"

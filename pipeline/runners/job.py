@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data import taxi
+from pipeline.caching.fingerprint import digest
 from pipeline.config import Config
 from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
-from pipeline.fingerprint import digest
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline

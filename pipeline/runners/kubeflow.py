@@ -19,6 +19,7 @@ import tyro
 
 from pipeline.config import Config
 from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
+from pipeline.ingestion.spans import Between, Newest
 from pipeline.runners.containers import (
     IMAGE_PROJECT,
     SECRET_KEY,
@@ -27,7 +28,6 @@ from pipeline.runners.containers import (
     command_of,
     steps,
 )
-from pipeline.spans import Between, Newest
 from schema import SCHEMA_PATH
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from tfx.orchestration.portable.launcher import Launcher
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import cache_key, shortcuts, upkeep
+from pipeline.beam import patches
+from pipeline.caching import key as cache_key
 from pipeline.components import span_driver
 from pipeline.errors import (
     EXIT_DONE,
@@ -26,9 +27,10 @@ from pipeline.errors import (
     cause_of,
     exit_code_of,
 )
-from pipeline.metadata import open_store
-from pipeline.metadata_url import of_file
 from pipeline.runners.compiler import from_json
+from pipeline.store import upkeep
+from pipeline.store.connection import open_store
+from pipeline.store.url import of_file
 
 State = mlmd.Execution.State
 _LOG = logging.getLogger(__name__)
@@ -82,7 +84,7 @@ def run_node(
         ThroughlineError: The node did not run, and the launcher did not say why.
         Exception: Whatever the executor raised.
     """
-    shortcuts.install()
+    patches.install()
     resolved = pipeline_pb2.Pipeline()
     resolved.CopyFrom(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(

@@ -10,7 +10,7 @@ import pytest
 from data import quarters, taxi
 from data.__main__ import main
 from pipeline.errors import DataRefusedError, UsageError
-from pipeline.spans import Newest, select
+from pipeline.ingestion.spans import Newest, select
 
 
 @pytest.fixture(scope="module")

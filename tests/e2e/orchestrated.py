@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.metadata import outputs_of_run
+from pipeline.store.graph import outputs_of_run
 from tests.e2e.runs import Finished, weights_of
 
 SMOKE = ("--train-steps", "20", "--min-auc", "0.01")

@@ -12,8 +12,9 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from models import features
-from pipeline import evaluation
-from pipeline.metadata import connection_config, outputs_of_run
+from pipeline.quality import results
+from pipeline.store.connection import connection_config
+from pipeline.store.graph import outputs_of_run
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -61,8 +62,8 @@ class Finished:
 
     def metrics(self) -> dict[str, dict[str, float]]:
         """Overall metrics of each model that it evaluated."""
-        models = evaluation.read_metrics(self.output_of("Evaluator", "evaluation"))
-        return {name: slices[evaluation.OVERALL] for name, slices in models.items()}
+        models = results.read_metrics(self.output_of("Evaluator", "evaluation"))
+        return {name: slices[results.OVERALL] for name, slices in models.items()}
 
 
 def run_local(output: Path, *flags: Any, project: Path = PROJECT) -> Finished:

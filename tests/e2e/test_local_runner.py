@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.metadata import outputs_of_run
+from pipeline.store.graph import outputs_of_run
 from tests.e2e.runs import PROJECT, Finished, Rows, finished, run_local, write_csv
 from tests.e2e.warm import WarmProcess
 

@@ -14,7 +14,7 @@ from tfx.components.example_gen.input_processor import FileBasedInputProcessor
 from tfx.proto import example_gen_pb2
 
 from data import quarters
-from pipeline.metadata import outputs_of_run
+from pipeline.store.graph import outputs_of_run
 from tests.e2e.runs import PROJECT, Finished, finished
 from tests.e2e.warm import WarmProcess
 

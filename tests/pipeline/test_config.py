@@ -12,7 +12,7 @@ from tfx.utils.dependency_utils import make_beam_dependency_flags
 from pipeline import config as settings
 from pipeline.config import Config, Gate, Quality, Splits, with_environment
 from pipeline.errors import UsageError
-from pipeline.metadata import connection_config
+from pipeline.store.connection import connection_config
 
 
 @pytest.mark.parametrize(

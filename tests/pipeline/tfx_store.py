@@ -11,8 +11,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from pipeline.ingestion.tfrecord import checksum, head
-from pipeline.metadata import open_store
-from pipeline.tfx_files import tfma_proto
+from pipeline.quality.results import tfma_proto
+from pipeline.store.connection import open_store
 
 _FEATURES = """
 num_examples: {rows}

@@ -4,7 +4,7 @@ import json
 
 from pipeline.artifacts import Run
 from pipeline.report.blocks import Note, Section, Table
-from pipeline.tfx_files import local_path
+from pipeline.store.artifact_files import local_path
 
 _COLUMNS = ["column", "splits", "anomaly", "what was found"]
 

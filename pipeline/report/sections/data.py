@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.artifacts import Run
-from pipeline.feature_statistics import Bar, Feature, distance, features_of, rebinned
 from pipeline.report.blocks import (
     Bars,
     Block,
@@ -16,7 +15,8 @@ from pipeline.report.blocks import (
     Table,
     Text,
 )
-from pipeline.tfx_files import local_path, read_statistics
+from pipeline.store.artifact_files import local_path, read_statistics
+from pipeline.trust.distributions import Bar, Feature, distance, features_of, rebinned
 
 Features = Mapping[str, Mapping[str, Feature]]
 

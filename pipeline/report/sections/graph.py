@@ -1,7 +1,7 @@
 """The pipeline's nodes: what each waited for, its state, and how long it took."""
 
 from pipeline.artifacts import Run
-from pipeline.graph_drawing import Box, Look, draw
+from pipeline.lineage.drawing import Box, Look, draw
 from pipeline.report.blocks import Details, Drawing, Section, Table
 
 _COLUMNS = ["node", "state", "seconds", "waits for"]

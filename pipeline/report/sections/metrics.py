@@ -1,8 +1,8 @@
 """The candidate on the test split, beside the baseline it had to beat."""
 
 from pipeline.artifacts import Run
+from pipeline.quality.results import BASELINE, CANDIDATE
 from pipeline.report.blocks import Cell, Section, Table
-from pipeline.tfx_files import BASELINE, CANDIDATE
 
 # What each is called; those that are not named keep their own name.
 _TITLES = {

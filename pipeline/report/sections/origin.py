@@ -1,9 +1,9 @@
 """Where the run's model came from."""
 
 from pipeline.artifacts import Run
-from pipeline.graph_drawing import Look
-from pipeline.lineage_answers import ModelLineage
-from pipeline.lineage_views import to_svg
+from pipeline.lineage.answers import ModelLineage
+from pipeline.lineage.drawing import Look
+from pipeline.lineage.views import to_svg
 from pipeline.report.blocks import Cell, Details, Drawing, Facts, Section, Table
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.artifacts import Run
 from pipeline.ingestion.quarantine import COUNTS_FILE, Tally, read_rows, read_tally
 from pipeline.report.blocks import Block, Facts, Note, Section, Table
-from pipeline.tfx_files import local_path
+from pipeline.store.artifact_files import local_path
 
 _SHOWN = 20
 _LONGEST_TEXT = 200

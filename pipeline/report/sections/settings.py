@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.artifacts import Run
-from pipeline.lineage_facts import CODE_PROPERTY, flatten, short_name
+from pipeline.lineage.facts import CODE_PROPERTY, flatten, short_name
 from pipeline.report.blocks import Block, Cell, Facts, Section, Table
 
 _DIGEST_LENGTH = 64

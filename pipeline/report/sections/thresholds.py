@@ -3,8 +3,9 @@
 import pandas as pd
 
 from pipeline.artifacts import Run
+from pipeline.quality.results import read_calibration
 from pipeline.report.blocks import Grid, Lines, Point, Section
-from pipeline.tfx_files import local_path, read_calibration
+from pipeline.store.artifact_files import local_path
 
 _BINS = 10
 _POINTS = 100

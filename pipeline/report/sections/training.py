@@ -2,7 +2,7 @@
 
 from pipeline.artifacts import Run
 from pipeline.report.blocks import Facts, Grid, Lines, Section
-from pipeline.tfx_files import local_path, read_learning_curves
+from pipeline.store.artifact_files import local_path, read_learning_curves
 
 _TITLES = {"loss": "train", "eval_loss": "eval", "eval_auc": "eval"}
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from pipeline import tfx_files
 from pipeline.artifacts import Run
+from pipeline.quality import results
 from pipeline.report.blocks import Block, Cell, Facts, Note, Section
+from pipeline.store import artifact_files
 
 _UNFINISHED = "The run is still going on, or its process died."
 
@@ -38,8 +39,8 @@ def _notes(run: Run) -> Iterator[Block]:
 
 
 def _reasons(run: Run) -> list[str]:
-    path = tfx_files.local_path(run.artifact("ModelEvaluation").uri)
-    return tfx_files.read_reasons(path) if path else []
+    path = artifact_files.local_path(run.artifact("ModelEvaluation").uri)
+    return results.read_reasons(path) if path else []
 
 
 def _facts(run: Run) -> Iterator[tuple[str, Cell]]:

@@ -18,8 +18,8 @@ from tfx.utils import proto_utils
 
 from pipeline.components.span_driver import SpanDriver
 from pipeline.errors import DataRefusedError
-from pipeline.metadata import open_store
-from pipeline.metadata_url import of_file
+from pipeline.store.connection import open_store
+from pipeline.store.url import of_file
 
 Properties = dict[str, Any]
 Put = Callable[..., Path]

@@ -11,7 +11,7 @@ import pytest
 from pipeline.artifacts import Run
 from pipeline.config import Config
 from pipeline.errors import UsageError
-from pipeline.lineage import open_lineage
+from pipeline.lineage.query import open_lineage
 from pipeline.report import made, report_on, sections, write_report
 from pipeline.report.blocks import SECTION_FILE, Note, Section, Table
 from tests.pipeline.tfx_store import StockStore, train

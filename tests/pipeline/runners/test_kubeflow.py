@@ -17,9 +17,9 @@ from kfp import components
 from pipeline import config as settings
 from pipeline import create_pipeline
 from pipeline.errors import ThroughlineError, UsageError
-from pipeline.flags import flags_of
 from pipeline.runners import kubeflow
 from pipeline.runners.containers import Containers
+from pipeline.runners.flags import flags_of
 from schema import SCHEMA_PATH
 from tests.pipeline.runners.conftest import Stub
 from tests.pipeline.runners.kfp_backend import Backend, Package

@@ -11,12 +11,14 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import create_pipeline, garbage
+from pipeline import create_pipeline
 from pipeline.config import Config
 from pipeline.errors import DataRefusedError, ThroughlineError, UsageError
-from pipeline.metadata import executions_of_run, open_store, outputs_of_run
 from pipeline.runners import compiler
 from pipeline.runners.node import NodeResult, node_of, run_command, run_node
+from pipeline.store import retention
+from pipeline.store.connection import open_store
+from pipeline.store.graph import executions_of_run, outputs_of_run
 
 # protobuf warns on behalf of TFX's caller, which is us.
 pytestmark = pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
@@ -297,7 +299,7 @@ def test_freed_examples_are_ingested_anew(project: _Project) -> None:
     project.put("1.csv", "fare\n1.5\n")
     project.ingest("monday")
     project.run("ImportSchemaGen", "tuesday")
-    garbage.free(project.config, garbage.find(project.config, keep=1))
+    retention.free(project.config, retention.find(project.config, keep=1))
 
     assert not project.ingest("wednesday")
 

@@ -1,0 +1,1 @@
+"""Beam engines, their arguments, and patches of Beam and TFMA."""

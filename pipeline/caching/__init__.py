@@ -1,0 +1,1 @@
+"""Cache keys, fingerprints of code, and explanations of cache hits and misses."""

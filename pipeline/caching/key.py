@@ -1,0 +1,115 @@
+"""What a node's result depends on besides its inputs and parameters.
+
+TFX's cache key holds the parameters of a node, and not the code that it runs, nor the
+contents of the files that a parameter names. Both are found here from the compiled
+pipeline alone, and put where the key sees them.
+"""
+
+import importlib.metadata
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from google.protobuf import any_pb2
+from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
+
+from pipeline.caching.fingerprint import digest, modules_behind
+
+FLAG = "--throughline-key="
+_FUNCTION_PARAMETERS = ("run_fn", "preprocessing_fn")
+_VERSIONED_PACKAGES = ("tfx", "tensorflow")
+
+Parts = dict[str, str]
+
+
+def stamp(pipeline: pipeline_pb2.Pipeline) -> None:
+    """Puts the fingerprint of what each node runs where TFX's cache key sees it.
+
+    The executor's `extra_flags` are part of the key and are read by no executor.
+
+    Args:
+        pipeline: A compiled pipeline; its deployment configuration is changed.
+    """
+    deployment = pipeline_pb2.IntermediateDeploymentConfig()
+    pipeline.deployment_config.Unpack(deployment)
+    for node in pipeline.nodes:
+        node_id = node.pipeline_node.node_info.id
+        if node_id in deployment.executor_specs:
+            spec = _unpack(deployment.executor_specs[node_id])
+            parts = _parts_of(node.pipeline_node, spec.class_path)
+            _set_flag(deployment.executor_specs[node_id], json.dumps(parts))
+    pipeline.deployment_config.Pack(deployment, deterministic=True)
+
+
+def parts_of(pipeline: pipeline_pb2.Pipeline, node_id: str) -> Parts:
+    """Reads what `stamp` put in.
+
+    Returns:
+        Package versions, modules and files behind a node, each with its version or
+        SHA-256; none for a node without an executor.
+    """
+    deployment = pipeline_pb2.IntermediateDeploymentConfig()
+    pipeline.deployment_config.Unpack(deployment)
+    if node_id not in deployment.executor_specs:
+        return {}
+    flags = _unpack(deployment.executor_specs[node_id]).extra_flags
+    found = [f.removeprefix(FLAG) for f in flags if f.startswith(FLAG)]
+    return json.loads(found[-1]) if found else {}
+
+
+def _parts_of(node: pipeline_pb2.PipelineNode, class_path: str) -> Parts:
+    parts = {p: importlib.metadata.version(p) for p in _VERSIONED_PACKAGES}
+    parameters = _string_parameters(node)
+    functions = [parameters[p] for p in _FUNCTION_PARAMETERS if parameters.get(p)]
+    for dotted in [class_path, *functions]:
+        for name, path in modules_behind(dotted.rpartition(".")[0]):
+            parts[name] = digest(path.read_bytes())
+    for parameter in parameters.values():
+        for path in _files_named(parameter):
+            parts[str(path)] = digest(path.read_bytes())
+    return dict(sorted(parts.items()))
+
+
+def _string_parameters(node: pipeline_pb2.PipelineNode) -> Mapping[str, str]:
+    return {
+        name: value.field_value.string_value
+        for name, value in node.parameters.parameters.items()
+        if value.field_value.string_value
+    }
+
+
+def _files_named(parameter: str) -> Iterator[Path]:
+    """Yields the files whose absolute paths a parameter holds, also inside of JSON."""
+    try:
+        waiting = [json.loads(parameter)]
+    except ValueError:
+        waiting = [parameter]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str) and value.startswith("/") and Path(value).is_file():
+            yield Path(value)
+
+
+def _unpack(packed: any_pb2.Any) -> executable_spec_pb2.PythonClassExecutableSpec:
+    beam = executable_spec_pb2.BeamExecutableSpec()
+    if packed.Unpack(beam):
+        return beam.python_executor_spec
+    python = executable_spec_pb2.PythonClassExecutableSpec()
+    packed.Unpack(python)
+    return python
+
+
+def _set_flag(packed: any_pb2.Any, key: str) -> None:
+    beam = executable_spec_pb2.BeamExecutableSpec()
+    if packed.Unpack(beam):
+        beam.python_executor_spec.extra_flags.append(FLAG + key)
+        packed.Pack(beam, deterministic=True)
+        return
+    python = executable_spec_pb2.PythonClassExecutableSpec()
+    packed.Unpack(python)
+    python.extra_flags.append(FLAG + key)
+    packed.Pack(python, deterministic=True)

@@ -1,0 +1,315 @@
+"""Reads single facts of lineage: files, verdicts, parameters, and what changed."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.caching.fingerprint import digest
+from pipeline.ingestion.spans import Pattern, in_words
+from pipeline.lineage.answers import Change, Data, File, ModelDiff, ModelLineage, Schema
+from pipeline.quality import results
+from pipeline.store import artifact_files
+from pipeline.store.graph import Artifact, Execution
+from pipeline.trust import schema_review
+
+CODE_PROPERTY = "throughline_key"
+FILES_PROPERTY = "source_files"
+SPANS_PROPERTY = "spans"
+MISSING_PROPERTY = "spans_missing"
+PASSED_OVER_PROPERTY = "spans_passed_over"
+_OURS = "throughline_"
+
+_TFX_TOTALS = re.compile(
+    r"num_files:(\d+),total_bytes:(\d+),xor_checksum:(\d+),sum_checksum:(\d+)"
+)
+_PLACEHOLDER = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(?::(\d+))?\}")
+
+
+def span_of(source: Artifact) -> int | None:
+    """Returns the span that examples were ingested from, if the store says."""
+    span = source.properties.get("span")
+    return int(span) if span not in {None, ""} else None
+
+
+def spans_of(source: Artifact) -> tuple[int, ...]:
+    """Returns all spans that examples were ingested from, oldest first."""
+    noted = source.properties.get(SPANS_PROPERTY)
+    if isinstance(noted, list):
+        return tuple(int(entry["span"]) for entry in noted)
+    newest = span_of(source)
+    return () if newest is None else (newest,)
+
+
+def notes_of(source: Artifact) -> tuple[str, ...]:
+    """Says which spans ingestion passed over, and which were missing."""
+    words = {PASSED_OVER_PROPERTY: "passed over", MISSING_PROPERTY: "missing"}
+    return tuple(
+        f"{said}: {source.properties[name]}"
+        for name, said in words.items()
+        if source.properties.get(name) not in {None, ""}
+    )
+
+
+def files_of(source: Artifact, maker: Execution | None) -> Iterator[File]:
+    """Yields what examples were read from.
+
+    Our own ingestion notes each file's content. For others the files that match the
+    patterns today stand in, compared by the totals that TFX keeps.
+
+    Args:
+        source: The ingested examples.
+        maker: What ingested them.
+    """
+    recorded = source.properties.get(FILES_PROPERTY)
+    if isinstance(recorded, list):
+        base = str(maker.parameters.get("input_base", "")) if maker else ""
+        yield from (_recorded_file(entry, source, base) for entry in recorded)
+    elif maker:
+        paths = _matching_files(source, maker)
+        same = _totals_match(str(source.properties.get("input_fingerprint")), paths)
+        for path in paths:
+            yield File(str(path), path.stat().st_size, "", same)
+
+
+def _recorded_file(entry: Mapping[str, Any], source: Artifact, base: str) -> File:
+    path = Path(entry["path"])
+    same = None
+    if path.is_file():
+        same = path.stat().st_size == entry["bytes"]
+        same = same and digest(path.read_bytes()) == entry["sha256"]
+    span = _span_of_file(path, source, base)
+    return File(str(path), entry["bytes"], entry["sha256"], same, span)
+
+
+def _span_of_file(path: Path, source: Artifact, base: str) -> int | None:
+    noted = source.properties.get(SPANS_PROPERTY)
+    if isinstance(noted, list) and path.is_relative_to(base):
+        relative = path.relative_to(base).as_posix()
+        for entry in noted:
+            if Pattern(entry["pattern"]).tokens_of(relative) is not None:
+                return int(entry["span"])
+    return span_of(source)
+
+
+def _matching_files(source: Artifact, maker: Execution) -> list[Path]:
+    """Lists the files that an ingestion's patterns match today."""
+    base = artifact_files.local_path(str(maker.parameters.get("input_base") or "-"))
+    settings = maker.parameters.get("input_config")
+    if base is None or not isinstance(settings, dict):
+        return []
+    found: set[Path] = set()
+    for split in settings.get("splits", []):
+        pattern = _PLACEHOLDER.sub(
+            lambda match: _placeholder(source, match), split.get("pattern", "*")
+        )
+        found |= {path for path in base.glob(pattern) if path.is_file()}
+    return sorted(found)
+
+
+def _placeholder(source: Artifact, match: re.Match[str]) -> str:
+    value = source.properties.get(match[1].lower())
+    if value is None:
+        return "*"
+    return str(value).zfill(int(match[2] or 0))
+
+
+def _totals_match(fingerprint: str, paths: Iterable[Path]) -> bool | None:
+    """Compares TFX's totals (xor and sum are of times of change) with files of today.
+
+    Returns:
+        None if the fingerprint is of several splits, or of another kind.
+    """
+    found = _TFX_TOTALS.findall(fingerprint)
+    if len(found) != 1:
+        return None
+    xor = total = size = count = 0
+    for path in paths:
+        status = path.stat()
+        changed = int(status.st_mtime)
+        count, size = count + 1, size + status.st_size
+        xor, total = xor ^ changed, total + changed
+    return tuple(map(int, found[0])) == (count, size, xor, total)
+
+
+def verdict_of(artifact: Artifact) -> tuple[str, bool | None, str] | None:
+    """Reads an artifact as a verdict: about what, whether it passed, and the words."""
+    path = artifact_files.local_path(artifact.uri)
+    blessed = bool(artifact.properties.get("blessed"))
+    verdict: tuple[str, bool | None, str] | None = None
+    match artifact.type:
+        case "ExampleAnomalies":
+            verdict = _anomalies_verdict(path)
+        case "DataVerdict":
+            verdict = "data", True, _findings(path)
+        case "ModelBlessing":
+            verdict = "model", blessed, _baseline_text(artifact)
+        case "ModelEvaluation" if path and (missed := results.read_reasons(path)):
+            verdict = "model", False, "; ".join(missed)
+        case "InfraBlessing":
+            words = "it loads and answers" if blessed else "it doesn't load or answer"
+            verdict = "serving", blessed, words
+        case "PushedModel":
+            pushed = bool(artifact.properties.get("pushed"))
+            place = str(artifact.properties.get("pushed_destination", ""))
+            verdict = "push", pushed, place or "not pushed"
+    return verdict
+
+
+def _anomalies_verdict(path: Path | None) -> tuple[str, bool | None, str]:
+    if path is None:
+        return "data", None, "the anomalies' files are gone"
+    found = artifact_files.read_anomalies(path)
+    columns = {
+        name: info.short_description
+        for anomalies in found.values()
+        for name, info in sorted(anomalies.anomaly_info.items())
+    }
+    if not columns:
+        return "data", True, f"no anomalies in {', '.join(found)}"
+    text = "; ".join(f"{name}: {what}" for name, what in columns.items())
+    return "data", False, f"{len(columns)} anomalies: {text}"
+
+
+def _findings(path: Path | None) -> str:
+    verdict = path / "verdict.json" if path else None
+    if verdict is None or not verdict.is_file():
+        return "the data may be trained on"
+    count = len(json.loads(verdict.read_text()))
+    return f"{count or 'no'} findings, none that blocks"
+
+
+def _baseline_text(artifact: Artifact) -> str:
+    baseline = artifact.properties.get("baseline_model_id")
+    return f"compared with model {baseline}" if baseline else "no baseline to beat"
+
+
+def overall_metrics(evaluations: Sequence[Artifact]) -> dict[str, dict[str, float]]:
+    """Reads the newest evaluation's overall metrics, by model; empty if it is gone."""
+    path = artifact_files.local_path(evaluations[-1].uri) if evaluations else None
+    if path is None:
+        return {}
+    models = results.read_metrics(path)
+    return {
+        name: dict(sorted(slices.get(results.OVERALL, {}).items()))
+        for name, slices in models.items()
+    }
+
+
+def parameters_of(step: Execution) -> dict[str, Any]:
+    """Returns what a node was told, without what was left empty."""
+    return {
+        name: value
+        for name, value in step.parameters.items()
+        if not name.startswith(_OURS) and value not in (None, "", "null", [], {})
+    }
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, str]:
+    """Flattens nested settings: {"a": {"b": [1]}} is {"a.b": "[1]"}."""
+    if isinstance(value, Mapping):
+        found: dict[str, str] = {}
+        for name, inner in value.items():
+            found |= flatten(inner, f"{prefix}.{name}" if prefix else str(name))
+        return found
+    if isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
+        return flatten({str(i): v for i, v in enumerate(value)}, prefix)
+    return {prefix: value if isinstance(value, str) else json.dumps(value)}
+
+
+def short_name(name: str) -> str:
+    """Leaves the names of TFX's own wrappers out of a setting's dotted name."""
+    return name.replace("custom_config.", "")
+
+
+def _merged_code(code: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Puts the modules of all nodes together; a node's own total keeps its name.
+
+    Files go by their names: the same checkout elsewhere is no difference.
+    """
+    merged: dict[str, str] = {}
+    for node, parts in code.items():
+        for name, value in parts.items():
+            if name.startswith("/"):
+                merged[Path(name).name] = value
+            else:
+                merged[name if "." in name else f"{node}: {name}"] = value
+    return merged
+
+
+def compare(before: ModelLineage, after: ModelLineage) -> ModelDiff:
+    """Tells what changed from one model to another."""
+    old, new = flatten(before.parameters), flatten(after.parameters)
+    return ModelDiff(
+        before=before.name,
+        after=after.name,
+        data=tuple(_changes(_data_facts(before.data), _data_facts(after.data))),
+        schema=tuple(_schema_changes(before.schema, after.schema)),
+        code=tuple(_changes(_merged_code(before.code), _merged_code(after.code))),
+        parameters=tuple(_changes(old, new, short_name)),
+        packages=tuple(_changes(before.packages, after.packages)),
+        verdicts=tuple(_changes(_verdict_facts(before), _verdict_facts(after))),
+        metrics=tuple(_metric_changes(before.metrics, after.metrics)),
+    )
+
+
+def _changes(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    rename: Callable[[str], str] = str,
+) -> Iterator[Change]:
+    for name in dict.fromkeys([*before, *after]):
+        old, new = before.get(name, ""), after.get(name, "")
+        if old != new:
+            yield Change(rename(name), str(old), str(new))
+
+
+def _data_facts(data: Iterable[Data]) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    rows: dict[str, int] = {}
+    for source in data:
+        for file in source.files:
+            facts[file.path] = file.sha256 or f"{file.bytes} bytes"
+        if not source.files:
+            facts[f"examples {source.artifact}"] = source.fingerprint
+        for split, count in source.rows.items():
+            rows[split] = rows.get(split, 0) + count
+    spans = sorted({span for source in data for span in source.spans})
+    facts["spans"] = in_words(spans)
+    return facts | {f"rows in {split}": str(count) for split, count in rows.items()}
+
+
+def _schema_changes(before: Schema | None, after: Schema | None) -> Iterator[Change]:
+    if before is None or after is None or before.revision == after.revision:
+        return
+    paths = [artifact_files.local_path(s.uri) for s in (before, after)]
+    old, new = (artifact_files.read_schema(path) if path else None for path in paths)
+    if old is None or new is None:
+        yield Change("revision", before.revision, after.revision)
+        return
+    for found in schema_review.diff(old, new):
+        yield Change(f"{found.column}: {found.aspect}", found.reviewed, found.proposed)
+
+
+def _verdict_facts(model: ModelLineage) -> dict[str, str]:
+    words = {True: "passed", False: "refused", None: "unknown"}
+    return {
+        f"{v.by} on the {v.about}": words[v.passed]
+        for v in model.verdicts
+        if v.about != "push"
+    }
+
+
+def _metric_changes(
+    before: Mapping[str, Mapping[str, float]], after: Mapping[str, Mapping[str, float]]
+) -> Iterator[Change]:
+    old = before.get(results.CANDIDATE, {})
+    new = after.get(results.CANDIDATE, {})
+    for name in dict.fromkeys([*old, *new]):
+        if old.get(name) != new.get(name):
+            yield Change(name, _number(old.get(name)), _number(new.get(name)))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -1,0 +1,454 @@
+"""Where a model came from, which models a file went into, and how two models differ.
+
+The answers come from the metadata store and from the artifacts it points to, on any
+store that TFX 1.x wrote. What a store doesn't hold, or files that are gone, are left
+out. Importing this module imports neither TensorFlow nor TFX.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+
+from pipeline.caching.fingerprint import digest
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.lineage import facts
+from pipeline.lineage.answers import (
+    Data,
+    DataLineage,
+    ModelDiff,
+    ModelLineage,
+    ModelUse,
+    Schema,
+    Step,
+    Verdict,
+)
+from pipeline.lineage.facts import CODE_PROPERTY, span_of
+from pipeline.quality import results
+from pipeline.store import artifact_files
+from pipeline.store.connection import connection_config, open_store
+from pipeline.store.graph import Artifact, Execution, Graph
+from pipeline.store.url import redact
+
+ORIGIN_FILE = Path("assets.extra") / "origin.json"
+
+_KEY_FLAG = re.compile(r"--throughline-key=([0-9a-f]{64})")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass
+class Lineage:
+    """Answers questions about one metadata store.
+
+    Attributes:
+        config: Names the pipeline and the directories; the store's URL is read only
+            by `open_lineage`.
+        graph: What the store knows.
+    """
+
+    config: Config
+    graph: Graph
+    _pushes: list[tuple[Artifact, Execution]] | None = field(default=None, repr=False)
+
+    def model(self, version: str | None = None) -> ModelLineage:
+        """Tells where a model came from.
+
+        Args:
+            version: A pushed version, the id of a Model artifact, or the name of a run;
+                the live one if not given, or else the newest.
+
+        Raises:
+            UsageError: There is no such model; names those there are.
+        """
+        return self._lineage_of(self._find_model(version))
+
+    def data(self, asked: str) -> DataLineage:
+        """Tells which models learned from a file or a span.
+
+        Args:
+            asked: Path or name of a file, the SHA-256 of a content, or a span.
+
+        Raises:
+            UsageError: Nothing like that was ever ingested.
+        """
+        sources = [s for s in self._sources() if self._is_asked(s, asked)]
+        if not sources:
+            raise UsageError(
+                f"No run has ingested {asked!r}; {self._known_data()}. A file is given "
+                "by its path or name, a span by its number"
+            )
+        steps = self.graph.descendants([s.id for s in sources])
+        ids = {i for step in steps for i in step.wrote()}
+        models = [a for a in self.graph.by_id(ids) if a.type == "Model"]
+        makers = self.graph.makers([s.id for s in sources])
+        shown = [*makers, *(s for s in steps if s.state != "CACHED")]
+        return DataLineage(
+            asked=asked,
+            data=tuple(self._data_of(source) for source in sources),
+            models=tuple(self._use_of(model) for model in models),
+            steps=tuple(_step(s) for s in shown),
+            artifacts=self._types_of(shown),
+        )
+
+    def diff(self, before: str, after: str) -> ModelDiff:
+        """Tells what changed from one model to another.
+
+        Args:
+            before: As for `model`.
+            after: The same.
+
+        Raises:
+            UsageError: There is no such model.
+        """
+        return facts.compare(self.model(before), self.model(after))
+
+    def models(self) -> list[ModelUse]:
+        """Lists every model of the store, oldest first."""
+        return [self._use_of(model) for model in self.graph.of_type("Model")]
+
+    def live_origin(self) -> dict[str, Any]:
+        """Reads where the newest version in the serving directory came from."""
+        found = [
+            path
+            for path in self.config.serving_directory.glob("*")
+            if path.name.isdecimal()
+        ]
+        if not found:
+            return {}
+        newest = max(found, key=lambda path: int(path.name))
+        marker = newest / ORIGIN_FILE
+        origin = json.loads(marker.read_text()) if marker.is_file() else {}
+        return {**origin, "version": newest.name}
+
+    def _lineage_of(self, model: Artifact) -> ModelLineage:
+        makers = self.graph.makers([model.id])
+        before = self.graph.ancestors([model.id])
+        after = self._judges_of(model)
+        gates = self._gates_of(before, makers)
+        told = [*before, *gates, *after]
+        trainer = makers[0] if makers else None
+        read = {i for step in before for i in step.read()}
+        inputs = self.graph.by_id(read)
+        evaluations = self._written(after, "ModelEvaluation")
+        return ModelLineage(
+            artifact=model.id,
+            uri=model.uri,
+            versions=self._versions_of(model),
+            live=self._is_live(model),
+            pipeline=trainer.pipeline if trainer else "",
+            run=trainer.run if trainer else "",
+            trained=_time(trainer.ended if trainer else model.created),
+            data=tuple(self._data_of(a) for a in inputs if self._is_source(a)),
+            schema=self._schema_of(inputs),
+            verdicts=tuple(self._verdicts([*gates, *after])),
+            metrics=facts.overall_metrics(evaluations) if evaluations else {},
+            code=_by_node(self._code_of, told),
+            parameters={s.node: p for s in told if (p := facts.parameters_of(s))},
+            packages=self._packages(told, model),
+            steps=tuple(_step(s) for s in _unique(told)),
+            artifacts=self._types_of(told),
+        )
+
+    def _find_model(self, version: str | None) -> Artifact:
+        if version is None:
+            return self._default_model()
+        for pushed, pusher in reversed(self._pushed()):
+            if str(pushed.properties.get("pushed_version")) == version:
+                return self._model_of(pusher)
+        if version.isdecimal():
+            for model in self.graph.by_id([int(version)]):
+                if model.type == "Model":
+                    return model
+        trained = self._written(self.graph.run(version), "Model")
+        if trained:
+            return trained[-1]
+        raise UsageError(f"There is no model {version!r}; {self._known_models()}")
+
+    def _default_model(self) -> Artifact:
+        origin = self.live_origin()
+        for pushed, pusher in reversed(self._pushed()):
+            if str(pushed.properties.get("pushed_version")) == origin.get("version"):
+                return self._model_of(pusher)
+        if self._pushed():
+            return self._model_of(self._pushed()[-1][1])
+        models = self.graph.of_type("Model")
+        if not models:
+            url = redact(self.config.metadata_url)
+            raise UsageError(
+                f"The metadata store {url} knows no model yet; `python run_local.py` "
+                "trains one, and --output or --metadata name another store"
+            )
+        return models[-1]
+
+    def _pushed(self) -> list[tuple[Artifact, Execution]]:
+        """Pairs what was pushed with who pushed it, those of our pipeline if any."""
+        if self._pushes is None:
+            pushes = [
+                (artifact, pusher)
+                for artifact in self.graph.of_type("PushedModel")
+                if artifact.properties.get("pushed")
+                for pusher in self.graph.makers([artifact.id])
+                if "model" in pusher.inputs
+            ]
+            ours = [p for p in pushes if p[1].pipeline == self.config.name]
+            self._pushes = ours or pushes
+        return self._pushes
+
+    def _model_of(self, pusher: Execution) -> Artifact:
+        (model,) = self.graph.by_id(pusher.inputs["model"][-1:])
+        return model
+
+    def _versions_of(self, model: Artifact) -> tuple[str, ...]:
+        found = [
+            str(pushed.properties.get("pushed_version", ""))
+            for pushed, pusher in self._pushed()
+            if model.id in pusher.inputs["model"]
+        ]
+        return tuple(dict.fromkeys(filter(None, found)))
+
+    def _is_live(self, model: Artifact) -> bool:
+        origin = self.live_origin()
+        if "model_id" in origin:
+            return bool(
+                origin["model_id"] == model.id and origin["model_uri"] == model.uri
+            )
+        return origin.get("version") in self._versions_of(model)
+
+    def _judges_of(self, model: Artifact) -> list[Execution]:
+        """Finds what judged or pushed a model, not what it was the baseline of."""
+        steps = self.graph.users([model.id])
+        steps = [s for s in steps if "Model" not in self._types_written(s)]
+        return [
+            step
+            for step in steps
+            if step.state in {"COMPLETE", "FAILED"}
+            and model.id in step.inputs.get("model", ())
+        ]
+
+    def _gates_of(
+        self, before: Iterable[Execution], makers: Iterable[Execution]
+    ) -> list[Execution]:
+        """Finds what looked at the data without being on the way to the model."""
+        known = {step.id for step in before}
+        runs = {step.run for step in makers}
+        sources = {i for s in before for i in s.wrote()}
+        kinds = {"ExampleStatistics", "ExampleAnomalies", "DataVerdict"}
+        found: dict[int, Execution] = {}
+        for step in [s for run in sorted(runs) for s in self.graph.run(run)]:
+            if kinds & self._types_written(step) and step.id not in known:
+                for maker in self.graph.makers(step.wrote()):
+                    found[maker.id] = maker
+        return [
+            step
+            for _, step in sorted(found.items())
+            if step.id not in known and step.read() & (sources | _all_wrote(found))
+        ]
+
+    def _types_written(self, step: Execution) -> set[str]:
+        return {artifact.type for artifact in self.graph.by_id(step.wrote())}
+
+    def _written(self, steps: Iterable[Execution], kind: str) -> list[Artifact]:
+        ids = {i for step in steps for i in step.wrote()}
+        return [a for a in self.graph.by_id(ids) if a.type == kind]
+
+    def _types_of(self, steps: Iterable[Execution]) -> dict[int, str]:
+        ids = {i for step in steps for i in (*step.wrote(), *step.read())}
+        return {a.id: a.type for a in self.graph.by_id(ids)}
+
+    def _is_source(self, artifact: Artifact) -> bool:
+        """Whether examples were ingested, and not made from other examples."""
+        if artifact.type != "Examples":
+            return False
+        read = {i for maker in self.graph.makers([artifact.id]) for i in maker.read()}
+        return all(a.type != "Examples" for a in self.graph.by_id(read))
+
+    def _sources(self) -> list[Artifact]:
+        return [a for a in self.graph.of_type("Examples") if self._is_source(a)]
+
+    def _is_asked(self, source: Artifact, asked: str) -> bool:
+        if asked.isdecimal() and not Path(asked).exists():
+            return int(asked) in facts.spans_of(source)
+        files = self._data_of(source).files
+        if any(asked in {f.path, f.sha256, Path(f.path).name} for f in files):
+            return True
+        path = Path(asked)
+        if not path.is_file():
+            return False
+        content = digest(path.read_bytes())
+        wanted = str(path.absolute())
+        return any(f.sha256 == content or f.path == wanted for f in files)
+
+    def _data_of(self, source: Artifact) -> Data:
+        makers = self.graph.makers([source.id])
+        statistics = [
+            artifact
+            for user in self.graph.users([source.id])
+            if user.state == "COMPLETE"
+            for artifact in self.graph.by_id(user.wrote())
+            if artifact.type == "ExampleStatistics"
+        ]
+        path = artifact_files.local_path(statistics[0].uri) if statistics else None
+        return Data(
+            artifact=source.id,
+            run=makers[0].run if makers else "",
+            span=span_of(source),
+            fingerprint=str(source.properties.get("input_fingerprint", "")),
+            rows=artifact_files.row_counts(path) if path else {},
+            files=tuple(facts.files_of(source, makers[0] if makers else None)),
+            spans=facts.spans_of(source),
+            notes=facts.notes_of(source),
+        )
+
+    def _schema_of(self, inputs: Iterable[Artifact]) -> Schema | None:
+        schemas = [a for a in inputs if a.type == "Schema"]
+        if not schemas:
+            return None
+        newest = schemas[-1]
+        path = artifact_files.local_path(newest.uri)
+        schema = artifact_files.read_schema(path) if path else None
+        makers = self.graph.makers([newest.id])
+        return Schema(
+            artifact=newest.id,
+            revision=digest(str(schema)) if schema else "",
+            columns=len(schema.feature) if schema else 0,
+            source=str(makers[0].parameters.get("schema_file", "")) if makers else "",
+            uri=newest.uri,
+        )
+
+    def _verdicts(self, steps: Iterable[Execution]) -> Iterator[Verdict]:
+        for step in steps:
+            for artifact in self.graph.by_id(step.wrote()):
+                judged = facts.verdict_of(artifact)
+                if judged:
+                    about, passed, text = judged
+                    yield Verdict(step.node, step.run, about, passed, text)
+
+    def _code_of(self, step: Execution) -> dict[str, str]:
+        """Finds fingerprints of a node's code: ours, or the module TFX was given."""
+        recorded = step.parameters.get(CODE_PROPERTY)
+        if isinstance(recorded, dict):
+            return {
+                name: str(value)
+                for name, value in recorded.items()
+                if _SHA256.fullmatch(str(value))
+            }
+        stamped = self._stamp_of(step)
+        if stamped:
+            return {"all its code and files": stamped}
+        return {
+            name: str(step.parameters[name])
+            for name in ("module_path", "module_file")
+            if step.parameters.get(name)
+        }
+
+    def _stamp_of(self, step: Execution) -> str:
+        compiled = self.config.runs_directory / step.run / "ir.json"
+        if not step.run or not compiled.is_file():
+            return ""
+        ir = json.loads(compiled.read_text())
+        specs = ir.get("deploymentConfig", {}).get("executorSpecs", {})
+        found = _KEY_FLAG.search(json.dumps(specs.get(step.node, {})))
+        return found[1] if found else ""
+
+    def _packages(self, steps: Iterable[Execution], model: Artifact) -> dict[str, str]:
+        found: dict[str, str] = {}
+        if model.properties.get("tfx_version"):
+            found["tfx"] = str(model.properties["tfx_version"])
+        for step in steps:
+            recorded = step.parameters.get(CODE_PROPERTY)
+            if isinstance(recorded, dict):
+                found |= {
+                    name: str(value)
+                    for name, value in recorded.items()
+                    if not _SHA256.fullmatch(str(value))
+                }
+        return dict(sorted(found.items()))
+
+    def _use_of(self, model: Artifact) -> ModelUse:
+        makers = self.graph.makers([model.id])
+        evaluations = self._written(self._judges_of(model), "ModelEvaluation")
+        metrics = facts.overall_metrics(evaluations)
+        return ModelUse(
+            artifact=model.id,
+            versions=self._versions_of(model),
+            run=makers[0].run if makers else "",
+            trained=_time(makers[0].ended if makers else model.created),
+            auc=metrics.get(results.CANDIDATE, {}).get("auc"),
+        )
+
+    def _known_models(self) -> str:
+        versions = [str(p.properties.get("pushed_version")) for p, _ in self._pushed()]
+        if versions:
+            return f"versions are {', '.join(dict.fromkeys(versions[-5:]))}"
+        ids = [str(model.id) for model in self.graph.of_type("Model")]
+        return f"models are {', '.join(ids[-5:])}" if ids else "no run has trained one"
+
+    def _known_data(self) -> str:
+        sources = self._sources()
+        if not sources:
+            return "no run has ingested anything"
+        spans = sorted({s for a in sources for s in facts.spans_of(a)})
+        files = {
+            Path(f.path).name for s in sources[-5:] for f in self._data_of(s).files
+        }
+        return (
+            f"files are {', '.join(sorted(files)[:5]) or 'not known'}; "
+            f"spans are {', '.join(map(str, spans)) or 'not known'}"
+        )
+
+
+def open_lineage(config: Config) -> Lineage:
+    """Opens the metadata store of a configuration to ask it questions.
+
+    Raises:
+        UsageError: The store is a file that isn't there, or its URL is wrong.
+        ThroughlineError: The store can't be reached or refuses us.
+    """
+    connection = connection_config(config.metadata_url)
+    if connection.HasField("sqlite"):
+        path = Path(connection.sqlite.filename_uri)
+        if not path.is_file():
+            raise UsageError(
+                f"There is no metadata store at {path}; `python run_local.py` makes "
+                "one, and --output or --metadata name another"
+            )
+    opened = open_store(config.metadata_url)
+    return Lineage(config, Graph(MetadataStore(opened)))
+
+
+def _all_wrote(steps: Mapping[int, Execution]) -> set[int]:
+    return {i for step in steps.values() for i in step.wrote()}
+
+
+def _by_node(
+    fact: Callable[[Execution], dict[str, Any]], steps: Iterable[Execution]
+) -> dict[str, dict[str, Any]]:
+    return {step.node: found for step in steps if (found := fact(step))}
+
+
+def _unique(steps: Iterable[Execution]) -> list[Execution]:
+    by_id = {step.id: step for step in steps}
+    return [by_id[i] for i in sorted(by_id)]
+
+
+def _step(execution: Execution) -> Step:
+    return Step(
+        execution=execution.id,
+        node=execution.node,
+        run=execution.run,
+        state=execution.state,
+        started=_time(execution.started),
+        seconds=round(execution.seconds, 3),
+        inputs=execution.inputs,
+        outputs=execution.outputs,
+    )
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,88 @@
+"""What the Evaluator measures, on which slices, and what blesses a candidate."""
+
+from collections.abc import Mapping
+
+# TFMA 0.52 forgets to export these; TFX patches them in, but only on its own import.
+from tensorflow_model_analysis.proto import (
+    config_pb2,
+)
+
+from models import features, signatures
+from pipeline.config import Quality
+
+METRICS = (
+    "AUCPrecisionRecall",
+    "BinaryAccuracy",
+    "BinaryCrossEntropy",
+    "Calibration",
+    "MeanLabel",
+    "MeanPrediction",
+    "ExampleCount",
+    "WeightedExampleCount",
+    "CalibrationPlot",
+)
+
+SHOWN_METRICS: Mapping[str, str] = {
+    "auc": "AUC",
+    "auc_precision_recall": "AUC-PR",
+    "binary_accuracy": "accuracy",
+    "binary_crossentropy": "log loss",
+    "calibration": "calibration (predicted / actual)",
+    "example_count": "rows",
+}
+
+
+def eval_config(quality: Quality) -> config_pb2.EvalConfig:
+    """Builds TFMA's settings.
+
+    A candidate is blessed when its AUC on the test split reaches `min_auc` and, as soon
+    as there is a blessed baseline, is at most `max_auc_loss` lower than the baseline's.
+    Rows with an unknown label weigh nothing in any metric.
+
+    Args:
+        quality: Thresholds, and the raw columns to slice by.
+
+    Returns:
+        The settings, complete for a candidate and a baseline model.
+    """
+    return config_pb2.EvalConfig(
+        model_specs=[
+            config_pb2.ModelSpec(
+                signature_name="serving_default",
+                prediction_key=signatures.PROBABILITY,
+                preprocessing_function_names=["transform_features"],
+                label_key=features.LABEL,
+                example_weight_key=features.WEIGHT,
+            )
+        ],
+        slicing_specs=[
+            config_pb2.SlicingSpec(),
+            *(config_pb2.SlicingSpec(feature_keys=[c]) for c in quality.slice_columns),
+        ],
+        metrics_specs=[
+            config_pb2.MetricsSpec(
+                metrics=[
+                    config_pb2.MetricConfig(
+                        class_name="AUC",
+                        per_slice_thresholds=[_overall_auc_threshold(quality)],
+                    ),
+                    *(config_pb2.MetricConfig(class_name=name) for name in METRICS),
+                ]
+            )
+        ],
+    )
+
+
+def _overall_auc_threshold(quality: Quality) -> config_pb2.PerSliceMetricThreshold:
+    return config_pb2.PerSliceMetricThreshold(
+        slicing_specs=[config_pb2.SlicingSpec()],
+        threshold=config_pb2.MetricThreshold(
+            value_threshold=config_pb2.GenericValueThreshold(
+                lower_bound={"value": quality.min_auc}
+            ),
+            change_threshold=config_pb2.GenericChangeThreshold(
+                direction=config_pb2.MetricDirection.HIGHER_IS_BETTER,
+                absolute={"value": -quality.max_auc_loss},
+            ),
+        ),
+    )

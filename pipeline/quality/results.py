@@ -1,0 +1,171 @@
+"""Reads the files that TFMA's Evaluator writes, without importing TensorFlow or TFMA.
+
+Both take seconds to import, and a question about an old run should take none. The
+formats are those of TFMA 0.52.
+"""
+
+import importlib
+import importlib.util
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+# TFMA's protos need it registered, and don't import it themselves.
+from google.protobuf import wrappers_pb2  # noqa: F401
+
+from pipeline.ingestion.tfrecord import read_records
+
+Slice = tuple[tuple[str, str], ...]
+OVERALL: Slice = ()
+CANDIDATE = "candidate"
+BASELINE = "baseline"
+Metrics = dict[str, dict[Slice, dict[str, float]]]
+
+_TFMA = "tensorflow_model_analysis"
+# In the order in which they build on each other: they don't import what they need.
+_TFMA_PROTOS = ("config_pb2", "metrics_for_slice_pb2", "validation_result_pb2")
+
+
+def tfma_proto(name: str) -> types.ModuleType:
+    """Imports a proto module of TFMA without TFMA, which would import TensorFlow.
+
+    Args:
+        name: Such as metrics_for_slice_pb2.
+    """
+    if _TFMA in sys.modules:
+        return _import_protos()[name]
+    spec = importlib.util.find_spec(_TFMA)
+    if spec is None:
+        raise ImportError(f"{_TFMA} is not installed")
+    stand_in = types.ModuleType(_TFMA)
+    stand_in.__path__ = list(spec.submodule_search_locations or [])
+    sys.modules[_TFMA] = stand_in
+    try:
+        return _import_protos()[name]
+    finally:
+        # The real package must find nothing of the stand-in.
+        for loaded in [m for m in sys.modules if m.partition(".")[0] == _TFMA]:
+            del sys.modules[loaded]
+
+
+def read_metrics(directory: Path) -> Metrics:
+    """Reads a ModelEvaluation artifact.
+
+    Returns:
+        For each model (candidate first, then baseline if there was one), for each
+        slice (`OVERALL` is the empty one), the value of each single-number metric.
+    """
+    protos = tfma_proto("metrics_for_slice_pb2")
+    models: Metrics = {}
+    for path in sorted(directory.glob("metrics*")):
+        for record in read_records(path):
+            found = protos.MetricsForSlice.FromString(record)
+            where = _slice(found.slice_key)
+            for entry in found.metric_keys_and_values:
+                if not entry.key.is_diff and entry.value.HasField("double_value"):
+                    name = entry.key.model_name or CANDIDATE
+                    values = models.setdefault(name, {}).setdefault(where, {})
+                    values[entry.key.name] = entry.value.double_value.value
+    return {n: models[n] for n in sorted(models, key=lambda n: n != CANDIDATE)}
+
+
+def read_calibration(directory: Path) -> dict[str, list[dict[str, float]]]:
+    """Reads the overall calibration histogram of a ModelEvaluation artifact.
+
+    Returns:
+        For each model its buckets, lowest prediction first: "lower" and "upper" bound
+        of the prediction, and the sums over the bucket's rows of "weight", "label" and
+        "prediction". Empty if the Evaluator was not asked for a CalibrationPlot.
+    """
+    protos = tfma_proto("metrics_for_slice_pb2")
+    models: dict[str, list[dict[str, float]]] = {}
+    for path in sorted(directory.glob("plots*")):
+        for record in read_records(path):
+            found = protos.PlotsForSlice.FromString(record)
+            if _slice(found.slice_key) != OVERALL:
+                continue
+            for entry in found.plot_keys_and_values:
+                histogram = entry.value.calibration_histogram_buckets
+                if histogram.buckets:
+                    name = entry.key.model_name or CANDIDATE
+                    models[name] = [_bucket(b) for b in histogram.buckets]
+    return models
+
+
+def read_reasons(directory: Path) -> list[str]:
+    """Says for each threshold that a candidate missed what it reached and what not.
+
+    Args:
+        directory: Of a ModelEvaluation artifact.
+
+    Returns:
+        A sentence a threshold; none when the candidate was blessed.
+    """
+    protos = tfma_proto("validation_result_pb2")
+    reasons: list[str] = []
+    for path in sorted(directory.glob("validations*")):
+        for record in read_records(path):
+            result = protos.ValidationResult.FromString(record)
+            for failed in result.metric_validations_per_slice:
+                where = slice_name(_slice(failed.slice_key))
+                reasons += [f"{where}: {_reason(f)}" for f in failed.failures]
+            if result.missing_thresholds or not (result.validation_ok or reasons):
+                reasons.append(
+                    "no threshold was checked: the test split gave no metric"
+                )
+    return reasons
+
+
+def slice_name(where: Slice) -> str:
+    """Names a slice for people, such as "payment_type Cash", or "overall"."""
+    return ", ".join(f"{column} {value}" for column, value in where) or "overall"
+
+
+def _import_protos() -> dict[str, types.ModuleType]:
+    return {n: importlib.import_module(f"{_TFMA}.proto.{n}") for n in _TFMA_PROTOS}
+
+
+def _slice(key: Any) -> Slice:
+    return tuple((k.column, _slice_value(k)) for k in key.single_slice_keys)
+
+
+def _slice_value(key: Any) -> str:
+    kind = key.WhichOneof("kind")
+    value = getattr(key, kind) if kind else ""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _bucket(bucket: Any) -> dict[str, float]:
+    return {
+        "lower": bucket.lower_threshold_inclusive,
+        "upper": bucket.upper_threshold_exclusive,
+        "weight": bucket.num_weighted_examples.value,
+        "label": bucket.total_weighted_label.value,
+        "prediction": bucket.total_weighted_refined_prediction.value,
+    }
+
+
+def _reason(failure: Any) -> str:
+    metric, threshold = failure.metric_key, failure.metric_threshold
+    if not failure.metric_value.HasField("double_value"):
+        return f"{metric.name} has no value: {failure.message}"
+    value = failure.metric_value.double_value.value
+    if not metric.is_diff:
+        bounds = threshold.value_threshold
+        least, most = bounds.lower_bound, bounds.upper_bound
+        if bounds.HasField("upper_bound") and value > most.value:
+            return f"{metric.name} is {value:.4g}; it must be at most {most.value:.4g}"
+        return f"{metric.name} is {value:.4g}; it must be at least {least.value:.4g}"
+    change = threshold.change_threshold
+    limit = change.absolute if change.HasField("absolute") else change.relative
+    if change.HasField("absolute") and value < 0:
+        return (
+            f"{metric.name} is {-value:.4g} below the baseline's; "
+            f"at most {-limit.value:.4g} is allowed"
+        )
+    kind = "" if change.HasField("absolute") else " (relative)"
+    return (
+        f"{metric.name} differs from the baseline's by {value:.4g}; "
+        f"the limit is {limit.value:.4g}{kind}"
+    )

@@ -1,0 +1,1 @@
+"""The local runner: run record, scheduler, console, summary."""

@@ -1,0 +1,123 @@
+"""Chooses what of a pipeline to run: all of it, or a part on top of an earlier run."""
+
+from collections.abc import Collection, Mapping
+
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.orchestration import metadata as tfx_metadata
+from tfx.orchestration.portable import partial_run_utils, runtime_parameter_utils
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline.errors import UsageError
+from pipeline.runners import compiler, node
+from pipeline.store import graph
+
+_RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
+_REQUIRED = pipeline_pb2.NodeExecutionOptions.Skip.REQUIRED
+
+
+def uncache(pipeline: pipeline_pb2.Pipeline, node_ids: Collection[str] | None) -> None:
+    """Tells nodes to run whatever the cache holds.
+
+    Args:
+        pipeline: The compiled pipeline; changed.
+        node_ids: The nodes, an empty collection for all, none for no node.
+
+    Raises:
+        UsageError: There is no node of such a name; names those there are.
+    """
+    if node_ids is None:
+        return
+    for node_id in node_ids or compiler.upstream_of(pipeline):
+        options = node.node_of(pipeline, node_id).execution_options
+        options.caching_options.enable_cache = False
+
+
+def select(
+    pipeline: pipeline_pb2.Pipeline,
+    run_id: str,
+    connection: mlmd.ConnectionConfig,
+    *,
+    first: str | None,
+    last: str | None,
+) -> dict[str, list[str]]:
+    """Prepares a run of a part: earlier outputs count as this run's for the rest.
+
+    Nodes that look models up in the store run too where the part needs them: what was
+    the newest model in an earlier run may not be it now.
+
+    Args:
+        pipeline: The compiled pipeline; left as it is.
+        run_id: Name of the run.
+        connection: The metadata store.
+        first: Run this node and what depends on it; all if none.
+        last: Run this node and what it depends on; all if none.
+
+    Returns:
+        The nodes to run, each with those of them that it waits for.
+
+    Raises:
+        UsageError: There is no such node, nothing lies between the two, or no earlier
+            run has the outputs that the part builds on.
+    """
+    if not first and not last:
+        return compiler.upstream_of(pipeline)
+    for node_id in filter(None, (first, last)):
+        node.node_of(pipeline, node_id)
+    marked = pipeline_pb2.Pipeline()
+    marked.CopyFrom(pipeline)
+    runtime_parameter_utils.substitute_runtime_parameter(
+        marked, {node.RUN_ID_PARAMETER: run_id}
+    )
+    partial_run_utils.mark_pipeline(
+        marked,
+        from_nodes=[first, *_resolvers(pipeline)] if first else None,
+        to_nodes=[last] if last else None,
+    )
+    options = {
+        n.pipeline_node.node_info.id: n.pipeline_node.execution_options
+        for n in marked.nodes
+    }
+    chosen = {node_id for node_id, o in options.items() if not o.HasField("skip")}
+    if (first and first not in chosen) or (last and last not in chosen):
+        raise UsageError(
+            f"{last} does not depend on {first}: nothing lies between them"
+        )
+    needed = {n for n, o in options.items() if o.skip.reuse_artifacts_mode == _REQUIRED}
+    # A resumed run has them already.
+    if needed - graph.finished_nodes(connection, run_id):
+        base = _newest_run_with(connection, needed, not_this=run_id)
+        with tfx_metadata.Metadata(connection) as handle:
+            partial_run_utils.snapshot(handle, marked, base_run_id=base)
+    upstream = compiler.upstream_of(pipeline)
+    return without(upstream, upstream.keys() - chosen)
+
+
+def without(
+    upstream: Mapping[str, Collection[str]], left_out: Collection[str]
+) -> dict[str, list[str]]:
+    """Leaves nodes out of a graph, and out of what others wait for."""
+    return {
+        node_id: [name for name in before if name not in left_out]
+        for node_id, before in upstream.items()
+        if node_id not in left_out
+    }
+
+
+def _resolvers(pipeline: pipeline_pb2.Pipeline) -> list[str]:
+    infos = [n.pipeline_node.node_info for n in pipeline.nodes]
+    return [info.id for info in infos if info.type.name == _RESOLVER]
+
+
+def _newest_run_with(
+    connection: mlmd.ConnectionConfig, needed: set[str], *, not_this: str
+) -> str:
+    """Finds the newest run in which all of some nodes ended well."""
+    store = MetadataStore(connection)
+    for run_id in graph.run_ids(store):
+        if run_id != not_this and needed <= graph.outputs_of_run(store, run_id).keys():
+            return run_id
+    raise UsageError(
+        f"No run has the outputs of {', '.join(sorted(needed))} that this part builds "
+        "on; run the whole pipeline first"
+    )

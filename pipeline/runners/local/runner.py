@@ -1,0 +1,360 @@
+"""The local runner: parallel, resumable, cached and quiet.
+
+It holds the output directory, clears up after dead runs, runs the nodes through the
+scheduler, and ends in a summary. A run can be resumed whatever ended it.
+"""
+
+import gc
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import tyro
+from rich.console import Console
+
+from data import taxi
+from pipeline.config import PRESETS, PROPOSAL_NODE, Config
+from pipeline.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_NOT_BLESSED,
+    EXIT_USAGE,
+    ThroughlineError,
+    UsageError,
+    cause_of,
+)
+from pipeline.ingestion import spans
+from pipeline.runners.local import run_record
+from pipeline.runners.local.console import RunConsole, State, own_console, shown
+from pipeline.runners.local.run_record import Outcome, Run
+
+if TYPE_CHECKING:
+    from tfx.orchestration.pipeline import Pipeline
+
+    from pipeline.store.upkeep import Store
+
+_LOG = logging.getLogger(__name__)
+_OUTCOMES = {EXIT_DONE: Outcome.DONE, EXIT_NOT_BLESSED: Outcome.NOT_BLESSED}
+
+Build = Callable[[Config], "Pipeline"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, apart from what to run."""
+
+    workers: int = os.cpu_count() or 1
+    """Most nodes that run at once."""
+    resume: tuple[str, ...] | None = None
+    """Go on where a run stopped, the newest that did if no run is named."""
+    first: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """Run this node and what depends on it, on top of the newest outputs."""
+    last: Annotated[str | None, tyro.conf.arg(name="to")] = None
+    """Run this node and what it depends on, and nothing else."""
+    only: str | None = None
+    """Run this node alone, on top of the newest outputs."""
+    no_cache: tuple[str, ...] | None = None
+    """Run these nodes, all if none is named, whatever the cache holds."""
+    force: bool = False
+    """Run even if nothing has changed since the last run."""
+
+    def __post_init__(self) -> None:
+        """Refuses what contradicts itself."""
+        if self.workers < 1:
+            raise UsageError(f"workers is {self.workers}; it must be at least 1")
+        if self.only and (self.first or self.last):
+            raise UsageError("--only stands for --from and --to; give it alone")
+        alone = not self.is_part and self.no_cache is None
+        if self.resume is not None and (len(self.resume) > 1 or not alone):
+            raise UsageError(
+                "--resume takes one run at most and runs what that run was to run; "
+                "--from, --to, --only and --no-cache don't go with it"
+            )
+
+    @property
+    def is_part(self) -> bool:
+        """Whether only a part of the pipeline is asked for."""
+        return bool(self.first or self.last or self.only)
+
+    @property
+    def wants_all_anyway(self) -> bool:
+        """Whether to run though nothing may have changed."""
+        asked = self.resume is not None or self.no_cache is not None
+        return self.force or asked or self.is_part
+
+
+def run(config: Config, options: Options, build: Build) -> int:
+    """Runs the pipeline; what it prints is for a person.
+
+    Args:
+        config: What to run.
+        options: How.
+        build: Makes the pipeline; called when TFX may be imported.
+
+    Returns:
+        The exit code: 0 done, 1 a node failed, 3 the data was refused, 4 the candidate
+        was not blessed, 130 interrupted.
+
+    Raises:
+        UsageError: The configuration names something that is not there.
+        DataRefusedError: There is no data.
+    """
+    if options.resume is not None:
+        config = _config_to_resume(config, options)
+    _provide_data(config)
+    last = None if options.wants_all_anyway else run_record.unchanged_since(config)
+    if last:
+        _say_unchanged(last)
+        return EXIT_DONE
+    with run_record.output_directory_held(config):
+        run = _run_to_do(config, options)
+        with run_record.held(run), own_console(run.log_of("runner")) as console:
+            return _recorded(config, options, build, run, console)
+
+
+def _recorded(
+    config: Config, options: Options, build: Build, run: Run, console: RunConsole
+) -> int:
+    """Runs, and whatever happens leaves a record of how it ended."""
+    run.outcome, run.exit_code = Outcome.RUNNING, None
+    run.save()
+    code = EXIT_FAILED
+    try:
+        with _terminated_like_interrupted():
+            code = _run(config, options, build, run, console)
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+        console.say("Interrupted.", "yellow")
+    except ThroughlineError as error:
+        code = error.exit_code
+        raise
+    except Exception as error:
+        _LOG.exception("The runner failed")
+        msg = f"{cause_of(error)}\nThe log is {run.log_of('runner')}"
+        raise ThroughlineError(msg) from error
+    finally:
+        interrupted = code == EXIT_INTERRUPTED
+        run.outcome = _OUTCOMES.get(
+            code, Outcome.INTERRUPTED if interrupted else Outcome.FAILED
+        )
+        run.exit_code, run.live = code, run_record.live_version(config)
+        run.save()
+        if run.nodes:
+            _say_where_to_go(config, run, console)
+    return code
+
+
+def _say_where_to_go(config: Config, run: Run, console: RunConsole) -> None:
+    """Writes the run's report, and ends with what to look at and what to type next."""
+    from pipeline.report import write_report
+
+    report = write_report(config, run.run_id)
+    if report.is_file():
+        console.say(f"report     {shown(report)}")
+    console.say(f"next       {_next_step(run)}")
+
+
+def _next_step(run: Run) -> str:
+    if run.outcome is Outcome.NOT_BLESSED:
+        return "python run_local.py --help lists thresholds and training settings"
+    if run.exit_code == EXIT_USAGE:
+        return "throughline schema accept, when you have read the proposal"
+    if run.outcome is not Outcome.DONE:
+        return "python run_local.py --resume goes on when the cause is mended"
+    if run.last and run.last != "Pusher":
+        return "python run_local.py goes on from here, with what is done in the cache"
+    return "python run_local.py --train-steps 2000, or your own data: README.md"
+
+
+def _run(
+    config: Config, options: Options, build: Build, run: Run, console: RunConsole
+) -> int:
+    console.say(f"Throughline: pipeline {config.name}, run {run.run_id}")
+    for line in _selection(config).lines():
+        console.say(f"ExampleGen {line}")
+    console.say("Loading TFX and TensorFlow, about ten seconds …", style="dim")
+    # These import TFX, which takes seconds and prints: not before the console is ours.
+    with collecting_no_garbage():
+        from pipeline.runners import compiler
+        from pipeline.runners.local import parts, summary
+        from pipeline.runners.local.scheduler import Job, Scheduler, start_log
+        from pipeline.store import graph, upkeep
+        from pipeline.store.connection import open_store
+
+        definition = build(config)
+    start_log()
+    connection = open_store(config.metadata_url)
+    store = upkeep.Store(connection, config.artifact_directory)
+    _clear_up_after_the_dead(config, store, run)
+    pipeline = compiler.compile_pipeline(definition)
+    compiler.write(pipeline, run.directory)
+    parts.uncache(pipeline, run.uncached)
+    upstream = parts.select(
+        pipeline, run.run_id, connection, first=run.first, last=run.last
+    )
+    finished = graph.finished_nodes(connection, run.run_id) & upstream.keys()
+    for node_id in finished:
+        run.nodes.setdefault(node_id, {"state": State.DONE, "seconds": None})
+    upstream = parts.without(upstream, finished)
+
+    def note() -> None:
+        run.nodes |= _states(console)
+        run.save()
+
+    job = Job(pipeline, run.run_id, connection, run.log_of)
+    scheduler = Scheduler(job, console, note)
+    try:
+        with console.table(upstream):
+            failures = scheduler.run(upstream, options.workers)
+    except KeyboardInterrupt:
+        store.end_unfinished(run.run_id, canceled=True)
+        raise
+    store.end_unfinished(run.run_id)
+    if failures:
+        summary.print_failures(console, run.log_of, failures)
+        return max(failure.exit_code for failure in failures.values())
+    if not config.schema.exists():
+        raise _no_reviewed_schema(config)
+    return summary.print_results(console, config, connection, run)
+
+
+def _run_to_do(config: Config, options: Options) -> Run:
+    """Finds the run to go on with, or begins a new one.
+
+    Code that has changed since makes a resumed run a new one: what is finished comes
+    from the cache where it still fits, which a run under the old name could not tell.
+    """
+    new = run_record.new_run(config)
+    new.first = options.only or options.first
+    new.last = options.only or options.last
+    new.uncached = None if options.no_cache is None else list(options.no_cache)
+    if not config.schema.exists():
+        new.first, new.last = None, PROPOSAL_NODE
+    if options.resume is None:
+        return new
+    old = _run_to_resume(config, options)
+    if old.definition == new.definition and old.data == new.data:
+        return old
+    new.first, new.last, new.uncached = old.first, old.last, old.uncached
+    return new
+
+
+def _run_to_resume(config: Config, options: Options) -> Run:
+    if options.resume:
+        return run_record.read_run(config.runs_directory / options.resume[0])
+    ended = (Outcome.DONE, Outcome.NOT_BLESSED)
+    stopped = [run for run in run_record.read_runs(config) if run.outcome not in ended]
+    if not stopped:
+        raise UsageError(
+            f"No run in {config.runs_directory} has stopped before its end; "
+            "`python run_local.py` starts a new one"
+        )
+    return stopped[-1]
+
+
+def _config_to_resume(config: Config, options: Options) -> Config:
+    """Takes a stopped run's settings; others than where it is can't be given anew."""
+    run = _run_to_resume(config, options)
+    given = [
+        run_record.from_json(run.config),
+        *(preset() for preset in PRESETS.values()),
+    ]
+    stored, *presets = (
+        replace(c, output=config.output, metadata=config.metadata) for c in given
+    )
+    if config not in (stored, *presets):
+        raise UsageError(
+            f"--resume goes on with the settings of run {run.run_id}; leave the other "
+            "flags out, or start a new run, which takes from the cache what still fits"
+        )
+    return stored
+
+
+def _provide_data(config: Config) -> None:
+    if config.data is None:
+        taxi.lay_out(config.data_directory)
+    elif not config.data.is_dir():
+        raise UsageError(
+            f"data is {config.data}, which is not a directory; give one of CSV files"
+        )
+    _selection(config)
+
+
+def _selection(config: Config) -> spans.Selection:
+    return spans.select(config.data_directory, config.pattern, config.wanted_spans)
+
+
+def _clear_up_after_the_dead(config: Config, store: "Store", run: Run) -> None:
+    """Ends what runs that were killed have left unfinished, this one's too."""
+    for other in run_record.read_runs(config):
+        if other.run_id == run.run_id:
+            store.end_unfinished(other.run_id)
+        elif other.outcome is Outcome.RUNNING and not other.is_alive():
+            store.end_unfinished(other.run_id)
+            other.outcome = Outcome.FAILED
+            other.save()
+
+
+def _states(console: RunConsole) -> dict[str, dict[str, Any]]:
+    return {
+        node_id: {
+            "state": status.state,
+            "seconds": status.seconds,
+            "cause": status.note if status.state is State.FAILED else None,
+        }
+        for node_id, status in console.nodes.items()
+        if status.state is not State.WAITING
+    }
+
+
+def _say_unchanged(last: Run) -> None:
+    Console(highlight=False).print(
+        f"Nothing has changed since run {last.run_id}: data, configuration, code and "
+        f"versions are the same.\nmodel      {last.live}\n"
+        "next       --force runs anyway",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _no_reviewed_schema(config: Config) -> UsageError:
+    return UsageError(
+        f"There is no reviewed schema at {config.schema}, so nothing was trained. "
+        f"{PROPOSAL_NODE} has proposed one: read it, then `throughline schema accept`"
+    )
+
+
+@contextmanager
+def collecting_no_garbage() -> Iterator[None]:
+    """Imports sooner: what a block makes is neither looked through nor ever freed.
+
+    Python looks through a million lasting objects time and again while TFX is imported,
+    1.6 of 7.4 seconds, and every node would do so again.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Takes SIGTERM, which systems send to stop a job, for a Ctrl-C."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

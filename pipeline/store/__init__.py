@@ -1,0 +1,1 @@
+"""The metadata store and the artifacts' files: connection, graph, upkeep, retention."""

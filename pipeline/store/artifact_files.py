@@ -1,0 +1,69 @@
+"""Reads what TFX's components write, without importing TensorFlow or TFX.
+
+Both take seconds to import, and a question about an old run should take none. The
+formats are those of TFX 1.x; a directory that is gone or empty gives no answer rather
+than an error, because stores outlive the files they point to.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+
+
+def local_path(uri: str) -> Path | None:
+    """Turns an artifact's URI into a path; none if it is not on this machine."""
+    parts = urlsplit(uri)
+    if parts.scheme in {"", "file"} and (path := Path(parts.path)).exists():
+        return path
+    return None
+
+
+def read_statistics(
+    directory: Path,
+) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
+    """Reads an ExampleStatistics artifact: the statistics of each split."""
+    found = {}
+    for split, path in _splits(directory, "FeatureStats.pb"):
+        everything = statistics_pb2.DatasetFeatureStatisticsList()
+        everything.ParseFromString(path.read_bytes())
+        found[split] = everything.datasets[0]
+    return found
+
+
+def read_anomalies(directory: Path) -> dict[str, anomalies_pb2.Anomalies]:
+    """Reads an ExampleAnomalies artifact: the anomalies of each split."""
+    found = {}
+    for split, path in _splits(directory, "SchemaDiff.pb"):
+        found[split] = anomalies_pb2.Anomalies()
+        found[split].ParseFromString(path.read_bytes())
+    return found
+
+
+def read_schema(directory: Path) -> schema_pb2.Schema | None:
+    """Reads a Schema artifact; none if it is gone."""
+    path = directory / "schema.pbtxt"
+    if not path.is_file():
+        return None
+    return text_format.Parse(path.read_text("utf-8"), schema_pb2.Schema())
+
+
+def read_learning_curves(directory: Path) -> dict[str, list[float]]:
+    """Reads the history.json of a ModelRun artifact; empty if it has none."""
+    path = directory / "history.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def row_counts(directory: Path) -> dict[str, int]:
+    """Returns the rows of each split by an ExampleStatistics artifact."""
+    return {n: int(s.num_examples) for n, s in read_statistics(directory).items()}
+
+
+def _splits(directory: Path, name: str) -> Iterator[tuple[str, Path]]:
+    found = sorted(directory.glob(f"Split-*/{name}"))
+    order = {"train": 0, "eval": 1, "test": 2}
+    by_name = {path.parent.name.removeprefix("Split-"): path for path in found}
+    yield from sorted(by_name.items(), key=lambda item: order.get(item[0], 9))

@@ -1,0 +1,140 @@
+"""The metadata store: from a URL to a connection, and what a run left in it.
+
+A password in the URL is never printed, logged or put into a compiled pipeline.
+"""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ml_metadata import errors
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.errors import ThroughlineError, UsageError
+from pipeline.store.url import redact
+
+_HINT = (
+    "check that its directory can be written to, or that the server runs and that "
+    "host, port, user and password are right"
+)
+
+_EXPECTED = (
+    "sqlite:///path/metadata.db, mysql://user:password@host:3306/database or "
+    "postgresql://user:password@host:5432/database"
+)
+
+
+def connection_config(url: str) -> mlmd.ConnectionConfig:
+    """Turns the URL of a metadata store into MLMD's connection settings.
+
+    Args:
+        url: sqlite:///, mysql:// or postgresql://; user and password may be
+            percent-encoded.
+
+    Returns:
+        The settings; a sqlite file is created when it is not there.
+
+    Raises:
+        UsageError: The scheme is another one, or a part is missing.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise _wrong(url, "its host is malformed") from error
+    if "?" in url or "#" in url:
+        raise _wrong(url, "'?' and '#' must be percent-encoded, as %3F and %23")
+    if parts.scheme == "sqlite":
+        if parts.netloc:
+            raise _wrong(
+                url, "a path after two slashes is taken for a host, write three"
+            )
+        if not parts.path.strip("/"):
+            raise _wrong(url, "it names no file")
+        return mlmd.ConnectionConfig(
+            sqlite=mlmd.SqliteMetadataSourceConfig(
+                filename_uri=unquote(parts.path),
+                connection_mode=mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE,
+            )
+        )
+    if parts.scheme == "mysql":
+        settings = _server_settings(url, parts)
+        return mlmd.ConnectionConfig(
+            mysql=mlmd.MySQLDatabaseConfig(
+                database=settings.pop("dbname"), **{"port": 3306, **settings}
+            )
+        )
+    if parts.scheme in {"postgresql", "postgres"}:
+        settings = {"port": 5432, **_server_settings(url, parts)}
+        settings["port"] = str(settings["port"])
+        # MLMD pastes these into libpq's "user=... password=..." as they are.
+        for name in {"user", "password"} & settings.keys():
+            settings[name] = _quoted_for_libpq(settings[name])
+        return mlmd.ConnectionConfig(
+            postgresql=mlmd.PostgreSQLDatabaseConfig(**settings)
+        )
+    raise _wrong(url, f"{parts.scheme or 'no'} scheme is not one of the three")
+
+
+def open_store(url: str) -> mlmd.ConnectionConfig:
+    """Connects to the metadata store once, so that trouble shows before a run starts.
+
+    Args:
+        url: See `connection_config`.
+
+    Returns:
+        Settings that have been seen to work.
+
+    Raises:
+        UsageError: The URL is wrong.
+        ThroughlineError: The store can't be reached or refuses us.
+    """
+    config = connection_config(url)
+    try:
+        if config.HasField("sqlite"):
+            Path(config.sqlite.filename_uri).parent.mkdir(parents=True, exist_ok=True)
+        MetadataStore(config)
+    except (errors.StatusError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0].rstrip(" :,")
+        for secret in _secrets(url):
+            reason = reason.replace(secret, "***")
+        msg = f"The metadata store {redact(url)} can't be opened: {reason}; {_HINT}"
+        raise ThroughlineError(msg) from error
+    return config
+
+
+def _secrets(url: str) -> list[str]:
+    password = urlsplit(url).password or ""
+    return [p for p in (password, unquote(password)) if p]
+
+
+def _quoted_for_libpq(value: str) -> str:
+    escaped = value.replace("\\", r"\\").replace("'", r"\'")
+    return f"'{escaped}'"
+
+
+def _server_settings(url: str, parts: SplitResult) -> dict[str, Any]:
+    database = parts.path.strip("/")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise _wrong(
+            url,
+            "its port is not a number up to 65535 (':', '/' and '@' in a password must "
+            "be percent-encoded)",
+        ) from error
+    if not parts.hostname or not database:
+        raise _wrong(url, "it names no host or no database")
+    given = {
+        "host": parts.hostname,
+        "port": port,
+        "user": unquote(parts.username) if parts.username else None,
+        "password": unquote(parts.password) if parts.password else None,
+        "dbname": unquote(database),
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _wrong(url: str, why: str) -> UsageError:
+    msg = f"The metadata store {redact(url)} can't be used: {why}; expected {_EXPECTED}"
+    return UsageError(msg)

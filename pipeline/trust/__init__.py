@@ -1,0 +1,1 @@
+"""Whether data can be trusted: schema review, gate policy, distributions."""

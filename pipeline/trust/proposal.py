@@ -1,0 +1,29 @@
+"""Finds the schema that the newest run has proposed."""
+
+from pathlib import Path
+
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+
+from pipeline.config import PROPOSAL_NODE, Config
+from pipeline.errors import UsageError
+from pipeline.store.connection import open_store
+from pipeline.store.graph import live_artifacts_of_node
+from pipeline.store.url import redact
+
+
+def proposed_schema(config: Config) -> Path:
+    """Finds the newest schema that SchemaGen has proposed.
+
+    Raises:
+        UsageError: No run has got as far as SchemaGen.
+    """
+    store = MetadataStore(open_store(config.metadata_url))
+    found = live_artifacts_of_node(store, f"{config.name}.{PROPOSAL_NODE}")
+    proposals = [a for a in found if a.type == "Schema"]
+    if not proposals:
+        msg = (
+            f"No run of {config.name!r} in {redact(config.metadata_url)} has proposed "
+            "a schema; `python run_local.py` does"
+        )
+        raise UsageError(msg)
+    return Path(max(proposals, key=lambda a: a.id).uri) / "schema.pbtxt"

@@ -1,0 +1,157 @@
+"""What each engine is told, checked by Beam's own options, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+    SetupOptions,
+    StandardOptions,
+    WorkerOptions,
+)
+
+from pipeline.beam.engines import Beam
+from pipeline.config import Config
+from pipeline.errors import UsageError
+
+BOOT = json.dumps({"command": "/opt/apache/beam/boot"})
+CLUSTER: dict[str, Any] = {
+    "job_endpoint": "jobs.example:8099",
+    "worker_image": "r/worker:1",
+}
+CLOUD: dict[str, Any] = {
+    "project": "p",
+    "region": "europe-west1",
+    "temp_location": "gs://b/temp",
+    "worker_image": "r/worker:1",
+}
+
+
+def options_of(**settings: Any) -> PipelineOptions:
+    """Parses an engine's arguments as Beam does; all of them must be known to it."""
+    arguments = Beam(**settings).arguments()
+    options = PipelineOptions(arguments)
+    known = options.get_all_options(drop_default=True)
+    assert len(known) == len(arguments), (known, arguments)
+    return options
+
+
+def test_default_is_in_process_by_name() -> None:
+    """Without a setting the engine is named, so that Beam chooses nothing."""
+    assert "fn_runner.FnApiRunner" in Config().beam_pipeline_args[0]
+
+
+@pytest.mark.parametrize("engine", ["flink", "spark"])
+def test_cluster_is_reached_through_its_job_server(engine: str) -> None:
+    """Flink and Spark get job server, environment and the image of the workers."""
+    options = options_of(engine=engine, **CLUSTER)
+
+    portable = options.view_as(PortableOptions)
+    assert options.view_as(StandardOptions).runner == "PortableRunner"
+    assert portable.job_endpoint == "jobs.example:8099"
+    assert portable.environment_type == "DOCKER"
+    assert portable.environment_config == "r/worker:1"
+
+
+def test_parallelism_has_each_engines_name() -> None:
+    """The one setting becomes the option that each engine reads."""
+    flink = options_of(engine="flink", beam_parallelism=8, **CLUSTER)
+    spark = options_of(engine="spark", beam_parallelism=8, **CLUSTER)
+    dataflow = options_of(engine="dataflow", beam_parallelism=8, **CLOUD)
+
+    assert flink.view_as(FlinkRunnerOptions).parallelism == 8
+    assert spark.view_as(PortableOptions).sdk_worker_parallelism == "8"
+    assert dataflow.view_as(WorkerOptions).max_num_workers == 8
+
+
+def test_dataflow_gets_project_region_and_image() -> None:
+    """Dataflow gets all that it asks for, and its workers our image."""
+    options = options_of(engine="dataflow", **CLOUD)
+
+    cloud = options.view_as(GoogleCloudOptions)
+    assert options.view_as(StandardOptions).runner == "DataflowRunner"
+    assert (cloud.project, cloud.region) == ("p", "europe-west1")
+    assert cloud.temp_location == "gs://b/temp"
+    assert options.view_as(WorkerOptions).sdk_container_image == "r/worker:1"
+
+
+def test_setup_file_stands_in_for_an_image(tmp_path: Path) -> None:
+    """Workers may install our code from setup.py, named by its absolute path."""
+    file = tmp_path / "setup.py"
+    file.touch()
+
+    options = options_of(engine="flink", job_endpoint="h:1", setup_file=file)
+
+    assert options.view_as(SetupOptions).setup_file == str(file)
+    assert options.view_as(PortableOptions).environment_config is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [("PROCESS", BOOT), ("EXTERNAL", "pool:50000"), ("LOOPBACK", None)],
+)
+def test_workers_can_start_without_docker(kind: str, config: str | None) -> None:
+    """Each other way to start workers gets what it needs, and no image."""
+    options = options_of(
+        engine="flink",
+        job_endpoint="h:1",
+        environment_type=kind,
+        environment_config=config,
+    )
+
+    portable = options.view_as(PortableOptions)
+    assert (portable.environment_type, portable.environment_config) == (kind, config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"engine": "dask"}, "DaskRunner loses data"),
+        ({"engine": "direct"}, "Prism"),
+        ({"engine": "storm"}, "one of in-process, flink, spark, dataflow"),
+        ({"engine": "flink"}, "job-endpoint is missing; engine flink needs"),
+        ({"engine": "spark", "job_endpoint": "http://h"}, "job-endpoint is 'http://h'"),
+        ({"engine": "flink", "job_endpoint": "h:1"}, "worker-image is missing"),
+        (
+            {"engine": "flink", **CLUSTER, "environment_type": "POD"},
+            "environment-type is POD; it must be one of DOCKER, PROCESS",
+        ),
+        (
+            {"engine": "flink", **CLUSTER, "environment_type": "PROCESS"},
+            "environment-config is missing",
+        ),
+        (
+            {"engine": "flink", **CLUSTER, "environment_type": "EXTERNAL"},
+            "host:port of the worker pool",
+        ),
+        ({"engine": "dataflow", **CLOUD, "region": None}, "region is missing"),
+        (
+            {"engine": "dataflow", **CLOUD, "temp_location": "/tmp"},  # noqa: S108
+            "temp-location is '/tmp'",
+        ),
+        ({"engine": "dataflow", **CLOUD, "worker_image": None}, "--setup-file"),
+        ({"setup_file": Path("/nowhere/setup.py")}, "there is no such file"),
+        ({"beam_parallelism": -1}, "beam-parallelism is -1"),
+    ],
+)
+def test_incomplete_settings_are_refused(settings: dict[str, Any], said: str) -> None:
+    """What is missing or can't work is named before anything runs."""
+    with pytest.raises(UsageError) as refusal:
+        Beam(**settings)
+
+    assert said in str(refusal.value)
+
+
+def test_dataflow_needs_output_that_its_workers_reach() -> None:
+    """A local output directory is refused: Dataflow would fail at its end."""
+    beam = Beam(engine="dataflow", **CLOUD)
+
+    with pytest.raises(UsageError, match="Cloud Storage"):
+        Config(beam=beam)
+
+    assert Config(beam=beam, output=Path("/gcs/b/out")).beam_pipeline_args

@@ -1,0 +1,278 @@
+"""What blesses a candidate, on what TFMA really computes and writes."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+import pytest
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis import extractors
+from tensorflow_model_analysis.constants import (
+    METRICS_KEY,
+    PLOTS_KEY,
+    VALIDATIONS_KEY,
+)
+from tensorflow_model_analysis.evaluators.metrics_plots_and_validations_evaluator import (  # noqa: E501 - TFMA's name
+    MetricsPlotsAndValidationsEvaluator,
+)
+from tensorflow_model_analysis.proto import config_pb2
+from tensorflow_model_analysis.writers.metrics_plots_and_validations_writer import (
+    MetricsPlotsAndValidationsWriter,
+)
+
+from pipeline.config import IN_PROCESS_BEAM_RUNNER, Quality
+from pipeline.quality.eval_config import SHOWN_METRICS, eval_config
+from pipeline.quality.results import OVERALL, read_metrics, read_reasons
+
+QUALITY = Quality(min_auc=0.8, max_auc_loss=0.05, slice_columns=("payment_type",))
+# Eight rows: card, then cash.
+PAYMENTS = [b"Card"] * 4 + [b"Cash"] * 4
+LABELS = [1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
+PERFECT = [0.9, 0.8, 0.2, 0.1, 0.9, 0.8, 0.2, 0.1]
+# In each half 3 of 4 pairs are in the right order, and so are 12 of all 16.
+GOOD = [0.9, 0.3, 0.4, 0.1, 0.9, 0.3, 0.4, 0.1]
+# Right for cards (4 of 4) and all wrong for cash.
+MIXED = [0.9, 0.8, 0.2, 0.1, 0.1, 0.2, 0.3, 0.4]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What TFMA wrote of a candidate and perhaps of a baseline."""
+
+    path: Path
+    blessed: bool
+
+
+def _evaluate(
+    path: Path,
+    candidate: Sequence[float],
+    *,
+    baseline: Sequence[float] | None = None,
+    weights: Sequence[float] = (1.0,) * 8,
+    labels: Sequence[float] = LABELS,
+    payments: Sequence[bytes] = PAYMENTS,
+    quality: Quality = QUALITY,
+) -> Evaluation:
+    """Runs TFMA on predictions, with the pipeline's metrics, slices and thresholds."""
+    config = tfma.utils.update_eval_config_with_defaults(
+        eval_config(quality),
+        has_baseline=baseline is not None,
+        rubber_stamp=baseline is None,
+    )
+    predictions = {"candidate": candidate, "baseline": baseline}
+    for spec in config.model_specs:
+        # The predictions are columns here, and come from no model.
+        del spec.preprocessing_function_names[:]
+        spec.signature_name = ""
+        spec.prediction_key = spec.name or "candidate"
+    columns: Mapping[str, Sequence[object]] = {
+        "payment_type": payments,
+        "big_tipper": labels,
+        "label_weight": weights,
+        **{name: values for name, values in predictions.items() if values is not None},
+    }
+    lists = [pa.array([[value] for value in column]) for column in columns.values()]
+    batch = pa.RecordBatch.from_arrays(lists, list(columns))
+    with beam.Pipeline(argv=[IN_PROCESS_BEAM_RUNNER]) as pipeline:
+        _ = (
+            pipeline
+            | beam.Create([batch], reshuffle=False)
+            | tfma.BatchedInputsToExtracts()
+            | tfma.ExtractAndEvaluate(
+                # The default ones drop a baseline that has no model.
+                extractors=[
+                    extractors.FeaturesExtractor(eval_config=config),
+                    extractors.LabelsExtractor(eval_config=config),
+                    extractors.ExampleWeightsExtractor(eval_config=config),
+                    extractors.PredictionsExtractor(eval_config=config),
+                    extractors.UnbatchExtractor(),
+                    extractors.SliceKeyExtractor(eval_config=config),
+                ],
+                evaluators=[MetricsPlotsAndValidationsEvaluator(eval_config=config)],
+            )
+            | tfma.WriteResults(
+                writers=[
+                    MetricsPlotsAndValidationsWriter(
+                        output_paths={
+                            key: str(path / key)
+                            for key in (METRICS_KEY, PLOTS_KEY, VALIDATIONS_KEY)
+                        },
+                        eval_config=config,
+                        rubber_stamp=baseline is None,
+                    )
+                ]
+            )
+        )
+    result = tfma.load_validation_result(str(path))
+    return Evaluation(path, bool(result.validation_ok))
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path) -> Callable[..., Evaluation]:
+    """Evaluates predictions in a directory of the test's own."""
+    return functools.partial(_evaluate, tmp_path / "evaluation")
+
+
+Evaluate = Callable[..., Evaluation]
+
+
+def test_thresholds_bind_overall_only() -> None:
+    """Only the AUC of all rows decides; slices are told and decide nothing."""
+    (metrics,) = eval_config(QUALITY).metrics_specs
+
+    deciding = [
+        metric.class_name
+        for metric in metrics.metrics
+        if metric.HasField("threshold")
+        or metric.per_slice_thresholds
+        or metric.cross_slice_thresholds
+    ]
+    (auc,) = (metric for metric in metrics.metrics if metric.class_name == "AUC")
+    (overall,) = auc.per_slice_thresholds
+    assert deciding == ["AUC"]
+    assert list(overall.slicing_specs) == [config_pb2.SlicingSpec()]
+    assert not metrics.thresholds
+    assert not metrics.per_slice_thresholds
+
+
+def test_slices_are_the_columns_that_were_asked_for() -> None:
+    """All rows are measured, and each value of each column by itself."""
+    config = eval_config(Quality(slice_columns=("company", "trip_start_hour")))
+
+    assert [list(spec.feature_keys) for spec in config.slicing_specs] == [
+        [],
+        ["company"],
+        ["trip_start_hour"],
+    ]
+
+
+def test_a_candidate_at_the_threshold_is_blessed(evaluate: Evaluate) -> None:
+    """A candidate that reaches the threshold exactly is blessed, with no reason."""
+    evaluation = evaluate(PERFECT, quality=replace(QUALITY, min_auc=1.0))
+
+    assert evaluation.blessed
+    assert read_reasons(evaluation.path) == []
+
+
+def test_a_bad_slice_does_not_decide(evaluate: Evaluate) -> None:
+    """A candidate that is good overall is blessed, however bad one slice is."""
+    evaluation = evaluate(MIXED, quality=replace(QUALITY, min_auc=0.4))
+
+    metrics = read_metrics(evaluation.path)["candidate"]
+    assert evaluation.blessed
+    assert metrics[(("payment_type", "Cash"),)]["auc"] == pytest.approx(0.0, abs=1e-3)
+    assert metrics[OVERALL]["auc"] == pytest.approx(0.625, abs=1e-3)
+
+
+def test_metrics_of_each_slice_are_read(evaluate: Evaluate) -> None:
+    """Metrics come by model and slice, as plain numbers."""
+    evaluation = evaluate(GOOD)
+
+    models = read_metrics(evaluation.path)
+    assert list(models) == ["candidate"]
+    assert set(models["candidate"]) == {
+        OVERALL,
+        (("payment_type", "Card"),),
+        (("payment_type", "Cash"),),
+    }
+    overall = models["candidate"][OVERALL]
+    assert set(SHOWN_METRICS) <= set(overall)
+    assert overall["example_count"] == 8
+    assert overall["auc"] == pytest.approx(0.75, abs=1e-3)
+    assert overall["binary_accuracy"] == pytest.approx(0.75)
+    assert overall["calibration"] == pytest.approx(0.85)
+    card = models["candidate"][(("payment_type", "Card"),)]
+    assert card["example_count"] == 4
+    assert card["auc"] == pytest.approx(0.75, abs=1e-3)
+
+
+def test_rows_that_weigh_nothing_do_not_count(evaluate: Evaluate) -> None:
+    """Rows whose label is unknown count in no metric, nor as rows."""
+    evaluation = evaluate(MIXED, weights=[1.0] * 4 + [0.0] * 4)
+
+    overall = read_metrics(evaluation.path)["candidate"][OVERALL]
+    assert evaluation.blessed
+    assert overall["auc"] == pytest.approx(1.0, abs=1e-3)
+    assert overall["mean_label"] == pytest.approx(0.5)
+    assert overall["example_count"] == 4
+    assert overall["weighted_example_count"] == 4
+
+
+def test_a_missed_threshold_is_told(evaluate: Evaluate) -> None:
+    """A candidate below the threshold is told what it reached and what it must."""
+    evaluation = evaluate(GOOD)
+
+    assert not evaluation.blessed
+    assert read_reasons(evaluation.path) == [
+        "overall: auc is 0.75; it must be at least 0.8"
+    ]
+
+
+def test_a_candidate_as_good_as_the_baseline(evaluate: Evaluate) -> None:
+    """A candidate that equals the baseline is blessed, also if no loss is allowed."""
+    quality = replace(QUALITY, max_auc_loss=0.0)
+
+    evaluation = evaluate(PERFECT, baseline=PERFECT, quality=quality)
+
+    models = read_metrics(evaluation.path)
+    assert evaluation.blessed
+    assert read_reasons(evaluation.path) == []
+    assert list(models) == ["candidate", "baseline"]
+    assert models["candidate"] == models["baseline"]
+
+
+def test_a_candidate_within_the_allowed_loss(evaluate: Evaluate) -> None:
+    """A candidate may be a little worse than the baseline."""
+    quality = replace(QUALITY, min_auc=0.7, max_auc_loss=0.26)
+
+    evaluation = evaluate(GOOD, baseline=PERFECT, quality=quality)
+
+    models = read_metrics(evaluation.path)
+    assert evaluation.blessed
+    assert models["candidate"][OVERALL]["auc"] == pytest.approx(0.75, abs=1e-3)
+    assert models["baseline"][OVERALL]["auc"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_lost_comparison_is_told(evaluate: Evaluate) -> None:
+    """A good candidate that is worse than the baseline is told by how much."""
+    quality = replace(QUALITY, min_auc=0.7)
+
+    evaluation = evaluate(GOOD, baseline=PERFECT, quality=quality)
+
+    assert not evaluation.blessed
+    assert read_reasons(evaluation.path) == [
+        "overall: auc is 0.25 below the baseline's; at most 0.05 is allowed"
+    ]
+
+
+def test_both_misses_are_told(evaluate: Evaluate) -> None:
+    """A candidate that misses both thresholds is told both."""
+    evaluation = evaluate(GOOD, baseline=PERFECT)
+
+    assert sorted(read_reasons(evaluation.path)) == [
+        "overall: auc is 0.25 below the baseline's; at most 0.05 is allowed",
+        "overall: auc is 0.75; it must be at least 0.8",
+    ]
+
+
+def test_rows_without_any_weight_are_no_reason_to_bless(evaluate: Evaluate) -> None:
+    """A test split without a known label blesses nothing, and the reason is told."""
+    evaluation = evaluate(PERFECT, weights=[0.0] * 8)
+
+    assert not evaluation.blessed
+    assert read_reasons(evaluation.path) == [
+        "overall: auc is 0; it must be at least 0.8"
+    ]
+
+
+def test_an_empty_test_split_blesses_nothing(evaluate: Evaluate) -> None:
+    """A test split without rows blesses nothing, and the reason is told."""
+    evaluation = evaluate([], weights=[], labels=[], payments=[])
+
+    assert not evaluation.blessed
+    assert read_reasons(evaluation.path) == [
+        "no threshold was checked: the test split gave no metric"
+    ]

@@ -1,0 +1,224 @@
+"""What a person sees of a run, with and without a terminal."""
+
+import contextlib
+import io
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from rich.console import Console as RichConsole
+
+from pipeline.runners.local.console import RunConsole, State
+
+ROOT = Path(__file__).parents[4]
+
+
+def _plain() -> tuple[RunConsole, io.StringIO]:
+    screen = io.StringIO()
+    return RunConsole(RichConsole(file=screen, width=100)), screen
+
+
+def _terminal() -> tuple[RunConsole, io.StringIO]:
+    screen = io.StringIO()
+    rich = RichConsole(
+        file=screen,
+        force_terminal=True,
+        width=60,
+        color_system=None,
+        legacy_windows=False,
+    )
+    return RunConsole(rich), screen
+
+
+def test_without_a_terminal_each_event_is_a_line() -> None:
+    """Without a terminal every event is one line: time, node, what happened."""
+    console, screen = _plain()
+
+    with console.table(["Trainer", "Pusher"]):
+        console.started("Trainer")
+        console.progress("Trainer", "step 5 of 20")
+        console.ended("Trainer", State.FAILED, "no rows\nsecond line")
+        console.not_run(["Pusher"])
+
+    lines = re.sub(
+        r"^\d\d:\d\d:\d\d", "hh:mm:ss", screen.getvalue(), flags=re.MULTILINE
+    )
+    assert re.sub(r"\d+\.\d s", "n s", lines).splitlines() == [
+        "hh:mm:ss  Trainer           started",
+        "hh:mm:ss  Trainer           step 5 of 20",
+        "hh:mm:ss  Trainer           failed after n s: no rows",
+        "          not run: Pusher",
+    ]
+
+
+def test_long_lines_stay_lines_without_a_terminal() -> None:
+    """Without a terminal a long text is not wrapped, so that a log can be searched."""
+    console, screen = _plain()
+
+    console.say("word " * 60)
+
+    assert screen.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["", " \n "])
+def test_a_progress_without_text_is_shown(text: str) -> None:
+    """A node that reports nothing in particular does not end the run."""
+    console, screen = _plain()
+
+    with console.table(["Trainer"]):
+        console.started("Trainer")
+        console.progress("Trainer", text)
+
+    assert screen.getvalue().splitlines()[1].endswith("  Trainer")
+
+
+def test_text_in_brackets_is_not_markup() -> None:
+    """What a node says is printed as it is, also if it looks like rich's markup."""
+    console, screen = _plain()
+
+    with console.table(["Trainer"]):
+        console.started("Trainer")
+        console.progress("Trainer", "shape [red] :smile: [/]")
+
+    assert screen.getvalue().splitlines()[1].endswith("shape [red] :smile: [/]")
+
+
+def test_in_a_terminal_a_table_is_left_standing() -> None:
+    """In a terminal the last table shows every node, its state, time and note."""
+    console, screen = _terminal()
+
+    with console.table(["ExampleGen", "Trainer", "Pusher", "Evaluator"]):
+        console.started("ExampleGen")
+        console.ended("ExampleGen", State.CACHED)
+        console.started("Trainer")
+        console.progress("Trainer", "step 5 of 20")
+        console.nodes["Trainer"].started -= 61.5
+        console.ended("Trainer", State.FAILED, "no rows\nsecond line")
+        console.not_run(["Pusher"])
+
+    shown = re.sub(r"\x1b\[[0-9;?]*\w", "", screen.getvalue()).strip()
+    assert [" ".join(line.split()) for line in shown.splitlines()[-5:]] == [
+        "node state seconds",
+        "ExampleGen cached 0.0",
+        "Trainer failed 61.5 no rows",
+        "Pusher not run",
+        "Evaluator waiting",
+    ]
+
+
+def test_in_a_terminal_a_running_node_shows_its_time() -> None:
+    """The table counts the seconds of a node that is still running."""
+    console, screen = _terminal()
+
+    with console.table(["Trainer"]):
+        console.started("Trainer")
+        console.nodes["Trainer"].started -= 12.0
+        console.refresh()
+        shown = screen.getvalue()
+
+    assert re.search(r"Trainer +running +12\.\d", shown)
+
+
+def test_after_an_interrupted_table_events_are_lines() -> None:
+    """In a terminal whose table was interrupted, what follows is told in lines."""
+    console, screen = _terminal()
+    with contextlib.suppress(KeyboardInterrupt), console.table(["Trainer"]):
+        raise KeyboardInterrupt
+    before = len(screen.getvalue())
+
+    console.not_run(["Trainer"])
+
+    assert screen.getvalue()[before:] == "          not run: Trainer\n"
+
+
+def _run(body: str, log: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    code = f"""
+import os, sys
+from pathlib import Path
+from pipeline.runners.local.console import own_console
+log = Path({str(log)!r})
+{textwrap.dedent(body)}
+"""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={"LC_ALL": "C.UTF-8", **environment},
+    )
+
+
+def test_other_output_goes_to_the_log_and_back(tmp_path: Path) -> None:
+    """Inside, only the console is seen; Python, C and child processes are logged."""
+    log = tmp_path / "new" / "runner.log"
+
+    done = _run(
+        """
+        print("before")
+        with own_console(log) as console:
+            print("print inside")
+            print("print to stderr", file=sys.stderr)
+            os.write(1, b"C on 1\\n")
+            os.write(2, b"C on 2\\n")
+            os.system("echo child")
+            console.say("a person reads this …")
+        print("after")
+        os.write(2, b"error after\\n")
+        """,
+        log,
+    )
+
+    assert done.stdout == "before\na person reads this …\nafter\n"
+    assert done.stderr == "error after\n"
+    assert sorted(log.read_text().splitlines()) == [
+        "C on 1",
+        "C on 2",
+        "child",
+        "print inside",
+        "print to stderr",
+    ]
+
+
+def test_output_comes_back_after_an_error(tmp_path: Path) -> None:
+    """An error inside gives both descriptors back before it goes on."""
+    done = _run(
+        """
+        try:
+            with own_console(log):
+                raise RuntimeError("broken")
+        except RuntimeError as error:
+            print("caught", error)
+            print("on stderr", file=sys.stderr)
+        """,
+        tmp_path / "runner.log",
+    )
+
+    assert (done.stdout, done.stderr) == ("caught broken\n", "on stderr\n")
+    assert (tmp_path / "runner.log").read_text() == ""
+
+
+def test_a_log_is_added_to(tmp_path: Path) -> None:
+    """A log that is there is kept, so that a second use loses nothing."""
+    log = tmp_path / "runner.log"
+    log.write_text("old\n")
+
+    _run("with own_console(log): os.write(1, b'new\\n')", log)
+
+    assert log.read_text() == "old\nnew\n"
+
+
+def test_a_locale_without_our_characters_is_no_error(tmp_path: Path) -> None:
+    """Where the locale has no "…", something else stands for it."""
+    done = _run(
+        "with own_console(log) as console: console.say('wait \\u2026')",
+        tmp_path / "runner.log",
+        LC_ALL="C",
+        PYTHONUTF8="0",
+        PYTHONCOERCECLOCALE="0",
+    )
+
+    assert (done.stdout, done.stderr) == ("wait ?\n", "")

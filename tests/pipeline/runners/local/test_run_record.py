@@ -1,0 +1,212 @@
+"""What a run remembers, and what a later one learns from it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Config, smoke
+from pipeline.errors import UsageError
+from pipeline.runners.local import run_record
+from pipeline.runners.local.run_record import Outcome, Run
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A configuration with a data directory of its own."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_text("x\n1\n")
+    return replace(smoke(), data=tmp_path / "data", output=tmp_path / "out")
+
+
+def done(config: Config) -> Run:
+    """Records a run that ended well with a live model."""
+    version = config.serving_directory / "7"
+    version.mkdir(parents=True, exist_ok=True)
+    run = run_record.new_run(config)
+    run.outcome, run.exit_code, run.live = Outcome.DONE, 0, str(version)
+    run.save()
+    return run
+
+
+def test_configuration_survives_json(config: Config) -> None:
+    """A configuration comes back from JSON as it was."""
+    changed = replace(config, train_steps=3, label_policy="card-trips")
+
+    text = json.dumps(run_record.to_json(changed))
+
+    assert run_record.from_json(json.loads(text)) == changed
+
+
+def test_password_is_not_recorded(config: Config) -> None:
+    """The record of a run holds the metadata store's URL without its password."""
+    run = run_record.new_run(replace(config, metadata="mysql://me:geheim@host/db"))
+
+    run.save()
+
+    text = (run.directory / run_record.RECORD_FILE).read_text()
+    assert "mysql://me:***@host/db" in text
+    assert "geheim" not in text
+
+
+def test_runs_of_one_second_have_names_of_their_own(config: Config) -> None:
+    """Runs that begin at once get different names, in the order of their beginning."""
+    names = [done(config).run_id for _ in range(3)]
+
+    assert sorted(set(names)) == names
+
+
+def test_record_is_read_back(config: Config) -> None:
+    """A saved run is read as it was written."""
+    run = done(config)
+
+    assert run_record.read_run(run.directory) == run
+    assert run_record.read_runs(config) == [run]
+
+
+def test_unknown_run_names_the_known(config: Config) -> None:
+    """A run that does not exist is told with the names of those that do."""
+    run = done(config)
+
+    with pytest.raises(UsageError, match=f"no run nope.*{run.run_id}"):
+        run_record.read_run(config.runs_directory / "nope")
+
+
+def test_unchanged_pipeline_is_recognised(config: Config) -> None:
+    """When nothing has changed since a run ended well, that run is found."""
+    run = done(config)
+
+    assert run_record.unchanged_since(config) == run
+
+
+@pytest.mark.parametrize("change", ["setting", "data", "new file", "live", "outcome"])
+def test_any_change_is_noticed(change: str, config: Config) -> None:
+    """A setting, a file edited or added, another live model: each is noticed."""
+    run = done(config)
+    data = config.data_directory
+    if change == "setting":
+        config = replace(config, seed=5)
+    elif change == "data":
+        (data / "a.csv").write_text("x\n2\n3\n")
+    elif change == "new file":
+        (data / "b.csv").write_text("x\n2\n")
+    elif change == "live":
+        (config.serving_directory / "8").mkdir()
+    else:
+        run.outcome = Outcome.NOT_BLESSED
+        run.save()
+
+    assert run_record.unchanged_since(config) is None
+
+
+def test_touched_data_is_unchanged(config: Config) -> None:
+    """A file with another time of change and the same content is no change."""
+    run = done(config)
+
+    os.utime(config.data_directory / "a.csv", (0, 0))
+
+    assert run_record.unchanged_since(config) == run
+
+
+def test_an_edit_behind_the_same_time_is_noticed(config: Config) -> None:
+    """An edit that keeps size and time of modification is a change."""
+    file = config.data_directory / "a.csv"
+    os.utime(file, (0, 0))
+    done(config)
+
+    file.write_text("x\n2\n")
+    os.utime(file, (0, 0))
+
+    assert run_record.unchanged_since(config) is None
+
+
+def test_only_wanted_spans_count(config: Config) -> None:
+    """A span that is not read is no change; one that is newer than all is."""
+    data = config.data_directory
+    for span in (4, 5):
+        (data / f"{span}.csv").write_text("x\n1\n")
+    (data / "a.csv").unlink()
+    spanned = replace(config, pattern="{SPAN}.csv")
+    run = done(spanned)
+
+    (data / "3.csv").write_text("x\n1\n")
+    older = run_record.unchanged_since(spanned)
+    (data / "6.csv").write_text("x\n1\n")
+    newer = run_record.unchanged_since(spanned)
+
+    assert older == run
+    assert newer is None
+
+
+def test_partial_run_does_not_count_as_whole(config: Config) -> None:
+    """A run of a part does not make the whole pipeline done."""
+    run = done(config)
+    run.last = "Transform"
+    run.save()
+
+    assert run_record.unchanged_since(config) is None
+
+
+def test_schema_is_part_of_the_definition(config: Config, tmp_path: Path) -> None:
+    """An edited schema changes the definition, and so the name of a new run."""
+    schema = tmp_path / "schema.pbtxt"
+    schema.write_text("# one")
+    mine = replace(config, schema=schema)
+    before = run_record.definition_of(mine)
+
+    schema.write_text("# two")
+
+    assert run_record.definition_of(mine) != before
+
+
+def test_dead_run_is_told_from_a_living(config: Config) -> None:
+    """A run lives exactly as long as a process holds its lock."""
+    run = run_record.new_run(config)
+    run.save()
+    program = (
+        "import sys, pathlib, time\n"
+        "from pipeline.runners.local import run_record\n"
+        "run = run_record.read_run(pathlib.Path(sys.argv[1]))\n"
+        "with run_record.held(run):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(run.directory)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        while_held = run.is_alive()
+        process.kill()
+        process.wait()
+
+    assert while_held
+    assert not run.is_alive()
+
+
+def test_output_directory_has_one_user(config: Config) -> None:
+    """A second user of an output directory is told who holds it."""
+    with (
+        run_record.output_directory_held(config),
+        pytest.raises(UsageError, match=r"in use by process \d+"),
+        run_record.output_directory_held(config),
+    ):
+        pass
+
+
+def test_server_store_takes_several_runs(config: Config) -> None:
+    """With a metadata store on a server, nobody is kept out."""
+    shared = replace(config, metadata="mysql://me@host/db")
+
+    with (
+        run_record.output_directory_held(shared),
+        run_record.output_directory_held(shared),
+    ):
+        pass

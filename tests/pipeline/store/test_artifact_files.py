@@ -1,0 +1,80 @@
+"""Reading what TFX wrote without TFX."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.quality import results
+from pipeline.store import artifact_files
+from tests.pipeline.tfx_store import StockStore, write_records
+
+
+@pytest.mark.parametrize(
+    ("uri", "there"),
+    [("{}", True), ("file://{}", True), ("{}/gone", False), ("gs://b{}", False)],
+)
+def test_only_what_is_here_has_a_path(tmp_path: Path, uri: str, *, there: bool) -> None:
+    """An artifact elsewhere, or that is gone, has no path."""
+    path = artifact_files.local_path(uri.format(tmp_path))
+
+    assert path == (tmp_path if there else None)
+
+
+def test_metrics_by_model_and_slice(store: StockStore) -> None:
+    """Metrics come by model, slice and name."""
+    evaluation = store.evaluation({"Cash": 0.5}, auc=0.75)
+
+    metrics = results.read_metrics(store.path(evaluation))
+
+    assert metrics == {
+        "candidate": {
+            (): {"auc": 0.75},
+            (("payment_type", "Cash"),): {"auc": 0.5, "example_count": 10.0},
+        }
+    }
+
+
+def test_an_empty_directory_has_nothing(tmp_path: Path) -> None:
+    """What was cleaned away reads as nothing, not as an error."""
+    assert results.read_metrics(tmp_path) == {}
+    assert artifact_files.read_statistics(tmp_path) == {}
+    assert artifact_files.read_anomalies(tmp_path) == {}
+    assert results.read_reasons(tmp_path) == []
+    assert artifact_files.read_learning_curves(tmp_path) == {}
+    assert artifact_files.read_schema(tmp_path) is None
+
+
+def test_reasons_name_value_and_bound(tmp_path: Path) -> None:
+    """A missed threshold is a sentence with the value and the bound."""
+    protos = results.tfma_proto("validation_result_pb2")
+    result = protos.ValidationResult()
+    failure = result.metric_validations_per_slice.add().failures.add()
+    failure.metric_key.name = "auc"
+    failure.metric_value.double_value.value = 0.8
+    failure.metric_threshold.value_threshold.lower_bound.value = 0.9
+    write_records(tmp_path / "validations.tfrecord", [result.SerializeToString()])
+
+    assert results.read_reasons(tmp_path) == [
+        "overall: auc is 0.8; it must be at least 0.9"
+    ]
+
+
+def test_real_tfma_works_after_its_protos_alone() -> None:
+    """Importing the protos alone doesn't load TFMA, and doesn't harm it later."""
+    check = (
+        "import sys; from pipeline.quality import results;"
+        "ours = results.tfma_proto('metrics_for_slice_pb2').MetricsForSlice();"
+        "assert 'tensorflow' not in sys.modules;"
+        "import tensorflow_model_analysis as tfma;"
+        "assert tfma.load_eval_result;"
+        "theirs = results.tfma_proto('metrics_for_slice_pb2').MetricsForSlice();"
+        "theirs.CopyFrom(ours)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr

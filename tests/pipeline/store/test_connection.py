@@ -1,0 +1,425 @@
+"""The metadata store: URLs, connections, and what a run left in it."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.errors import ThroughlineError, UsageError
+from pipeline.store.connection import connection_config, open_store
+from pipeline.store.graph import executions_of_run, outputs_of_run
+from pipeline.store.url import redact
+
+State = mlmd.Execution.State
+PASSWORD = "p w'\\@/:#?%"  # noqa: S105 - of the test's own server
+WRONG_PORT = (
+    "its port is not a number up to 65535 (':', '/' and '@' in a password must be "
+    "percent-encoded)"
+)
+POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))), None)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mysql://u:secret@h:3306/d", "mysql://u:***@h:3306/d"),
+        ("postgresql://u:se%40cret@h/d", "postgresql://u:***@h/d"),
+        ("mysql://:secret@h/d", "mysql://:***@h/d"),
+        ("mysql://u:@h/d", "mysql://u:***@h/d"),
+        ("mysql://u@h/d", "mysql://u@h/d"),
+        ("mysql://h:3306/d", "mysql://h:3306/d"),
+        ("sqlite:////tmp/a:b@c/metadata.db", "sqlite:////tmp/a:b@c/metadata.db"),
+        # What a person writes who doesn't encode the password.
+        ("postgresql://u:sec#ret@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:sec/ret@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:sec@ret@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:sec:ret@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:sec?ret@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:sec\nret@h/d", "postgresql://u:***@h/d"),
+        ("mysql://u:secret@[h/d", "mysql://u:***@[h/d"),
+        ("postgresql://u@h/d?password=secret", "postgresql://u@h/d?***"),
+    ],
+)
+def test_redacted_urls_show_no_password(url: str, shown: str) -> None:
+    """A URL is shown whole but for the password, also one that is malformed."""
+    assert redact(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///out/metadata.db", "/out/metadata.db"),
+        ("sqlite:///out%20put/100%25.db", "/out put/100%.db"),
+        ("sqlite:///a@b:c/metadata.db", "/a@b:c/metadata.db"),
+    ],
+)
+def test_sqlite_urls(url: str, path: str) -> None:
+    """A sqlite URL names a file, percent-encoded, that is made when needed."""
+    config = connection_config(url)
+
+    assert config == mlmd.ConnectionConfig(
+        sqlite=mlmd.SqliteMetadataSourceConfig(
+            filename_uri=path,
+            connection_mode=mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (
+            "mysql://u:p%40%2F%3A%25@h/d",
+            {"host": "h", "port": 3306, "user": "u", "password": "p@/:%"},
+        ),
+        ("mysql://a%40b@h:1/d", {"host": "h", "port": 1, "user": "a@b"}),
+        ("mysql://h/d", {"host": "h", "port": 3306}),
+    ],
+)
+def test_mysql_urls(url: str, expected: dict[str, str | int]) -> None:
+    """User and password of a MySQL URL are decoded; the port is 3306 if not given."""
+    config = connection_config(url)
+
+    assert config == mlmd.ConnectionConfig(
+        mysql=mlmd.MySQLDatabaseConfig(database="d", **expected)
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (
+            "postgresql://u:p%40%20%27%5C@h/d",
+            # MLMD pastes them into "user=... password=...", hence libpq's quotes.
+            {"port": "5432", "user": "'u'", "password": r"'p@ \'\\'"},
+        ),
+        ("postgres://h:6543/d", {"port": "6543"}),
+    ],
+)
+def test_postgresql_urls(url: str, expected: dict[str, str]) -> None:
+    """User and password of a PostgreSQL URL are decoded; the port is 5432 else."""
+    config = connection_config(url)
+
+    assert config == mlmd.ConnectionConfig(
+        postgresql=mlmd.PostgreSQLDatabaseConfig(host="h", dbname="d", **expected)
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("", "no scheme is not one of the three"),
+        ("/out/metadata.db", "no scheme is not one of the three"),
+        ("oracle://h/d", "oracle scheme is not one of the three"),
+        ("sqlite://", "it names no file"),
+        ("sqlite:///", "it names no file"),
+        (
+            "sqlite://out/metadata.db",
+            "a path after two slashes is taken for a host, write three",
+        ),
+        ("mysql://u:secret@h", "it names no host or no database"),
+        ("mysql://u:secret@h/", "it names no host or no database"),
+        ("postgresql:///d", "it names no host or no database"),
+        (
+            "mysql://u:secret@h:first/d",
+            WRONG_PORT,
+        ),
+        (
+            "mysql://u:secret@h:65536/d",
+            WRONG_PORT,
+        ),
+        (
+            "postgresql://u:secret/secret@h/d",
+            WRONG_PORT,
+        ),
+        (
+            "postgresql://u:secret#secret@h/d",
+            "'?' and '#' must be percent-encoded, as %3F and %23",
+        ),
+        (
+            "postgresql://u@h/d?password=secret",
+            "'?' and '#' must be percent-encoded, as %3F and %23",
+        ),
+        ("mysql://u:secret@[h/d", "its host is malformed"),
+    ],
+)
+def test_wrong_urls_are_refused(url: str, why: str) -> None:
+    """A wrong URL is refused with what is wrong, what is expected, and no password."""
+    with pytest.raises(UsageError) as refused:
+        connection_config(url)
+
+    assert str(refused.value) == (
+        f"The metadata store {redact(url)} can't be used: {why}; expected "
+        "sqlite:///path/metadata.db, mysql://user:password@host:3306/database or "
+        "postgresql://user:password@host:5432/database"
+    )
+    assert "secret" not in str(refused.value)
+
+
+def test_opening_makes_directory_and_file(tmp_path: Path) -> None:
+    """A sqlite store is made with its directory, and can be used at once."""
+    config = open_store(f"sqlite://{tmp_path}/a/b%20c/metadata.db")
+
+    assert MetadataStore(config).get_executions() == []
+    assert (tmp_path / "a" / "b c" / "metadata.db").is_file()
+
+
+def test_a_sqlite_path_that_cannot_be(tmp_path: Path) -> None:
+    """A path below a file ends in a sentence that names it."""
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ThroughlineError) as refused:
+        open_store(f"sqlite://{tmp_path}/file/metadata.db")
+
+    assert str(refused.value).startswith(
+        f"The metadata store sqlite://{tmp_path}/file/metadata.db can't be opened: "
+    )
+    assert "File exists" in str(refused.value)
+
+
+@pytest.mark.parametrize("what", ["directory", "other file"])
+def test_a_sqlite_path_that_is_no_database(tmp_path: Path, what: str) -> None:
+    """A directory, or a file of another kind, ends in a sentence."""
+    path = tmp_path / "metadata.db"
+    if what == "directory":
+        path.mkdir()
+    else:
+        path.write_text("not a database " * 100)
+
+    with pytest.raises(ThroughlineError) as refused:
+        open_store(f"sqlite://{path}")
+
+    assert refused.value.exit_code == 1
+    assert str(refused.value).startswith(
+        f"The metadata store sqlite://{path} can't be opened: "
+    )
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "postgresql"])
+def test_an_unreachable_server(scheme: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A server that isn't there ends in a sentence; nobody prints the password."""
+    with socket.socket() as taken:  # bound, and not listening
+        taken.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{taken.getsockname()[1]}/mlmd"
+
+        with pytest.raises(ThroughlineError) as refused:
+            open_store(f"{scheme}://me:top%20secret@{where}")
+
+    message = str(refused.value)
+    assert message.startswith(
+        f"The metadata store {scheme}://me:***@{where} can't be opened: "
+    )
+    assert message.endswith(
+        "; check that its directory can be written to, or that the server runs and "
+        "that host, port, user and password are right"
+    )
+    assert "\n" not in message
+    printed = capfd.readouterr()
+    assert "secret" not in message + printed.out + printed.err
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server on a loopback port; yields host and port."""
+    if POSTGRES is None:
+        pytest.skip("there is no PostgreSQL server in /usr/lib/postgresql")
+    # Not below tmp_path, which only we may enter; the server refuses to run as root.
+    directory = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    user = None
+    if os.geteuid() == 0:
+        try:
+            account = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and has no user postgres")
+        user = account.pw_name
+        os.chown(directory, account.pw_uid, account.pw_gid)
+    password = directory / "password"
+    password.write_text(PASSWORD)
+    password.chmod(0o644)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+    data = directory / "data"
+    subprocess.run(
+        [
+            *(POSTGRES.parent / "initdb", "-D", data, "-U", "the user", "-A"),
+            *("scram-sha-256", "--pwfile", password, "--no-sync", "-E", "UTF8"),
+        ],
+        check=True,
+        capture_output=True,
+        user=user,
+        env=environment,
+        cwd=directory,
+    )
+    settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"]
+    log = directory / "log"
+    with log.open("w") as file:
+        server = subprocess.Popen(
+            [
+                *(POSTGRES, "-D", data, "-p", str(port)),
+                *(word for setting in settings for word in ("-c", setting)),
+            ],
+            user=user,
+            env=environment,
+            cwd=directory,
+            stderr=file,
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while "ready to accept" not in log.read_text():
+            assert time.monotonic() < deadline, log.read_text()
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.05)
+        yield f"127.0.0.1:{port}"
+    finally:
+        # Fast shutdown: the gentle one waits for clients, and MLMD keeps connections.
+        server.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(30)
+        server.kill()
+        server.wait()
+        shutil.rmtree(directory)
+
+
+def test_a_real_postgresql_server(postgresql: str) -> None:
+    """A URL with an encoded user and password opens a store that keeps executions."""
+    url = f"postgresql://the%20user:{quote(PASSWORD, safe='')}@{postgresql}/mlmd"
+
+    config = open_store(url)
+
+    store = MetadataStore(config)
+    type_id = store.put_execution_type(mlmd.ExecutionType(name="Trainer"))
+    store.put_executions([mlmd.Execution(type_id=type_id, name="first")])
+    (found,) = MetadataStore(open_store(url)).get_executions()
+    assert (found.type, found.name) == ("Trainer", "first")
+
+
+def test_a_real_postgresql_server_that_refuses_us(
+    postgresql: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong password ends in a sentence, and nobody prints it."""
+    with pytest.raises(ThroughlineError, match=r"can't be opened"):
+        open_store(f"postgresql://the%20user:not%20right@{postgresql}/mlmd")
+
+    printed = capfd.readouterr()
+    assert "password authentication failed" in printed.err
+    assert "not right" not in printed.out + printed.err
+
+
+class _Runs:
+    """Writes runs into a sqlite store as TFX's launcher does."""
+
+    def __init__(self, store: MetadataStore) -> None:
+        self.store = store
+        self.types = {
+            name: store.put_context_type(mlmd.ContextType(name=name))
+            for name in ("pipeline", "pipeline_run", "node")
+        }
+        self.execution_type = store.put_execution_type(mlmd.ExecutionType(name="Any"))
+        self.artifact_type = store.put_artifact_type(mlmd.ArtifactType(name="Model"))
+
+    def add(
+        self,
+        run_id: str,
+        node_id: str,
+        state: mlmd.Execution.State = State.COMPLETE,
+        outputs: dict[str, list[str]] | None = None,
+        inputs: tuple[str, ...] = (),
+    ) -> int:
+        """Writes an execution with its artifacts; returns its id."""
+        contexts = [
+            mlmd.Context(type_id=self.types["pipeline"], name="taxi"),
+            mlmd.Context(type_id=self.types["pipeline_run"], name=run_id),
+            mlmd.Context(type_id=self.types["node"], name=f"taxi.{node_id}"),
+        ]
+        events = [
+            (uri, mlmd.Event.OUTPUT, key, index)
+            for key, uris in (outputs or {}).items()
+            for index, uri in enumerate(uris)
+        ] + [(uri, mlmd.Event.INPUT, "model", 0) for uri in inputs]
+        execution_id, *_ = self.store.put_execution(
+            mlmd.Execution(type_id=self.execution_type, last_known_state=state),
+            [(self._artifact(u), _event(t, k, i)) for u, t, k, i in events],
+            contexts,
+            reuse_context_if_already_exist=True,
+        )
+        return int(execution_id)
+
+    def _artifact(self, uri: str) -> mlmd.Artifact:
+        found = self.store.get_artifacts_by_uri(uri)
+        return found[0] if found else mlmd.Artifact(type_id=self.artifact_type, uri=uri)
+
+
+def _event(kind: mlmd.Event.Type, key: str, index: int) -> mlmd.Event:
+    steps = [mlmd.Event.Path.Step(key=key), mlmd.Event.Path.Step(index=index)]
+    return mlmd.Event(type=kind, path=mlmd.Event.Path(steps=steps))
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> _Runs:
+    """An empty sqlite store."""
+    return _Runs(MetadataStore(open_store(f"sqlite://{tmp_path}/metadata.db")))
+
+
+def test_executions_of_a_run_are_its_own_in_order(runs: _Runs) -> None:
+    """A run's executions come oldest first, and no other run's among them."""
+    first = runs.add("monday", "Trainer")
+    runs.add("tuesday", "Trainer")
+    second = runs.add("monday", "Pusher", State.FAILED)
+
+    found = executions_of_run(runs.store, "monday")
+
+    assert [execution.id for execution in found] == [first, second]
+
+
+def test_an_unknown_run_has_no_executions(runs: _Runs) -> None:
+    """A run that the store doesn't know, or an empty store, gives nothing."""
+    runs.add("monday", "Trainer")
+
+    assert executions_of_run(runs.store, "sunday") == []
+    assert outputs_of_run(runs.store, "sunday") == {}
+
+
+def test_outputs_of_a_run(runs: _Runs) -> None:
+    """Outputs come by node and name, cached ones too, without inputs and failures."""
+    runs.add("monday", "Trainer", outputs={"model": ["/m/1"], "model_run": ["/r/1"]})
+    runs.add("tuesday", "Trainer", State.CACHED, {"model": ["/m/1"]})
+    runs.add("tuesday", "Reader.v2", outputs={"examples": ["/e/1", "/e/2"]})
+    runs.add("tuesday", "Pusher", outputs={"pushed": ["/p/1"]}, inputs=("/m/1",))
+    runs.add("tuesday", "Evaluator", State.FAILED, {"evaluation": ["/v/1"]})
+    runs.add("tuesday", "Transform", State.RUNNING)
+
+    outputs = outputs_of_run(runs.store, "tuesday")
+
+    assert {
+        node: {key: [a.uri for a in artifacts] for key, artifacts in found.items()}
+        for node, found in outputs.items()
+    } == {
+        "Trainer": {"model": ["/m/1"]},
+        "Reader.v2": {"examples": ["/e/1", "/e/2"]},
+        "Pusher": {"pushed": ["/p/1"]},
+    }
+
+
+def test_of_two_executions_of_a_node_the_newer_counts(runs: _Runs) -> None:
+    """A node that ran twice in one run has the outputs of the second time."""
+    runs.add("monday", "Trainer", outputs={"model": ["/m/1"]})
+    runs.add("monday", "Trainer", outputs={"model": ["/m/2"]})
+
+    outputs = outputs_of_run(runs.store, "monday")
+
+    assert [a.uri for a in outputs["Trainer"]["model"]] == ["/m/2"]

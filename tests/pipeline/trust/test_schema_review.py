@@ -1,0 +1,197 @@
+"""Comparing a proposed schema with the reviewed one, and accepting it."""
+
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipeline.errors import UsageError
+from pipeline.trust.schema_review import Difference, accept, diff, lines, read
+from schema import SCHEMA_PATH
+
+
+def schema(text: str) -> schema_pb2.Schema:
+    """Parses a schema."""
+    return text_format.Parse(text, schema_pb2.Schema())
+
+
+@pytest.mark.parametrize(
+    ("reviewed", "proposed", "expected"),
+    [
+        pytest.param(
+            'feature { name: "fare" type: FLOAT }',
+            'feature { name: "miles" type: INT }',
+            ["fare: column: FLOAT -> missing", "miles: column: missing -> INT"],
+            id="columns",
+        ),
+        pytest.param(
+            'feature { name: "fare" type: FLOAT }',
+            'feature { name: "fare" type: INT }',
+            ["fare: type: FLOAT -> INT"],
+            id="type",
+        ),
+        pytest.param(
+            'feature { name: "fare" presence { min_fraction: 0.99 min_count: 1 } }',
+            'feature { name: "fare" presence { min_count: 1 } }',
+            ["fare: presence: in 0.99 of the rows -> in 1 row at least"],
+            id="presence",
+        ),
+        pytest.param(
+            'feature { name: "fare" value_count { max: 1 } }',
+            'feature { name: "fare" shape { dim { size: 1 } } }',
+            ["fare: values a row: 0 to 1 -> exactly 1"],
+            id="values a row",
+        ),
+        pytest.param(
+            'feature { name: "fare" float_domain { min: 0 max: 41.6 } }',
+            'feature { name: "fare" float_domain { min: -1.5 disallow_nan: true } }',
+            ["fare: range: 0 to 41.6 -> -1.5 to any without nan"],
+            id="float range",
+        ),
+        pytest.param(
+            'feature { name: "time" int_domain { min: 1356998400 max: 4102444800 } }',
+            'feature { name: "time" }',
+            ["time: range: 1356998400 to 4102444800 -> none"],
+            id="int range",
+        ),
+        pytest.param(
+            'feature { name: "pay" string_domain { value: "Cash" value: "Coupon" } }',
+            'feature { name: "pay" domain: "pay" }'
+            'string_domain { name: "pay" value: "Barter" value: "Cash" }',
+            [
+                "pay: values removed: 'Coupon' -> none",
+                "pay: values added: none -> 'Barter'",
+            ],
+            id="values",
+        ),
+        pytest.param(
+            'feature { name: "pay" }',
+            'feature { name: "pay" string_domain { value: "Cash" } }',
+            ["pay: values: any -> 'Cash'"],
+            id="first values",
+        ),
+        pytest.param(
+            'feature { name: "pay" }',
+            'feature { name: "pay" string_domain { '
+            + " ".join(f'value: "{n}"' for n in range(10))
+            + " } }",
+            ["pay: values: any -> '0', '1', '2', '3', '4', '5', '6', '7' and 2 more"],
+            id="many values",
+        ),
+        pytest.param(
+            'feature { name: "pay" distribution_constraints { min_domain_mass: 0.99 } '
+            'not_in_environment: "SERVING" '
+            "drift_comparator { infinity_norm { threshold: 0.1 } } "
+            "skew_comparator { jensen_shannon_divergence { threshold: 0.05 } } }",
+            'feature { name: "pay" in_environment: "TRAINING" }',
+            [
+                "pay: unseen values: 0.01 of the rows -> none",
+                "pay: environments: not in SERVING -> in TRAINING",
+                "pay: drift: infinity norm 0.1 -> none",
+                "pay: skew: jensen shannon divergence 0.05 -> none",
+            ],
+            id="what no proposal has",
+        ),
+        pytest.param(
+            'default_environment: "TRAINING" default_environment: "SERVING"',
+            "",
+            ["(schema): environments: TRAINING, SERVING -> none"],
+            id="environments",
+        ),
+    ],
+)
+def test_each_difference_is_one_line(
+    reviewed: str, proposed: str, expected: list[str]
+) -> None:
+    """A difference names the column, what differs, and both sides."""
+    differences = diff(schema(reviewed), schema(proposed))
+
+    assert [str(d) for d in differences] == expected
+
+
+def test_differences_have_parts() -> None:
+    """What prints as a line can also be used field by field."""
+    differences = diff(
+        schema('feature { name: "fare" type: FLOAT }'),
+        schema('feature { name: "fare" type: BYTES }'),
+    )
+
+    assert differences == [Difference("fare", "type", "FLOAT", "BYTES")]
+
+
+def test_a_schema_does_not_differ_from_itself() -> None:
+    """The same schema has no difference, and that is said."""
+    reviewed = read(SCHEMA_PATH)
+
+    differences = diff(reviewed, reviewed)
+
+    assert differences == []
+    assert lines(differences) == [
+        "no difference: the proposal and the reviewed schema agree"
+    ]
+
+
+def test_the_order_of_columns_and_values_is_no_difference() -> None:
+    """Proposals are sorted by name, reviewed schemas as people like them."""
+    reviewed = schema(
+        'feature { name: "b" string_domain { value: "y" value: "x" } } '
+        'feature { name: "a" }'
+    )
+    proposed = schema(
+        'feature { name: "a" } feature { name: "b" domain: "b" } '
+        'string_domain { name: "b" value: "x" value: "y" }'
+    )
+
+    assert diff(reviewed, proposed) == []
+
+
+def test_the_lines_end_with_their_number() -> None:
+    """The last line counts, and says which side is which."""
+    differences = [Difference("fare", "type", "FLOAT", "INT")]
+
+    assert lines(differences) == [
+        "fare: type: FLOAT -> INT",
+        "1 in all, reviewed -> proposed",
+    ]
+
+
+def test_an_accepted_proposal_is_the_schema(tmp_path: Path) -> None:
+    """After accepting, the proposal and the reviewed schema agree."""
+    proposal, reviewed = tmp_path / "proposal.pbtxt", tmp_path / "schema.pbtxt"
+    proposal.write_text('feature { name: "é" type: INT } feature { name: "a" }\n')
+    reviewed.write_text('# why\nfeature { name: "old" }\n')
+
+    accept(proposal, reviewed)
+
+    assert reviewed.read_text() == (
+        'feature {\n  name: "é"\n  type: INT\n}\nfeature {\n  name: "a"\n}\n'
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "proposal.pbtxt",
+        "schema.pbtxt",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("feature {", "FILE is not a schema: ", id="broken"),
+        pytest.param("", "FILE is a schema without a single column", id="empty"),
+        pytest.param(None, "the schema FILE cannot be read: No such file", id="gone"),
+    ],
+)
+def test_a_bad_proposal_changes_nothing(
+    tmp_path: Path, text: str | None, message: str
+) -> None:
+    """What is no schema is refused, and the reviewed one stays as it is."""
+    proposal, reviewed = tmp_path / "proposal.pbtxt", tmp_path / "schema.pbtxt"
+    if text is not None:
+        proposal.write_text(text)
+    reviewed.write_text('feature { name: "fare" }\n')
+
+    with pytest.raises(UsageError) as refused:
+        accept(proposal, reviewed)
+
+    assert str(refused.value).replace(str(proposal), "FILE").startswith(message)
+    assert reviewed.read_text() == 'feature { name: "fare" }\n'
