@@ -35,6 +35,8 @@ INSTALL_REQUIRES = [
     "markupsafe>=2",
     "pandas>=2,<3",
     "rich>=14",
+    # Reads cron expressions, so that a wrong schedule is refused before it is sent.
+    "cronsim>=2.7",
     "tyro>=1",
 ]
 
@@ -43,6 +45,12 @@ EXTRAS_REQUIRE = {
     "dev": [
         "pytest>=8",
         "pytest-cov>=6",
+        # The tests on all cores.
+        "pytest-xdist>=3.6",
+        # An S3 server on loopback, for artifacts on object storage.
+        "moto[s3]>=5",
+        "flask>=3",
+        "flask-cors>=5",
         "ruff>=0.14",
         "mypy>=1.18",
         "types-protobuf>=6,<7",
