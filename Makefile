@@ -5,11 +5,13 @@
 # command, 3 data refused, 4 model not blessed) call `.venv/bin/python run_local.py`.
 
 .DEFAULT_GOAL := help
-.PHONY: help env airflow-env run test lint format bench bench-ingestion notebooks tensorboard lock clean distclean
+.PHONY: help env airflow-env run test test-fast lint format bench bench-ingestion notebooks tensorboard lock clean distclean
 # A plain `make -j` must not run clean beside test.
 .NOTPARALLEL:
 
 PYTHON_HERE := .venv/bin/python
+# Groups of tests in the order of tests/conftest.py, each on one core.
+ON_ALL_CORES := -n auto --dist loadgroup --no-loadscope-reorder
 # Flags for the command a target runs, such as ARGS="--train-steps 200".
 ARGS ?=
 
@@ -28,7 +30,10 @@ run: env ## run the pipeline here
 
 test: env ## run every test, with coverage; ARGS="-m 'not e2e'" for the quick ones
 	@rm -f .coverage .coverage.*
-	@$(PYTHON_HERE) -m pytest --cov $(ARGS)
+	@$(PYTHON_HERE) -m pytest --cov $(ON_ALL_CORES) $(ARGS)
+
+test-fast: env ## run the tests that need no whole pipeline, without coverage
+	@$(PYTHON_HERE) -m pytest -m "not e2e" $(ON_ALL_CORES) $(ARGS)
 
 lint: env ## check style, format and types
 	@$(PYTHON_HERE) -m ruff check $(ARGS)
