@@ -44,8 +44,8 @@ format: env ## rewrite the code in the house format
 	@$(PYTHON_HERE) -m ruff check --fix-only $(ARGS)
 	@$(PYTHON_HERE) -m ruff format
 
-bench: env ## measure against the stock TFX template
-	@$(PYTHON_HERE) -m benchmarks pipeline $(ARGS)
+bench: env ## measure against TFX's template and a plain script; ROWS=15002,300000
+	@$(PYTHON_HERE) -m benchmarks pipeline $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 bench-ingestion: env ## measure ingestion against TFX's CsvExampleGen
 	@$(PYTHON_HERE) -m benchmarks ingestion $(ARGS)

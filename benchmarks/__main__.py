@@ -2,9 +2,13 @@
 
 import sys
 
-from benchmarks import ingestion, pipeline
+from benchmarks import ingestion, pipeline, results
 
-_BENCHMARKS = {"pipeline": pipeline.main, "ingestion": ingestion.main}
+_BENCHMARKS = {
+    "pipeline": pipeline.main,
+    "ingestion": ingestion.main,
+    "readme": results.main,
+}
 
 
 def main(arguments: list[str]) -> int:

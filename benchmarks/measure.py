@@ -1,6 +1,7 @@
 """Runs a command and measures the whole tree of processes that it becomes."""
 
 import os
+import re
 import subprocess
 import time
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ class Measurement:
         cpu_seconds: Processor time, user and system, of all its processes.
         peak_megabytes: Most memory at once of all its processes together; what they
             share counts once.
+        largest_megabytes: Most memory of one of its processes, its own and shared.
+        written_megabytes: What all its processes wrote to disk.
         lines: Lines it printed on standard output and standard error.
         exit_code: What it ended with.
     """
@@ -28,6 +31,8 @@ class Measurement:
     seconds: float
     cpu_seconds: float
     peak_megabytes: float
+    largest_megabytes: float
+    written_megabytes: float
     lines: int
     exit_code: int
 
@@ -43,16 +48,18 @@ def measure(command: list[str], directory: Path) -> Measurement:
         The measurement. Memory is looked at five times a second, so a short peak may
         be missed.
     """
-    before = os.times()
+    before, written = os.times(), _written()
     started = time.monotonic()
     with subprocess.Popen(
         command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         assert process.stdout  # noqa: S101 - a pipe was asked for
         os.set_blocking(process.stdout.fileno(), False)
-        peak, text = 0.0, b""
+        peak, largest, text = 0.0, 0.0, b""
         while process.poll() is None:
-            peak = max(peak, _memory_of(process.pid))
+            sizes = _memory_of(process.pid)
+            peak = max(peak, sum(shared for shared, _ in sizes))
+            largest = max([largest, *(resident for _, resident in sizes)])
             text += process.stdout.read() or b""
             time.sleep(_INTERVAL_SECONDS)
         seconds = time.monotonic() - started
@@ -68,18 +75,27 @@ def measure(command: list[str], directory: Path) -> Measurement:
         round(seconds, 2),
         round(cpu, 2),
         round(peak / _MEGABYTE),
+        round(largest / _MEGABYTE),
+        round((_written() - written) / _MEGABYTE),
         text.count(b"\n"),
         process.returncode,
     )
 
 
-def _memory_of(pid: int) -> float:
-    """Sums the proportional set sizes of a process and all below it, in bytes."""
-    total = 0
+def _memory_of(pid: int) -> list[tuple[float, float]]:
+    """Proportional and resident set size, in bytes, of a process and all below it."""
+    found = []
     try:
         root = psutil.Process(pid)
         for process in (root, *root.children(recursive=True)):
-            total += process.memory_full_info().pss
+            memory = process.memory_full_info()
+            found.append((memory.pss, memory.rss))
     except psutil.NoSuchProcess:
         pass
-    return total
+    return found
+
+
+def _written() -> int:
+    """Bytes that this process and all that it has waited for have written to disk."""
+    text = Path("/proc/self/io").read_text()
+    return int(re.findall(r"^write_bytes: (\d+)$", text, re.MULTILINE)[0])

@@ -1,83 +1,146 @@
-"""Compares the main job with TFX's own taxi template, in turns on this machine.
+"""Compares the main job with TFX's taxi template and with a plain script, in turns.
 
-    make bench                       three turns, about ten minutes
-    make bench ARGS="--turns 1"      one turn
+    make bench                                three turns at each size, about an hour
+    make bench ROWS=15002 ARGS="--turns 1"    one turn at the sample's size, 2 minutes
 
-Both start from nothing each time, read the same 15,002 trips, and train the same number
-of steps with the same batch size; ours has early stopping switched off. The template is
-copied from the installed wheel with all its features and all its steps enabled.
+All start from nothing each time, read the same CSV file, and train the same number of
+steps with the same batch size; ours has early stopping switched off. The template is
+copied from the installed wheel with all its features and all its steps enabled; the
+plain script is `benchmarks/plain.py`. The rows are the taxi sample's, drawn with a
+seed; at ten million rows ours runs alone. Results go to benchmarks/results/, and the README's
+table is made from them: `python -m benchmarks readme`.
 """
 
 import argparse
+import importlib.metadata
 import json
-import statistics
+import os
+import platform
+import sqlite3
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from benchmarks import stock
+from benchmarks import results, stock, trips
 from benchmarks.measure import Measurement, measure
+from benchmarks.settings import BATCH, STEPS
 
-STEPS = 1000
-BATCH = 200
+ROWS = (15_002, 300_000, 1_000_000, 10_000_000)
+# Above this, only ours: the template would take an hour and more.
+_MOST_FOR_ALL = 1_000_000
 # More evaluations than the steps hold: training never stops early.
-NEVER = "1000000"
+_NEVER = "1000000"
+_PACKAGES = ("tfx", "tensorflow", "apache-beam", "pyarrow", "keras")
+
+Run = Callable[[Path, Path], Measurement]
+"""Runs one candidate on a data directory, in a directory of its own."""
 
 
-def ours(directory: Path) -> Measurement:
+def ours(data: Path, directory: Path) -> Measurement:
     """Runs our main job from nothing."""
     command = [sys.executable, "run_local.py", "--output", str(directory / "output")]
     flags = ["--train-steps", str(STEPS), "--batch-size", str(BATCH)]
-    return measure([*command, *flags, "--patience", NEVER], Path.cwd())
+    places = ["--data", str(data)]
+    return measure([*command, *places, *flags, "--patience", _NEVER], Path.cwd())
 
 
-def theirs(directory: Path) -> Measurement:
+def theirs(data: Path, directory: Path) -> Measurement:
     """Runs the stock template from nothing."""
-    stock.lay_out(directory, steps=STEPS, batch=BATCH)
+    stock.lay_out(directory, data, steps=STEPS, batch=BATCH)
     return measure([sys.executable, "local_runner.py"], directory)
 
 
-def table(results: dict[str, list[Measurement]]) -> str:
-    """Formats medians and the median of the turns' ratios, as the README shows them."""
-    lines = ["| | stock template | Throughline | ratio |", "|---|---|---|---|"]
-    for name, title, unit in (
-        ("seconds", "wall time", "s"),
-        ("cpu_seconds", "processor time", "s"),
-        ("peak_megabytes", "peak memory", "MB"),
-        ("lines", "lines printed", ""),
-    ):
-        pairs = [
-            (getattr(a, name), getattr(b, name))
-            for a, b in zip(results["stock"], results["ours"], strict=True)
-        ]
-        stock_median = statistics.median(a for a, _ in pairs)
-        ours_median = statistics.median(b for _, b in pairs)
-        ratio = statistics.median(b / a for a, b in pairs)
-        lines.append(
-            f"| {title} | {stock_median:,.0f} {unit} | {ours_median:,.0f} {unit} "
-            f"| {ratio:.2f} |"
-        )
-    return "\n".join(lines)
+def plain(data: Path, directory: Path) -> Measurement:
+    """Runs the plain script from nothing."""
+    command = [sys.executable, "-m", "benchmarks.plain", str(data)]
+    return measure([*command, str(directory / "plain")], Path.cwd())
 
 
-def main(arguments: list[str]) -> int:
-    """Measures, prints each turn and the table; fails if a run failed."""
+CANDIDATES: dict[str, Run] = {"stock": theirs, "ours": ours, "plain": plain}
+
+
+def seconds_by_node(directory: Path) -> dict[str, float]:
+    """Reads from the metadata store how long each node took; empty without a store."""
+    found: dict[str, float] = {}
+    for path in directory.rglob("metadata.db"):
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+            for name, began, ended in store.execute(
+                "SELECT t.name, e.create_time_since_epoch,"
+                " e.last_update_time_since_epoch FROM Execution e"
+                " JOIN Type t ON e.type_id = t.id ORDER BY e.id"
+            ):
+                short = name.rpartition(".")[2]
+                found[short] = round(found.get(short, 0) + (ended - began) / 1000, 2)
+    return found
+
+
+@contextmanager
+def _data_of(rows: int, place: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="trips-", dir=place) as directory:
+        trips.write(Path(directory) / "trips.csv", rows, seed=1)
+        yield Path(directory)
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_megabytes": os.sysconf("SC_PAGE_SIZE")
+        * os.sysconf("SC_PHYS_PAGES")
+        // 1_000_000,
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _flags(arguments: list[str]) -> argparse.Namespace:
     flags = argparse.ArgumentParser(
         prog="make bench",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     flags.add_argument("--turns", type=int, default=3)
-    turns = flags.parse_args(arguments).turns
-    results: dict[str, list[Measurement]] = {"stock": [], "ours": []}
-    for turn in range(turns):
-        for name, run in (("stock", theirs), ("ours", ours)):
-            with tempfile.TemporaryDirectory() as directory:
-                result = run(Path(directory))
-            print(f"turn {turn + 1} {name}: {json.dumps(asdict(result))}", flush=True)
-            if result.exit_code:
-                return 1
-            results[name].append(result)
-    print(table(results))
+    flags.add_argument("--rows", default=",".join(map(str, ROWS)))
+    flags.add_argument("--only", choices=CANDIDATES, nargs="*", default=[*CANDIDATES])
+    flags.add_argument(
+        "--directory",
+        type=Path,
+        default=Path(tempfile.gettempdir()),
+        help="where files go while they are used; 10 GB for ten million rows",
+    )
+    return flags.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Measures, prints each turn and the table; fails if a run failed."""
+    flags = _flags(arguments)
+    turns: list[dict[str, Any]] = []
+    for rows in (int(text) for text in flags.rows.split(",")):
+        names = flags.only if rows <= _MOST_FOR_ALL else ["ours"]
+        with _data_of(rows, flags.directory) as data:
+            for turn in range(flags.turns):
+                for name in names:
+                    with tempfile.TemporaryDirectory(dir=flags.directory) as place:
+                        took = CANDIDATES[name](data, Path(place))
+                        nodes = seconds_by_node(Path(place))
+                    told = {"rows": rows, "turn": turn + 1, "candidate": name}
+                    turns.append({**told, **asdict(took), "nodes": nodes})
+                    print(json.dumps(turns[-1]), flush=True)
+                    if took.exit_code:
+                        return 1
+    path = results.write(
+        {
+            "when": f"{datetime.now(UTC):%Y-%m-%d}",
+            "machine": _machine(),
+            "steps": STEPS,
+            "batch": BATCH,
+            "turns": turns,
+        }
+    )
+    print(f"{results.table(turns)}\n{path}")
     return 0

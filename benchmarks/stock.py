@@ -9,17 +9,16 @@ import re
 import shutil
 from pathlib import Path
 
-from data import taxi
-
 _TEMPLATE = Path("experimental/templates/taxi")
 _PIPELINE_NAME = "stock"
 
 
-def lay_out(directory: Path, *, steps: int, batch: int) -> None:
+def lay_out(directory: Path, data: Path, *, steps: int, batch: int) -> None:
     """Writes the template into a directory, ready for `python local_runner.py`.
 
     Args:
         directory: An existing, empty directory.
+        data: Directory of the CSV files that it is to read.
         steps: Training steps.
         batch: Rows in a training step.
 
@@ -39,7 +38,8 @@ def lay_out(directory: Path, *, steps: int, batch: int) -> None:
     _edit(constants, r"BATCH_SIZE = \d+", f"BATCH_SIZE = {batch}", 2)
     configs = directory / "pipeline/configs.py"
     _edit(configs, r"TRAIN_NUM_STEPS = \d+", f"TRAIN_NUM_STEPS = {steps}", 1)
-    taxi.lay_out(directory / "data")
+    shutil.rmtree(directory / "data", ignore_errors=True)
+    (directory / "data").symlink_to(data)
 
 
 def _enable_features(path: Path) -> None:

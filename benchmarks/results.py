@@ -1,0 +1,85 @@
+"""Results of `make bench`: files in benchmarks/results/, and the README's table."""
+
+import json
+import re
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+DIRECTORY = Path(__file__).parent / "results"
+README = Path(__file__).parents[1] / "README.md"
+_TABLE = re.compile(r"(<!-- make bench -->\n).*?(<!-- end -->)", re.DOTALL)
+_COLUMNS = (("seconds", "s"), ("peak_megabytes", "MB"))
+
+
+def write(found: dict[str, Any]) -> Path:
+    """Writes what was measured, by its day and sizes; returns the file."""
+    sizes = dict.fromkeys(str(turn["rows"]) for turn in found["turns"])
+    path = DIRECTORY / f"{found['when']}-{'-'.join(sizes)}.json"
+    DIRECTORY.mkdir(exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    return path
+
+
+def newest_turns() -> list[dict[str, Any]]:
+    """Reads the newest turns of each size."""
+    by_size: dict[int, list[dict[str, Any]]] = {}
+    for path in sorted(DIRECTORY.glob("*.json")):
+        turns = json.loads(path.read_text())["turns"]
+        for rows in dict.fromkeys(turn["rows"] for turn in turns):
+            by_size[rows] = [turn for turn in turns if turn["rows"] == rows]
+    return [turn for _, turns in sorted(by_size.items()) for turn in turns]
+
+
+def table(turns: Sequence[dict[str, Any]]) -> str:
+    """Formats medians by size, and the medians of the turns' ratios."""
+    lines = [
+        (
+            "| rows | stock template | Throughline | plain script "
+            "| wall, ours / stock | memory, ours / stock | wall, ours / plain |"
+        ),
+        "|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for rows in dict.fromkeys(turn["rows"] for turn in turns):
+        of = {
+            name: [t for t in turns if t["rows"] == rows and t["candidate"] == name]
+            for name in ("stock", "ours", "plain")
+        }
+        cells = [
+            *(_medians(of[name]) for name in of),
+            _ratio(of["ours"], of["stock"], "seconds"),
+            _ratio(of["ours"], of["stock"], "peak_megabytes"),
+            _ratio(of["ours"], of["plain"], "seconds"),
+        ]
+        lines.append(f"| {rows:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _medians(turns: Sequence[dict[str, Any]]) -> str:
+    if not turns:
+        return ""
+    parts = (
+        f"{statistics.median(turn[name] for turn in turns):,.0f} {unit}"
+        for name, unit in _COLUMNS
+    )
+    return ", ".join(parts)
+
+
+def _ratio(
+    above: Sequence[dict[str, Any]], below: Sequence[dict[str, Any]], name: str
+) -> str:
+    ratios = [a[name] / b[name] for a, b in zip(above, below, strict=False)]
+    return f"{statistics.median(ratios):.2f}" if ratios else ""
+
+
+def main(arguments: list[str]) -> int:
+    """Puts the table of the newest results into the README."""
+    if arguments:
+        print("usage: python -m benchmarks readme", file=sys.stderr)
+        return 2
+    text = README.read_text()
+    made = f"\\g<1>\n{table(newest_turns())}\n\n\\g<2>"
+    README.write_text(_TABLE.sub(made, text))
+    return 0
