@@ -7,8 +7,8 @@ All start from nothing each time, read the same CSV file, and train the same num
 steps with the same batch size; ours has early stopping switched off. The template is
 copied from the installed wheel with all its features and all its steps enabled; the
 plain script is `benchmarks/plain.py`. The rows are the taxi sample's, drawn with a
-seed; at ten million rows ours runs alone. Results go to benchmarks/results/, and the README's
-table is made from them: `python -m benchmarks readme`.
+seed; at ten million rows ours runs alone. Results go to benchmarks/results/, and the
+README's table is made from them: `python -m benchmarks readme`.
 """
 
 import argparse
