@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -143,19 +142,16 @@ def pretend_made(checkout: Path, call: Run, asked: str = "") -> None:
 class TestNothingToDo:
     """A current .venv costs nothing."""
 
-    def test_is_silent_and_quick(self, checkout: Path, call: Run) -> None:
-        """With a current environment it prints nothing and takes no time to notice."""
+    def test_is_silent(self, tmp_path: Path, checkout: Path, call: Run) -> None:
+        """With a current environment it prints nothing, and runs no Python to see it.
+
+        That takes 0.01 s, which every `make run` and `make test` pays.
+        """
         pretend_made(checkout, call)
 
-        seconds = []
-        for _ in range(3):
-            begun = time.perf_counter()
-            done = start(checkout)
-            seconds.append(time.perf_counter() - begun)
+        done = start(checkout, PATH=tools(tmp_path / "bin"), PYTHONHOME="/nonexistent")
 
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        # 0.01 s on a quiet machine; the best of three stands a busy one.
-        assert min(seconds) < 0.1
 
     def test_works_from_any_directory(self, checkout: Path, call: Run) -> None:
         """Where it is called from doesn't matter."""
