@@ -1,9 +1,11 @@
 """The command line: `throughline COMMAND`; flags are generated from the dataclasses."""
 
 import argparse
+import difflib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, make_dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -119,8 +121,11 @@ def main() -> int:
     if name in {"-h", "--help"}:
         sys.stdout.write(_help())
         return 0
+    if name == "--version":
+        sys.stdout.write(f"throughline {metadata.version('throughline')}\n")
+        return 0
     if name not in COMMANDS:
-        sys.stderr.write(f"throughline: there is no command {name!r}\n{_help()}")
+        sys.stderr.write(f"throughline: {_no_such('command', name, COMMANDS)}{_help()}")
         return EXIT_USAGE
     return exit_code(lambda: COMMANDS[name](arguments))
 
@@ -144,8 +149,13 @@ def _schema(arguments: list[str]) -> int:
     actions = {"diff": _schema_diff, "accept": _schema_accept}
     action, *rest = arguments or ["--help"]
     if action not in actions:
-        sys.stdout.write(f"usage: throughline schema {{{'|'.join(actions)}}} [FLAGS]\n")
-        return 0 if action in {"-h", "--help"} else EXIT_USAGE
+        usage = f"usage: throughline schema {{{'|'.join(actions)}}} [FLAGS]\n"
+        if action in {"-h", "--help"}:
+            sys.stdout.write(usage)
+            return 0
+        problem = _no_such("action of schema", action, actions)
+        sys.stderr.write(f"throughline: {problem}{usage}")
+        return EXIT_USAGE
     flags = tyro.cli(_StoreFlags, prog=f"throughline schema {action}", args=rest)
     return actions[action](flags.config())
 
@@ -333,9 +343,17 @@ COMMANDS: Mapping[str, Command] = {
 }
 
 
+def _no_such(what: str, name: str, known: Iterable[str]) -> str:
+    """Names what isn't there, and what was probably meant."""
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return f"there is no {what} {name!r}{meant}\n"
+
+
 def _help() -> str:
     lines = (f"  {name:10} {c.__doc__}" for name, c in COMMANDS.items())
-    return "\n".join(["usage: throughline COMMAND [FLAGS]", "", *lines, ""])
+    usage = "usage: throughline COMMAND [FLAGS], or throughline --version"
+    return "\n".join([usage, "", *lines, ""])
 
 
 if __name__ == "__main__":

@@ -312,12 +312,31 @@ def test_help_lists_the_commands(arguments: list[str]) -> None:
         assert re.search(rf"^  {command} +\w.*\.$", done.stdout, re.MULTILINE)
 
 
-def test_an_unknown_command_ends_with_2() -> None:
-    """A command that isn't there is named, and those there are listed."""
-    done = _throughline("trian")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["frobnicate"], "there is no command 'frobnicate'\n"),
+        (["lineag"], "there is no command 'lineag'; did you mean 'lineage'?\n"),
+        (
+            ["schema", "acept"],
+            "there is no action of schema 'acept'; did you mean 'accept'?\n",
+        ),
+    ],
+)
+def test_an_unknown_command_ends_with_2(arguments: list[str], said: str) -> None:
+    """A command that isn't there is named, with the one that was probably meant."""
+    done = _throughline(*arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("throughline: there is no command 'trian'\nusage: ")
+    assert done.stderr.startswith(f"throughline: {said}usage: ")
+
+
+def test_version() -> None:
+    """The version is that of the installed package, which setup.py declares."""
+    done = _throughline("--version")
+
+    (declared,) = re.findall(r'version="(.+?)"', (ROOT / "setup.py").read_text())
+    assert (done.returncode, done.stdout) == (0, f"throughline {declared}\n")
 
 
 def test_a_wrong_value_is_told_at_once(tmp_path: Path) -> None:
