@@ -331,6 +331,46 @@ def test_an_unknown_command_ends_with_2(arguments: list[str], said: str) -> None
     assert done.stderr.startswith(f"throughline: {said}usage: ")
 
 
+def test_completion_knows_every_command() -> None:
+    """No command is added without its flags being completed."""
+    assert list(cli._flags_of_commands()) == list(cli.COMMANDS)
+
+
+def test_completion_in_bash(tmp_path: Path) -> None:
+    """The script completes commands, their actions, flags, and a flag's values."""
+    script = tmp_path / "throughline.bash"
+    script.write_text(_throughline("completion", "bash").stdout)
+    typed = {
+        "throughline ru": {"run"},
+        "throughline schema a": {"accept"},
+        "throughline gc --k": {"--keep"},
+        "throughline run --label-policy c": {"card-trips"},
+        "throughline compile --target ar": {"argo"},
+        "throughline compile --sched": {"--schedule"},
+    }
+
+    offered = {words: _completed_by_bash(script, words) for words in typed}
+
+    assert offered == typed
+
+
+def _completed_by_bash(script: Path, words: str) -> set[str]:
+    """Calls what bash calls at the Tab key, with what it sets."""
+    code = """
+        source "$0"
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=${#COMP_LINE}
+        $(complete -p throughline | cut -d " " -f 3)
+        printf "%s\\n" "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", code, script, *words.split()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
 def test_version() -> None:
     """The version is that of the installed package, which setup.py declares."""
     done = _throughline("--version")
