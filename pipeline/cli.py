@@ -21,7 +21,7 @@ from pipeline.errors import (
     ThroughlineError,
     UsageError,
 )
-from pipeline.runners import job
+from pipeline.runners import job, logs
 from pipeline.runners.local import runner
 
 Command = Callable[[list[str]], int]
@@ -205,6 +205,8 @@ class _NodeFlags:
     """Name of the run, the same for all its nodes; new for a changed pipeline."""
     metadata: str | None = None
     """URL of the metadata store; metadata.db beside the artifacts if not given."""
+    log_level: logs.LogLevel = "info"
+    """The least severe messages on standard error."""
 
 
 def _node(arguments: list[str]) -> int:
@@ -212,6 +214,7 @@ def _node(arguments: list[str]) -> int:
     flags = tyro.cli(_NodeFlags, prog="throughline node", args=arguments)
     from pipeline.runners import node
 
+    logs.start_log(flags.log_level)
     url = flags.metadata or settings.environment().get(settings.METADATA_VARIABLE)
     return node.run_command(flags.ir, flags.node, flags.run_id, url)
 

@@ -120,6 +120,13 @@ def test_workers_is_an_option_and_no_setting() -> None:
     assert (config, options.workers) == (Config(), 7)
 
 
+def test_log_level_is_an_option_and_no_setting() -> None:
+    """How much is logged changes no cache key, since it is no part of what runs."""
+    config, options = cli.parse_run("throughline run", ["--log-level", "warning"])
+
+    assert (config, options.log_level) == (Config(), "warning")
+
+
 def test_flags_may_be_empty_tuples() -> None:
     """A setting that is a list can be emptied."""
     config, _ = cli.parse_run(
