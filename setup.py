@@ -84,6 +84,7 @@ setup(
     name="throughline",
     version="0.1.0",
     description="One TFX pipeline definition, run anywhere.",
+    license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_namespace_packages(
         include=[

@@ -1,23 +1,33 @@
 """The command line: `throughline COMMAND`; flags are generated from the dataclasses."""
 
 import argparse
+import difflib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, make_dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import tyro
 from rich.console import Console
 
 from pipeline import config as settings
 from pipeline import create_pipeline
-from pipeline.errors import EXIT_INTERRUPTED, EXIT_USAGE, ThroughlineError, UsageError
-from pipeline.runners import job
+from pipeline.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    ThroughlineError,
+    UsageError,
+)
+from pipeline.runners import job, logs
 from pipeline.runners.local import runner
 
 Command = Callable[[list[str]], int]
 Options = TypeVar("Options")
+
+TARGETS = ("kubeflow", "vertex", "argo", *job.TARGETS)
 
 
 @dataclass(frozen=True)
@@ -119,8 +129,11 @@ def main() -> int:
     if name in {"-h", "--help"}:
         sys.stdout.write(_help())
         return 0
+    if name == "--version":
+        sys.stdout.write(f"throughline {metadata.version('throughline')}\n")
+        return 0
     if name not in COMMANDS:
-        sys.stderr.write(f"throughline: there is no command {name!r}\n{_help()}")
+        sys.stderr.write(f"throughline: {_no_such('command', name, COMMANDS)}{_help()}")
         return EXIT_USAGE
     return exit_code(lambda: COMMANDS[name](arguments))
 
@@ -144,8 +157,13 @@ def _schema(arguments: list[str]) -> int:
     actions = {"diff": _schema_diff, "accept": _schema_accept}
     action, *rest = arguments or ["--help"]
     if action not in actions:
-        sys.stdout.write(f"usage: throughline schema {{{'|'.join(actions)}}} [FLAGS]\n")
-        return 0 if action in {"-h", "--help"} else EXIT_USAGE
+        usage = f"usage: throughline schema {{{'|'.join(actions)}}} [FLAGS]\n"
+        if action in {"-h", "--help"}:
+            sys.stdout.write(usage)
+            return 0
+        problem = _no_such("action of schema", action, actions)
+        sys.stderr.write(f"throughline: {problem}{usage}")
+        return EXIT_USAGE
     flags = tyro.cli(_StoreFlags, prog=f"throughline schema {action}", args=rest)
     return actions[action](flags.config())
 
@@ -187,6 +205,8 @@ class _NodeFlags:
     """Name of the run, the same for all its nodes; new for a changed pipeline."""
     metadata: str | None = None
     """URL of the metadata store; metadata.db beside the artifacts if not given."""
+    log_level: logs.LogLevel = "info"
+    """The least severe messages on standard error."""
 
 
 def _node(arguments: list[str]) -> int:
@@ -194,6 +214,7 @@ def _node(arguments: list[str]) -> int:
     flags = tyro.cli(_NodeFlags, prog="throughline node", args=arguments)
     from pipeline.runners import node
 
+    logs.start_log(flags.log_level)
     url = flags.metadata or settings.environment().get(settings.METADATA_VARIABLE)
     return node.run_command(flags.ir, flags.node, flags.run_id, url)
 
@@ -215,13 +236,12 @@ def _compile_for_argo(program: str, arguments: Sequence[str]) -> int:
 
 def _compile(arguments: list[str]) -> int:
     """Write what an orchestrator runs, by --target; ir.json and dag.json without."""
-    names = ["kubeflow", "vertex", "argo", *job.TARGETS]
     targets = argparse.ArgumentParser(
         prog="throughline compile", add_help=False, allow_abbrev=False
     )
-    targets.add_argument("--target", choices=names)
+    targets.add_argument("--target", choices=TARGETS)
     chosen, rest = targets.parse_known_args(arguments)
-    program = f"throughline compile [--target {{{','.join(names)}}}]"
+    program = f"throughline compile [--target {{{','.join(TARGETS)}}}]"
     if chosen.target in {"kubeflow", "vertex"}:
         return compile_for_kubeflow(program, ["--target", chosen.target, *rest])
     if chosen.target == "argo":
@@ -320,6 +340,85 @@ def _report(arguments: list[str]) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class _CompletionFlags:
+    """For which shell."""
+
+    shell: tyro.conf.Positional[Literal["bash", "zsh"]]
+    """The shell that is to complete what is typed."""
+
+
+def _completion(arguments: list[str]) -> int:
+    """Write a script with which a shell completes commands, flags and their values."""
+    flags = tyro.cli(_CompletionFlags, prog="throughline completion", args=arguments)
+    # tyro prints the script and raises SystemExit.
+    tyro.extras.subcommand_cli_from_dict(
+        _flags_of_commands(),
+        prog="throughline",
+        args=["--tyro-print-completion", flags.shell],
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+    )
+    return EXIT_DONE
+
+
+def _flags_of_commands() -> dict[str, Callable[..., Any]]:
+    """Lists each command's flags as a dataclass, for completion only.
+
+    A command may read them in another way: `schema` has no class of its own, and
+    `compile` has other flags for each target.
+    """
+    from pipeline.runners import argo, kubeflow
+
+    schema: Any = make_dataclass(
+        "schema",
+        [
+            (
+                "action",
+                Annotated[_StoreFlags, tyro.conf.subcommand("diff")]
+                | Annotated[_StoreFlags, tyro.conf.subcommand("accept")],
+            )
+        ],
+    )
+    return {
+        "run": _all_flags("run", [settings.Config, runner.Options], {}),
+        "explain": _ExplainFlags,
+        "gc": _GcFlags,
+        "compile": _all_flags(
+            "compile",
+            [settings.Config, job.Options, argo.Options, kubeflow.Options],
+            {"target": TARGETS},
+        ),
+        "node": _NodeFlags,
+        "schema": schema,
+        "lineage": _LineageFlags,
+        "report": _ReportFlags,
+        "doctor": make_dataclass("doctor", []),
+        "completion": _CompletionFlags,
+    }
+
+
+def _all_flags(
+    name: str, classes: Sequence[type], choices: Mapping[str, Sequence[str]]
+) -> Callable[..., Any]:
+    """Makes one dataclass of several; of fields with the same name, the first."""
+    choices = {"preset": tuple(settings.PRESETS), **choices}
+    # Literal takes a tuple for its values, and only mypy wants them spelled out.
+    found: dict[str, Any] = {
+        name: (Literal.__getitem__(values), values[0])
+        for name, values in choices.items()
+    }
+    for each in classes:
+        hints = get_type_hints(each, include_extras=True)
+        defaults = each()
+        for part in fields(each):
+            value = getattr(defaults, part.name)
+            found.setdefault(part.name, (hints[part.name], value))
+    columns = [
+        (name, hint, field(default=value)) for name, (hint, value) in found.items()
+    ]
+    return make_dataclass(name, columns)
+
+
 COMMANDS: Mapping[str, Command] = {
     "run": _run,
     "explain": _explain,
@@ -330,12 +429,21 @@ COMMANDS: Mapping[str, Command] = {
     "lineage": _lineage,
     "report": _report,
     "doctor": _doctor,
+    "completion": _completion,
 }
+
+
+def _no_such(what: str, name: str, known: Iterable[str]) -> str:
+    """Names what isn't there, and what was probably meant."""
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return f"there is no {what} {name!r}{meant}\n"
 
 
 def _help() -> str:
     lines = (f"  {name:10} {c.__doc__}" for name, c in COMMANDS.items())
-    return "\n".join(["usage: throughline COMMAND [FLAGS]", "", *lines, ""])
+    usage = "usage: throughline COMMAND [FLAGS], or throughline --version"
+    return "\n".join([usage, "", *lines, ""])
 
 
 if __name__ == "__main__":

@@ -34,6 +34,24 @@ def test_all_that_is_copied_exists_and_is_sent() -> None:
     assert {f"!{name}" for name in copied} == {s for s in sent if s.startswith("!")}
 
 
+def test_needs_no_frontend_from_a_registry() -> None:
+    """No `# syntax=` line: it makes the builder fetch a frontend, offline too."""
+    assert not re.search(r"^# *syntax *=", DOCKERFILE, re.MULTILINE)
+
+
+def test_packages_are_built_where_a_compiler_is() -> None:
+    """Pyfarmhash has no wheel: g++ comes before the packages, and never ships."""
+    stages = dict(
+        re.findall(r"^FROM .* AS (\w+)\n((?:(?!FROM ).*\n)*)", DOCKERFILE, re.MULTILINE)
+    )
+
+    compiler, packages = (
+        stages["packages"].index(text) for text in ("g++", "uv pip sync")
+    )
+    assert compiler < packages
+    assert "g++" not in stages["nodes"] + stages["worker"]
+
+
 def test_every_package_is_copied() -> None:
     """The packages that setup.py installs are the directories that are copied."""
     (names,) = re.findall(r"for name in \((.*?)\)", (PROJECT / "setup.py").read_text())

@@ -12,7 +12,10 @@ import tyro
 from pipeline import cli
 from pipeline.runners import argo, celery, job, kubeflow, luigi
 
-DOCS = Path(__file__).parents[1] / "docs"
+PROJECT = Path(__file__).parents[1]
+DOCS = PROJECT / "docs"
+# Those that say where things are; paths on them are the project's.
+GUIDES = (PROJECT / "CONTRIBUTING.md", DOCS / "architecture.md")
 PAGES = ("airflow", "argo", "beam", "celery", "kubeflow", "luigi", "vertex")
 
 Read = Callable[[list[str]], Any]
@@ -65,8 +68,34 @@ def test_every_page_has_the_same_parts() -> None:
 
 
 def test_index_names_every_page() -> None:
-    """docs/README.md links to each page, and each link leads to a page."""
+    """docs/README.md links to every page there is."""
     linked = set(re.findall(r"\]\(([\w.]+\.md)\)", (DOCS / "README.md").read_text()))
 
-    assert linked >= {f"{page}.md" for page in PAGES}
-    assert all((DOCS / name).is_file() for name in linked)
+    assert linked >= {page.name for page in DOCS.glob("*.md")} - {"README.md"}
+
+
+@pytest.mark.parametrize("page", [*PROJECT.glob("*.md"), *DOCS.glob("*.md")], ids=str)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link to a file leads to one, from the page that it is on."""
+    links = re.findall(r"\]\((?!\w+://|#)([^)#]+)", page.read_text())
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_named_paths_exist(page: Path) -> None:
+    """Every path of the project that a guide names is there, after a move too."""
+    rooms = "pipeline|models|tests|schema|environments|docs|data|benchmarks"
+    named = re.findall(rf"(?:^|[\s`])((?:{rooms})/[\w./-]*)", page.read_text())
+
+    assert len(named) > 10
+    assert [path for path in named if not (PROJECT / path.rstrip(".")).exists()] == []
+
+
+def test_names_in_guides_exist() -> None:
+    """The names that CONTRIBUTING.md tells people to extend are in those files."""
+    text = (PROJECT / "CONTRIBUTING.md").read_text()
+    pairs = re.findall(r"`([A-Za-z_]+)`\s+in\s+`([\w/]+\.py)`", text)
+
+    assert len(pairs) >= 4
+    assert [p for p in pairs if p[0] not in (PROJECT / p[1]).read_text()] == []

@@ -4,7 +4,6 @@ import io
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -247,7 +246,7 @@ class TestHere:
         assert found["tfx"] == "1.21.0"
         assert found["pytest"] == pytest.__version__
 
-    def test_is_quick_and_needs_no_tensorflow(self) -> None:
+    def test_needs_no_tensorflow(self) -> None:
         """A command for broken environments imports nothing that may be broken."""
         code = (
             "import sys; from pipeline.doctor import doctor; doctor();"
@@ -255,7 +254,6 @@ class TestHere:
             " if m in sys.modules])"
         )
 
-        begun = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-c", code],
             cwd=doctor.PROJECT,
@@ -263,11 +261,8 @@ class TestHere:
             text=True,
             check=True,
         )
-        seconds = time.perf_counter() - begun
 
         assert done.stdout.splitlines()[-1] == "[]"
-        # 0.15 s on a quiet machine, coverage aside.
-        assert seconds < 5
 
     def test_prints_facts_and_exits_with_the_verdict(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -141,7 +141,6 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
     root = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value
     beside = Path(root.string_value).parent
     connection = open_store(metadata_url or of_file(beside / "metadata.db"))
-    logging.basicConfig(level=logging.INFO)
     try:
         result = run_node(pipeline, node_id, run_id, connection)
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends in a sentence

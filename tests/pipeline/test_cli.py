@@ -120,6 +120,13 @@ def test_workers_is_an_option_and_no_setting() -> None:
     assert (config, options.workers) == (Config(), 7)
 
 
+def test_log_level_is_an_option_and_no_setting() -> None:
+    """How much is logged changes no cache key, since it is no part of what runs."""
+    config, options = cli.parse_run("throughline run", ["--log-level", "warning"])
+
+    assert (config, options.log_level) == (Config(), "warning")
+
+
 def test_flags_may_be_empty_tuples() -> None:
     """A setting that is a list can be emptied."""
     config, _ = cli.parse_run(
@@ -312,12 +319,71 @@ def test_help_lists_the_commands(arguments: list[str]) -> None:
         assert re.search(rf"^  {command} +\w.*\.$", done.stdout, re.MULTILINE)
 
 
-def test_an_unknown_command_ends_with_2() -> None:
-    """A command that isn't there is named, and those there are listed."""
-    done = _throughline("trian")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["frobnicate"], "there is no command 'frobnicate'\n"),
+        (["lineag"], "there is no command 'lineag'; did you mean 'lineage'?\n"),
+        (
+            ["schema", "acept"],
+            "there is no action of schema 'acept'; did you mean 'accept'?\n",
+        ),
+    ],
+)
+def test_an_unknown_command_ends_with_2(arguments: list[str], said: str) -> None:
+    """A command that isn't there is named, with the one that was probably meant."""
+    done = _throughline(*arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("throughline: there is no command 'trian'\nusage: ")
+    assert done.stderr.startswith(f"throughline: {said}usage: ")
+
+
+def test_completion_knows_every_command() -> None:
+    """No command is added without its flags being completed."""
+    assert list(cli._flags_of_commands()) == list(cli.COMMANDS)
+
+
+def test_completion_in_bash(tmp_path: Path) -> None:
+    """The script completes commands, their actions, flags, and a flag's values."""
+    script = tmp_path / "throughline.bash"
+    script.write_text(_throughline("completion", "bash").stdout)
+    typed = {
+        "throughline ru": {"run"},
+        "throughline schema a": {"accept"},
+        "throughline gc --k": {"--keep"},
+        "throughline run --label-policy c": {"card-trips"},
+        "throughline compile --target ar": {"argo"},
+        "throughline compile --sched": {"--schedule"},
+    }
+
+    offered = {words: _completed_by_bash(script, words) for words in typed}
+
+    assert offered == typed
+
+
+def _completed_by_bash(script: Path, words: str) -> set[str]:
+    """Calls what bash calls at the Tab key, with what it sets."""
+    code = """
+        source "$0"
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=${#COMP_LINE}
+        $(complete -p throughline | cut -d " " -f 3)
+        printf "%s\\n" "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", code, script, *words.split()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_version() -> None:
+    """The version is that of the installed package, which setup.py declares."""
+    done = _throughline("--version")
+
+    (declared,) = re.findall(r'version="(.+?)"', (ROOT / "setup.py").read_text())
+    assert (done.returncode, done.stdout) == (0, f"throughline {declared}\n")
 
 
 def test_a_wrong_value_is_told_at_once(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from pipeline.ingestion import spans
 from pipeline.runners.local import run_record
 from pipeline.runners.local.console import RunConsole, State, own_console, shown
 from pipeline.runners.local.run_record import Outcome, Run
+from pipeline.runners.logs import LogLevel, start_log
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline
@@ -63,6 +64,8 @@ class Options:
     """Run these nodes, all if none is named, whatever the cache holds."""
     force: bool = False
     """Run even if nothing has changed since the last run."""
+    log_level: LogLevel = "info"
+    """The least severe messages in the nodes' logs."""
 
     def __post_init__(self) -> None:
         """Refuses what contradicts itself."""
@@ -183,7 +186,7 @@ def _run(
     with collecting_no_garbage():
         from pipeline.runners import compiler
         from pipeline.runners.local import parts, summary
-        from pipeline.runners.local.scheduler import Job, Scheduler, start_log
+        from pipeline.runners.local.scheduler import Job, Scheduler
         from pipeline.store import graph, upkeep
         from pipeline.store.connection import open_store
 
@@ -207,7 +210,7 @@ def _run(
         run.nodes |= _states(console)
         run.save()
 
-    job = Job(pipeline, run.run_id, connection, run.log_of)
+    job = Job(pipeline, run.run_id, connection, run.log_of, options.log_level)
     scheduler = Scheduler(job, console, note)
     try:
         with console.table(upstream):

@@ -23,9 +23,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline.errors import EXIT_FAILED, cause_of, exit_code_of
 from pipeline.runners import node
 from pipeline.runners.local.console import RunConsole, State
-
-PROGRESS_LOGGER = "throughline.progress"
-LOG_FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
+from pipeline.runners.logs import PROGRESS_LOGGER, LogLevel, start_log
 
 _LOG = logging.getLogger(__name__)
 _REFRESH_SECONDS = 0.25
@@ -51,12 +49,14 @@ class Job:
         run_id: Name of the run.
         connection: The metadata store.
         log_of: Where a node's output goes.
+        log_level: The least severe messages that are kept there.
     """
 
     pipeline: pipeline_pb2.Pipeline
     run_id: str
     connection: mlmd.ConnectionConfig
     log_of: Callable[[str], Path]
+    log_level: LogLevel
 
 
 @dataclass
@@ -197,11 +197,6 @@ def ancestors(upstream: Upstream, node_id: str) -> set[str]:
     return {node_id}.union(*(ancestors(upstream, name) for name in upstream[node_id]))
 
 
-def start_log() -> None:
-    """Sends what is logged to standard error, whatever a library has set up."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, force=True)
-
-
 def _run_in_child(pipe: Connection, job: Job, node_id: str, parent: int) -> None:
     """Runs a node in a forked process and tells the parent how it went."""
     # The terminal sends Ctrl-C to all; it is the parent that decides what stops.
@@ -209,7 +204,7 @@ def _run_in_child(pipe: Connection, job: Job, node_id: str, parent: int) -> None
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with(parent)
     _write_output_to(job.log_of(node_id))
-    start_log()
+    start_log(job.log_level)
     logging.getLogger(PROGRESS_LOGGER).addHandler(_ProgressHandler(pipe))
     # TFX hands the command line on to executors, and that is ours, not theirs.
     sys.argv = [node_id]
