@@ -43,6 +43,12 @@ _TRACEBACK = "Traceback (most recent call last):"
 _RAISED_BELOW = re.compile(r"^(?P<type>[A-Za-z_][\w.]*)(?:: ?(?P<text>.*))?$")
 _BEAM_STEP = re.compile(r"\s*\[while running '.*'\]\s*$")
 _LONGEST_CAUSE = 300
+# What MLMD reports at the end of a statement of any length, or instead of the reason.
+_STORE_TROUBLE = {
+    "database or disk is full": "its disk is full",
+    "Transaction already open": "an earlier write was not finished, as on a full disk",
+    "attempt to write a readonly database": "it is read-only",
+}
 
 
 # What would move the cursor, colour text, end a line or reverse its order; and halves
@@ -140,6 +146,9 @@ def cause_of(error: BaseException) -> str:
     if isinstance(error, ThroughlineError):
         return str(error)
     text = str(error).strip()
+    for reported, reason in _STORE_TROUBLE.items():
+        if reported in text:
+            return f"The metadata store can't be written: {reason}"
     pattern = _RAISED_BELOW if _TRACEBACK in text else _RAISED_LINE
     below = text.rpartition(_TRACEBACK)[2]
     raised = [m for line in below.splitlines() if (m := pattern.match(line))]

@@ -29,6 +29,7 @@ NODES = (
     "Evaluator",
     "Pusher",
 )
+STATES = ("done", "failed", "not", "waiting", "running", "cached", "canceled")
 # As absl, logging, warnings and TensorFlow's C++ begin their lines.
 NOISE = re.compile(r"absl|INFO|WARNING|^[IWE]\d{4} |^\d{4}-\d\d-\d\d ", re.MULTILINE)
 FLAGS = ("--preset", "smoke", "--min-auc", "0.01", "--max-auc-loss", "1")
@@ -43,8 +44,9 @@ def run_in_terminal(
 
 
 def rows_of_table(lines: list[str]) -> list[str]:
-    """First words of the lines that show a node."""
-    return [first for line in lines if (first := line.split(" ")[0]) in NODES]
+    """Names in the lines that show a node and its state."""
+    words = [line.split()[:2] for line in lines]
+    return [w[0] for w in words if len(w) > 1 and w[0] in NODES and w[1] in STATES]
 
 
 def test_a_run_shows_a_table_and_keeps_logs(

@@ -366,6 +366,22 @@ def test_commands_that_read_make_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("place", ["/dev/null", "/dev/null/x", "/proc/x"])
+def test_compiling_into_what_is_no_directory(
+    place: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """--out that can't be written ends with 2 and a sentence that begins with it."""
+    flags = ["--target", "kubeflow", "--out", place, "--output", str(tmp_path)]
+
+    code = cli.exit_code(lambda: cli.COMMANDS["compile"](flags))
+
+    out, err = capfd.readouterr()
+    sentence, named = err.splitlines()
+    assert (code, out) == (2, "")
+    assert sentence.startswith(f"throughline: {place} can't be used: ")
+    Path(named.removeprefix("The traceback is in ")).unlink()
+
+
 def _loop(directory: Path) -> Path:
     (directory / "one").symlink_to(directory / "two")
     (directory / "two").symlink_to(directory / "one")

@@ -63,6 +63,25 @@ def test_exit_codes(error: BaseException, code: int) -> None:
             "ValueError: first line",
             id="of several lines the first with text",
         ),
+        pytest.param(
+            RuntimeError(
+                f"Cannot create node for {'name ' * 99}\nError when executing query: "
+                "database or disk is full query: COMMIT;"
+            ),
+            "The metadata store can't be written: its disk is full",
+            id="the store's disk is full",
+        ),
+        pytest.param(
+            RuntimeError("Transaction already open."),
+            "The metadata store can't be written: an earlier write was not finished, "
+            "as on a full disk",
+            id="what the store says after that",
+        ),
+        pytest.param(
+            RuntimeError("query: attempt to write a readonly database query: INSERT"),
+            "The metadata store can't be written: it is read-only",
+            id="a read-only store",
+        ),
         pytest.param(RuntimeError(), "RuntimeError", id="no message"),
         pytest.param(RuntimeError(" \n "), "RuntimeError", id="blank message"),
         pytest.param(KeyError("fare"), "KeyError: 'fare'", id="key"),

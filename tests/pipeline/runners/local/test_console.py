@@ -102,10 +102,12 @@ def test_in_a_terminal_a_table_is_left_standing() -> None:
         console.not_run(["Pusher"])
 
     shown = re.sub(r"\x1b\[[0-9;?]*\w", "", screen.getvalue()).strip()
+    # A slow machine takes more than a tenth of a second.
+    shown = re.sub(r"(\d)\.\d", r"\1.n", shown)
     assert [" ".join(line.split()) for line in shown.splitlines()[-5:]] == [
         "node state seconds",
-        "ExampleGen cached 0.0",
-        "Trainer failed 61.5 no rows",
+        "ExampleGen cached 0.n",
+        "Trainer failed 61.n no rows",
         "Pusher not run",
         "Evaluator waiting",
     ]
