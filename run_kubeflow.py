@@ -9,16 +9,12 @@ writes compiled/vertex.json for Vertex AI. docs/kubeflow.md says what the cluste
 
 import sys
 
-from pipeline import cli, create_pipeline
-from pipeline.runners import kubeflow
+from pipeline import cli
 
 
 def main() -> int:
-    """Flags, configuration, pipeline, runner; returns the exit code."""
-    config, options = cli.parse(
-        "run_kubeflow.py", sys.argv[1:], kubeflow.Options(), preset="kubeflow"
-    )
-    return kubeflow.run(config, options, create_pipeline)
+    """Flags, configuration, pipeline, compiler; returns the exit code."""
+    return cli.compile_for_kubeflow("run_kubeflow.py", sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """The settings of the model and its training that are worth tuning."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
+
+_LARGEST = 2**31 - 1
+_COUNT = f"at least 1 and at most {_LARGEST}"
 
 
 @dataclass(frozen=True)
@@ -31,17 +35,25 @@ class Hyperparameters:
             ValueError: Naming the setting, its value and what was expected.
         """
         for name, holds, expected in (
-            ("learning_rate", self.learning_rate > 0, "above 0"),
+            (
+                "learning_rate",
+                0 < self.learning_rate < math.inf,
+                "above 0 and finite",
+            ),
             (
                 "hidden_layers",
-                all(units >= 1 for units in self.hidden_layers),
-                "whole numbers of at least 1",
+                all(1 <= units <= _LARGEST for units in self.hidden_layers),
+                f"whole numbers of at least 1 and at most {_LARGEST}",
             ),
-            ("embedding_width", self.embedding_width >= 1, "at least 1"),
+            ("embedding_width", 1 <= self.embedding_width <= _LARGEST, _COUNT),
             ("dropout", 0 <= self.dropout < 1, "from 0 to below 1"),
-            ("l2", self.l2 >= 0, "at least 0"),
-            ("steps_per_evaluation", self.steps_per_evaluation >= 1, "at least 1"),
-            ("patience", self.patience >= 1, "at least 1"),
+            ("l2", 0 <= self.l2 < math.inf, "at least 0 and finite"),
+            (
+                "steps_per_evaluation",
+                1 <= self.steps_per_evaluation <= _LARGEST,
+                _COUNT,
+            ),
+            ("patience", 1 <= self.patience <= _LARGEST, _COUNT),
         ):
             if not holds:
                 msg = f"{name} is {getattr(self, name)}; it must be {expected}"

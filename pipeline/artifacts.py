@@ -161,9 +161,15 @@ class Run:
 
     @cached_property
     def record(self) -> Mapping[str, Any]:
-        """What the runner noted (run.json); empty for another runner's run."""
+        """What the runner noted (run.json); empty for another runner's run.
+
+        One that can't be read counts as none: the store knows of the run too.
+        """
         path = self.directory / "run.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        try:
+            return json.loads(path.read_text()) if path.is_file() else {}
+        except ValueError:
+            return {}
 
     @property
     def settings(self) -> Mapping[str, Any]:

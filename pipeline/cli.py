@@ -2,15 +2,17 @@
 
 import argparse
 import difflib
+import io
+import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import tyro
-from rich.console import Console
 
 from pipeline import config as settings
 from pipeline import create_pipeline
@@ -18,11 +20,13 @@ from pipeline.errors import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
-    ThroughlineError,
     UsageError,
+    explained,
+    printable,
 )
 from pipeline.runners import job, logs
 from pipeline.runners.local import runner
+from pipeline.runners.local.console import quiet
 
 Command = Callable[[list[str]], int]
 Options = TypeVar("Options")
@@ -111,31 +115,60 @@ def parse(
 
 
 def exit_code(main: Callable[[], int]) -> int:
-    """Runs a command; a person's mistake ends in a sentence, not in a traceback."""
+    """Runs a command; whatever is raised ends in a sentence and an exit code.
+
+    The traceback of what we didn't foresee is in a log that the sentence names. Output
+    that nobody reads to its end, as in `| head -1`, is no failure.
+
+    Args:
+        main: The command; returns its exit code.
+    """
+    _forgive_characters()
     try:
-        return main()
-    except ThroughlineError as error:
-        Console(stderr=True, highlight=False).print(
-            f"throughline: {error}", markup=False, soft_wrap=True
-        )
-        return error.exit_code
+        code = main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends in a sentence
+        ours = explained(error)
+        sys.stderr.write(printable(f"throughline: {ours}\n"))
+        return ours.exit_code
+    return code
+
+
+def _forgive_characters() -> None:
+    """Lets names be printed that the output's encoding has no characters for."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _say(text: str) -> None:
+    """Prints an answer; what a terminal would obey in it is escaped."""
+    sys.stdout.write(f"{printable(text)}\n")
 
 
 def main() -> int:
     """Runs the command that the command line names; returns the exit code."""
-    name, *arguments = sys.argv[1:] or ["--help"]
+    return exit_code(lambda: _command(sys.argv[1:]))
+
+
+def _command(words: Sequence[str]) -> int:
+    name, *arguments = words or ["--help"]
     if name in {"-h", "--help"}:
         sys.stdout.write(_help())
-        return 0
+        return EXIT_DONE
     if name == "--version":
         sys.stdout.write(f"throughline {metadata.version('throughline')}\n")
-        return 0
+        return EXIT_DONE
     if name not in COMMANDS:
         sys.stderr.write(f"throughline: {_no_such('command', name, COMMANDS)}{_help()}")
         return EXIT_USAGE
-    return exit_code(lambda: COMMANDS[name](arguments))
+    return COMMANDS[name](arguments)
 
 
 def _run(arguments: list[str]) -> int:
@@ -176,7 +209,7 @@ def _schema_diff(config: settings.Config) -> int:
     differences = schema_review.diff(
         schema_review.read(config.schema), schema_review.read(proposal)
     )
-    sys.stdout.write("\n".join([*schema_review.lines(differences), ""]))
+    _say("\n".join(schema_review.lines(differences)))
     return 0
 
 
@@ -186,9 +219,9 @@ def _schema_accept(config: settings.Config) -> int:
 
     proposal = proposed_schema(config)
     schema_review.accept(proposal, config.schema)
-    sys.stdout.write(
+    _say(
         f"{config.schema} is now what {proposal} proposed; review it, narrow what is "
-        "too wide, and commit it\n"
+        "too wide, and commit it"
     )
     return 0
 
@@ -219,19 +252,31 @@ def _node(arguments: list[str]) -> int:
     return node.run_command(flags.ir, flags.node, flags.run_id, url)
 
 
+@contextmanager
+def _compiling(config: settings.Config) -> Iterator[None]:
+    """Checks what a run would check first, and keeps TensorFlow's messages away."""
+    from pipeline.trust import schema_review
+
+    schema_review.check(config.schema, config.quality.slice_columns)
+    with quiet():
+        yield
+
+
 def compile_for_kubeflow(program: str, arguments: Sequence[str]) -> int:
     """Compiles for Kubeflow Pipelines or Vertex AI, and submits if asked to."""
     from pipeline.runners import kubeflow
 
     config, options = parse(program, arguments, kubeflow.Options(), "kubeflow")
-    return kubeflow.run(config, options, create_pipeline)
+    with _compiling(config):
+        return kubeflow.run(config, options, create_pipeline)
 
 
 def _compile_for_argo(program: str, arguments: Sequence[str]) -> int:
     from pipeline.runners import argo
 
     config, options = parse(program, arguments, argo.Options(), "kubeflow")
-    return argo.run(config, options, create_pipeline)
+    with _compiling(config):
+        return argo.run(config, options, create_pipeline)
 
 
 def _compile(arguments: list[str]) -> int:
@@ -247,7 +292,8 @@ def _compile(arguments: list[str]) -> int:
     if chosen.target == "argo":
         return _compile_for_argo(program, rest)
     config, options = parse(program, rest, job.Options())
-    return job.compile_job(config, options, chosen.target, create_pipeline)
+    with _compiling(config):
+        return job.compile_job(config, options, chosen.target, create_pipeline)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +309,7 @@ def _explain(arguments: list[str]) -> int:
     flags = tyro.cli(_ExplainFlags, prog="throughline explain", args=arguments)
     from pipeline.caching.explain import explain
 
-    sys.stdout.write("\n".join([*explain(flags.config(), flags.node), ""]))
+    _say("\n".join(explain(flags.config(), flags.node)))
     return 0
 
 
@@ -282,14 +328,16 @@ def _gc(arguments: list[str]) -> int:
     flags = tyro.cli(_GcFlags, prog="throughline gc", args=arguments)
     from pipeline.runners.local import run_record
     from pipeline.store import retention
+    from pipeline.store.connection import existing_store
 
     config = flags.config()
+    # Before the lock: a mistyped --output must not become a directory.
+    existing_store(config.metadata_url)
     with run_record.output_directory_held(config):
         found = retention.find(config, flags.keep)
         if not flags.dry_run:
             retention.free(config, found)
-    lines = retention.report(found, dry_run=flags.dry_run)
-    sys.stdout.write("\n".join([*lines, ""]))
+    _say("\n".join(retention.report(found, dry_run=flags.dry_run)))
     return 0
 
 
@@ -336,7 +384,7 @@ def _report(arguments: list[str]) -> int:
     from pipeline import report
 
     path = report.report_on(flags.config(), flags.run)
-    sys.stdout.write(f"{path}\n{path.parent.parent / 'index.html'} lists all runs\n")
+    _say(f"{path}\n{path.parent.parent / 'index.html'} lists all runs")
     return 0
 
 

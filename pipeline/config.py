@@ -5,9 +5,10 @@ variant replaces fields: `dataclasses.replace(local(), train_steps=20)`. Importi
 module imports neither TFX nor TensorFlow.
 """
 
+import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -15,16 +16,19 @@ from typing import Literal
 from models import features
 from models.hyperparameters import Hyperparameters
 from pipeline.beam.engines import Beam, check_output
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, is_one_line
 from pipeline.ingestion.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from pipeline.ingestion.times import seconds_in
 from pipeline.store.url import of_file
 from schema import SCHEMA_PATH
 
+# TFX keeps step counts in 32 bits, and more are no help to anything else.
+LARGEST = 2**31 - 1
 METADATA_VARIABLE = "THROUGHLINE_METADATA"
 SAMPLE_DATA_DIRECTORY = "sample"
 DATA_NODE = "ExampleGen"
 PROPOSAL_NODE = "SchemaGen"
+_NAMES_SHOWN = 12
 
 IN_PROCESS_BEAM_RUNNER = (
     "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
@@ -59,8 +63,8 @@ class Splits:
     def __post_init__(self) -> None:
         """Refuses a split without rows, and rules that contradict each other."""
         for name in ("train_parts", "eval_parts", "test_parts"):
-            _require(self, name, at_least=1)
-        _require(self, "test_spans", at_least=0)
+            _require(self, name, at_least=1, at_most=LARGEST)
+        _require(self, "test_spans", at_least=0, at_most=LARGEST)
         if bool(self.time_column) != bool(self.test_from):
             raise UsageError(
                 f"time-column is {self.time_column!r} and test-from is "
@@ -73,10 +77,22 @@ class Splits:
                 f"eval-from is {self.eval_from!r} without a time-column; give "
                 "time-column and test-from too"
             )
+        self._require_order()
         if self.test_spans and self.time_column:
             raise UsageError(
                 f"test-spans is {self.test_spans} and time-column is "
                 f"{self.time_column!r}; give one of them"
+            )
+
+    def _require_order(self) -> None:
+        """Refuses an eval split that would begin after it ends."""
+        if not (self.eval_from and self.test_from):
+            return
+        if seconds_in(self.eval_from) >= seconds_in(self.test_from):
+            raise UsageError(
+                f"eval-from is {self.eval_from!r} and test-from is "
+                f"{self.test_from!r}; rows between them are the eval split, so "
+                "eval-from must be the earlier one"
             )
 
 
@@ -90,8 +106,18 @@ class Gate:
     """Share of the rows, 0 to 1, that may go to quarantine before the run stops."""
 
     def __post_init__(self) -> None:
-        """Refuses a share that is none."""
+        """Rejects a share outside 0-1, and anomaly types that TFDV doesn't have."""
         _require(self, "max_quarantined", at_least=0, at_most=1)
+        # Imported for the names alone: it takes a twentieth of a second.
+        from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+        known = anomalies_pb2.AnomalyInfo.Type.keys()
+        for name in self.tolerated_anomalies:
+            if name not in known:
+                raise UsageError(
+                    f"tolerated-anomalies names {name!r}, which is none of TFDV's "
+                    f"anomaly types; {nearest(name, known)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -160,6 +186,9 @@ class Config:
                 "letters, digits, '-' and '_', since it names directories and models"
             )
             raise UsageError(msg)
+        for setting in ("data", "output", "schema"):
+            _check_path(setting, getattr(self, setting))
+        _check_output(self.output)
         _check_encoding(self.encoding)
         if self.wanted_spans is None and self.splits.test_spans:
             raise UsageError(
@@ -167,10 +196,12 @@ class Config:
                 f"{self.pattern!r} tells no spans apart; give one such as "
                 "--pattern 'span-{SPAN}/*.csv'"
             )
-        _require(self, "train_steps", at_least=1)
-        _require(self, "eval_steps", at_least=0)
-        _require(self, "batch_size", at_least=1)
-        _require(self, "seed", at_least=0, at_most=2**31 - 1)
+        _require(self, "train_steps", at_least=1, at_most=LARGEST)
+        _require(self, "eval_steps", at_least=0, at_most=LARGEST)
+        _require(self, "batch_size", at_least=1, at_most=LARGEST)
+        _require(self, "seed", at_least=0, at_most=LARGEST)
+        if self.window != "all":
+            _require(self, "window", at_most=LARGEST)
         check_output(self.beam, self.output)
 
     @property
@@ -254,6 +285,64 @@ def with_environment(config: Config, environment: Mapping[str, str]) -> Config:
 def environment() -> Mapping[str, str]:
     """The process's environment; the one place where the project reads it."""
     return os.environ
+
+
+def check_places(config: Config) -> None:
+    """Checks that the output directory is one, or can become one, on this machine.
+
+    Raises:
+        UsageError: It, or the directory that it is to be made in, can't be used.
+    """
+    place = config.output.absolute()
+    try:
+        # A link that points nowhere is no directory yet, and can't become one.
+        while not place.exists() and not place.is_symlink():
+            place = place.parent
+        is_directory = place.is_dir()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(
+            f"output is {config.output}, which can't be used: {reason}; give another "
+            "directory"
+        ) from error
+    if not is_directory:
+        what = "it" if place == config.output.absolute() else str(place)
+        raise UsageError(
+            f"output is {config.output}, but {what} is not a directory; give another "
+            "--output"
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"output is {config.output}, but nothing can be written to {place}; give "
+            "another --output, or change the permissions"
+        )
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Says which known name an unknown one is most like, or else which there are."""
+    if close := difflib.get_close_matches(name, known, n=1):
+        return f"did you mean {close[0]}?"
+    return f"there are {', '.join(sorted(known)[:_NAMES_SHOWN])}" + (
+        " and others" if len(known) > _NAMES_SHOWN else ""
+    )
+
+
+def _check_path(setting: str, path: Path | None) -> None:
+    """Refuses names that would end a line, or steer a terminal, wherever they show."""
+    if path is not None and not is_one_line(str(path)):
+        raise UsageError(
+            f"{setting} is {str(path)!r}; control characters and line ends are not "
+            "allowed in it"
+        )
+
+
+def _check_output(output: Path) -> None:
+    """Refuses what TFX, Beam and TensorFlow would take for a pattern of many paths."""
+    if found := sorted(set("*?[") & set(str(output.absolute()))):
+        raise UsageError(
+            f"output is {str(output.absolute())!r}; TFX takes {' and '.join(found)} in "
+            "it for a pattern, so give a directory without * ? ["
+        )
 
 
 def _check_encoding(name: str) -> None:

@@ -1,6 +1,10 @@
 """Errors a person sees, each with the exit code the command line ends with."""
 
+import errno
 import re
+import tempfile
+import traceback
+from pathlib import Path
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -39,6 +43,87 @@ _TRACEBACK = "Traceback (most recent call last):"
 _RAISED_BELOW = re.compile(r"^(?P<type>[A-Za-z_][\w.]*)(?:: ?(?P<text>.*))?$")
 _BEAM_STEP = re.compile(r"\s*\[while running '.*'\]\s*$")
 _LONGEST_CAUSE = 300
+# What MLMD reports at the end of a statement of any length, or instead of the reason.
+_STORE_TROUBLE = {
+    "database or disk is full": "its disk is full",
+    "Transaction already open": "an earlier write was not finished, as on a full disk",
+    "attempt to write a readonly database": "it is read-only",
+}
+
+
+# What would move the cursor, colour text, end a line or reverse its order; and halves
+# of characters, which stand for bytes of a file name that are no UTF-8.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+# Of paths that were given: the command names something that can't be used as it says.
+_WRONG_PATH = frozenset(
+    {
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def printable(text: str) -> str:
+    """Escapes what a terminal would obey rather than show; lines and tabs stay."""
+    return _UNPRINTABLE.sub(
+        lambda match: match[0].encode("unicode_escape").decode(), text
+    )
+
+
+def is_one_line(name: str) -> bool:
+    """Whether a name can be printed as it is, and in one line."""
+    return "\n" not in name and printable(name) == name
+
+
+def explained(error: Exception) -> ThroughlineError:
+    """Turns any error into one of ours, with the traceback in a log that it names.
+
+    What the operating system says of a file is the caller's mistake (exit code 2) if
+    another path would help; a full disk, and what we didn't foresee, is a failure (1).
+
+    Args:
+        error: What was raised; one of ours is returned as it is.
+    """
+    if isinstance(error, ThroughlineError):
+        return error
+    log = write_traceback(error)
+    place = f"\nThe traceback is in {log}" if log else ""
+    if isinstance(error, OSError) and error.strerror:
+        name, reason = error.filename, error.strerror.lower()
+        if error.errno in _NO_ROOM:
+            what = f"{name} can't be written" if name else "Output can't be written"
+            return ThroughlineError(f"{what}: {reason}; make room for it{place}")
+        if name is not None:
+            kind = UsageError if error.errno in _WRONG_PATH else ThroughlineError
+            return kind(f"{name} can't be used: {reason}{place}")
+    return ThroughlineError(f"{cause_of(error)}{place}")
+
+
+def write_traceback(error: BaseException) -> Path | None:
+    """Writes an error's traceback to a new file that only its owner can read.
+
+    Returns:
+        The file; none if there is no room for it, which must not hide the error.
+    """
+    lines = traceback.format_exception(error)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="throughline-", suffix=".log", delete=False, errors="replace"
+        ) as log:
+            log.writelines(lines)
+    except OSError:
+        return None
+    return Path(log.name)
 
 
 def exit_code_of(error: BaseException) -> int:
@@ -61,6 +146,9 @@ def cause_of(error: BaseException) -> str:
     if isinstance(error, ThroughlineError):
         return str(error)
     text = str(error).strip()
+    for reported, reason in _STORE_TROUBLE.items():
+        if reported in text:
+            return f"The metadata store can't be written: {reason}"
     pattern = _RAISED_BELOW if _TRACEBACK in text else _RAISED_LINE
     below = text.rpartition(_TRACEBACK)[2]
     raised = [m for line in below.splitlines() if (m := pattern.match(line))]

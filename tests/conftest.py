@@ -1,4 +1,4 @@
-"""Spreads the tests over both cores: what shares an expensive fixture stays together."""
+"""Spreads the tests over the cores: what shares an expensive fixture stays together."""
 
 from pathlib import Path
 

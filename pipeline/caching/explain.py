@@ -13,7 +13,7 @@ from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.runners.local.run_record import Run, read_runs
 from pipeline.store import graph, upkeep
-from pipeline.store.connection import open_store
+from pipeline.store.connection import existing_store
 
 State = mlmd.Execution.State
 _LONGEST_VALUE = 60
@@ -37,7 +37,7 @@ def explain(config: Config, node_id: str) -> list[str]:
     Raises:
         UsageError: The node has never run; names those that have.
     """
-    store = MetadataStore(open_store(config.metadata_url))
+    store = MetadataStore(existing_store(config.metadata_url))
     executions = graph.executions_of_node(store, f"{config.name}.{node_id}")
     if not executions:
         known = ", ".join(graph.nodes_of(store, config.name)) or "none"

@@ -2,7 +2,7 @@
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tfx.types.artifact import Artifact
 from tfx.types.artifact_utils import decode_split_names, get_split_uri
 from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics
 
-from pipeline.errors import DataRefusedError
+from pipeline.errors import DataRefusedError, is_one_line
 
 VERDICT_FILE = "verdict.json"
 _SHOWN = 5
@@ -38,7 +38,7 @@ class Finding:
     Attributes:
         split: Name of the split.
         column: Name of the column, empty when the whole split is meant.
-        anomaly: TFDV's name of the anomaly type, or EMPTY_SPLIT.
+        anomaly: TFDV's name of the anomaly type, EMPTY_SPLIT or EMPTY_SCHEMA.
         text: What TFDV or the gate says about it.
         blocking: Whether it stops the run.
     """
@@ -85,6 +85,23 @@ def find_empty(
         yield Finding(split, "", "EMPTY_SPLIT", "the split has no rows", blocking=True)
 
 
+def find_empty_schema(findings: Collection[Finding], columns: int) -> Iterator[Finding]:
+    """Yields a blocking finding when the schema has none of a split's columns.
+
+    Each of them is then a new column, which is tolerated: a schema without columns
+    would let anything pass.
+
+    Args:
+        findings: What was found in the split.
+        columns: How many columns the split has.
+    """
+    new = {f.column for f in findings if f.anomaly == "SCHEMA_NEW_COLUMN"}
+    if columns and len(new) == columns:
+        split = next(iter(findings)).split
+        text = "the reviewed schema has none of the data's columns"
+        yield Finding(split, "", "EMPTY_SCHEMA", text, blocking=True)
+
+
 def refusal(findings: list[Finding]) -> str:
     """Says which blocking findings stop the run, and what to do about them.
 
@@ -98,7 +115,7 @@ def refusal(findings: list[Finding]) -> str:
     for finding in findings:
         splits.setdefault((finding.column, finding.text), []).append(finding.split)
     lines = [
-        f"  {column or 'all columns'} ({', '.join(names)}): {text}"
+        f"  {_one_line(column) or 'all columns'} ({', '.join(names)}): {text}"
         for (column, text), names in splits.items()
     ]
     more = len(lines) - _SHOWN
@@ -113,6 +130,11 @@ def refusal(findings: list[Finding]) -> str:
             ),
         ]
     )
+
+
+def _one_line(column: str) -> str:
+    """Writes a column's name so that it can't begin a line of its own."""
+    return column if is_one_line(column) else repr(column)
 
 
 @component
@@ -135,14 +157,18 @@ def AnomalyGate(  # noqa: N802 - TFX takes a component's name from its function
     """
     allowed = frozenset(filter(None, tolerated.split(",")))
     findings: list[Finding] = []
+    columns: dict[str, int] = {}
     for split in decode_split_names(statistics.split_names):
         path = Path(get_split_uri([statistics], split)) / "FeatureStats.pb"
-        findings += find_empty(split, tfdv.load_stats_binary(str(path)))
+        loaded = tfdv.load_stats_binary(str(path))
+        findings += find_empty(split, loaded)
+        columns[split] = sum(len(dataset.features) for dataset in loaded.datasets)
     for split in decode_split_names(anomalies.split_names):
         found = anomalies_pb2.Anomalies()
         path = Path(get_split_uri([anomalies], split)) / "SchemaDiff.pb"
         found.ParseFromString(path.read_bytes())
-        findings += find_anomalies(split, found, allowed)
+        in_split = list(find_anomalies(split, found, allowed))
+        findings += [*in_split, *find_empty_schema(in_split, columns.get(split, 0))]
     blocking = [finding for finding in findings if finding.blocking]
     if blocking:
         raise DataRefusedError(refusal(blocking))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pipeline.errors import DataRefusedError
 from pipeline.ingestion.spans import Selection, files_of
 
 MEMORY_FILE = "contents.json"
@@ -82,6 +83,9 @@ def sha256_of(
 
     Returns:
         The SHA-256 of each, in hexadecimal.
+
+    Raises:
+        DataRefusedError: A file can't be read; names it.
     """
     known = _recall(memory)
     learned: Memory = {}
@@ -93,8 +97,7 @@ def sha256_of(
         if remembered[:-1] == list(look):
             digests[path] = str(remembered[-1])
             continue
-        with path.open("rb") as file:
-            digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        digests[path] = _digest_of(path)
         changed = max(look[-2:]) / 1e9
         if _look_at(path) == look and changed <= now - settled_seconds:
             learned[name] = [*look, digests[path]]
@@ -124,6 +127,16 @@ def _line(
     return (
         f"split:{name},num_files:{len(files)},total_bytes:{sum(sizes)},sha256:{digest}"
     )
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        # What a read raises names no file.
+        reason = (error.strerror or str(error)).lower()
+        raise DataRefusedError(f"{path} can't be read: {reason}") from error
 
 
 def _look_at(path: Path) -> Look:

@@ -16,10 +16,8 @@ def seconds_in(setting: str) -> float:
         UsageError: It is neither.
     """
     number = number_in(setting)
-    if number is not None:
-        return number
-    seconds = seconds_or_nan(setting)
-    if math.isnan(seconds):
+    seconds = seconds_or_nan(setting) if number is None else number
+    if not math.isfinite(seconds):
         raise UsageError(
             f"{setting!r} is no time; give a date such as 2026-01-31, or seconds since "
             "1970"

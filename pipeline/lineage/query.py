@@ -32,7 +32,7 @@ from pipeline.lineage.answers import (
 from pipeline.lineage.facts import CODE_PROPERTY, span_of
 from pipeline.quality import results
 from pipeline.store import artifact_files
-from pipeline.store.connection import connection_config, open_store
+from pipeline.store.connection import existing_store
 from pipeline.store.graph import Artifact, Execution, Graph
 from pipeline.store.url import redact
 
@@ -410,15 +410,7 @@ def open_lineage(config: Config) -> Lineage:
         UsageError: The store is a file that isn't there, or its URL is wrong.
         ThroughlineError: The store can't be reached or refuses us.
     """
-    connection = connection_config(config.metadata_url)
-    if connection.HasField("sqlite"):
-        path = Path(connection.sqlite.filename_uri)
-        if not path.is_file():
-            raise UsageError(
-                f"There is no metadata store at {path}; `python run_local.py` makes "
-                "one, and --output or --metadata name another"
-            )
-    opened = open_store(config.metadata_url)
+    opened = existing_store(config.metadata_url)
     return Lineage(config, Graph(MetadataStore(opened)))
 
 

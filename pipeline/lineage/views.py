@@ -11,7 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from pipeline.config import Config
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, printable
 from pipeline.ingestion.spans import in_words
 from pipeline.lineage.answers import (
     Change,
@@ -28,7 +28,7 @@ from pipeline.lineage.answers import (
 from pipeline.lineage.drawing import Box, Look, draw
 from pipeline.lineage.facts import flatten, short_name
 from pipeline.lineage.query import open_lineage
-from pipeline.quality.results import CANDIDATE
+from pipeline.quality.results import CANDIDATE, metric_text
 
 _SHORT = 12
 _LONGEST_VALUE = 100
@@ -118,7 +118,9 @@ def _model_tree(model: ModelLineage) -> Tree:
 
 
 def _data_tree(answer: DataLineage) -> Tree:
-    root = Tree(_line(answer.asked, f" · {len(answer.models)} models learned from it"))
+    learned = len(answer.models)
+    models = f"{learned} {'model' if learned == 1 else 'models'}"
+    root = Tree(_line(answer.asked, f" · {models} learned from it"))
     _add_data(root, answer.data)
     branch = root.add(_line("models", ""))
     for use in answer.models:
@@ -146,7 +148,7 @@ def _changes(changes: Sequence[Change]) -> Table:
 
 def _use(use: ModelUse) -> Text:
     version = f"version {', '.join(use.versions)}" if use.versions else "never pushed"
-    auc = f", AUC {use.auc:.4g}" if use.auc is not None else ""
+    auc = f", AUC {metric_text(use.auc)}" if use.auc is not None else ""
     return _line(
         f"model {use.artifact}", f"{version}, trained {use.trained}, run {use.run}{auc}"
     )
@@ -195,8 +197,7 @@ def _add_metrics(root: Tree, metrics: Mapping[str, Mapping[str, float]]) -> None
         table.add_column(name, justify="right")
     for metric, value in metrics[CANDIDATE].items():
         compared = [metrics[name].get(metric) for name in others]
-        shown = ["" if v is None else f"{v:.4g}" for v in (value, *compared)]
-        table.add_row(metric, *shown)
+        table.add_row(metric, *map(metric_text, (value, *compared)))
     root.add(_line("metrics", "")).add(table)
 
 
@@ -252,7 +253,8 @@ def _readable(value: str) -> str:
 def _line(name: str, text: str) -> Text:
     here = f"{Path.cwd()}/"
     joint = "" if not text or text.startswith(" ") else "  "
-    return Text.assemble((name, "bold"), joint, text.replace(here, ""))
+    shown = printable(text.replace(here, ""))
+    return Text.assemble((printable(name), "bold"), joint, shown)
 
 
 def show(config: Config, asked: Sequence[str], form: str) -> str:

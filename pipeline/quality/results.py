@@ -6,6 +6,7 @@ formats are those of TFMA 0.52.
 
 import importlib
 import importlib.util
+import math
 import sys
 import types
 from pathlib import Path
@@ -22,6 +23,8 @@ CANDIDATE = "candidate"
 BASELINE = "baseline"
 Metrics = dict[str, dict[Slice, dict[str, float]]]
 
+# From here on the four digits would be an exponent and less than the whole part.
+_LARGE = 1000
 _TFMA = "tensorflow_model_analysis"
 # In the order in which they build on each other: they don't import what they need.
 _TFMA_PROTOS = ("config_pb2", "metrics_for_slice_pb2", "validation_result_pb2")
@@ -115,6 +118,22 @@ def read_reasons(directory: Path) -> list[str]:
                     "no threshold was checked: the test split gave no metric"
                 )
     return reasons
+
+
+def metric_text(value: float | None) -> str:
+    """Writes a metric's value for people: counts in full, the rest in four digits.
+
+    Args:
+        value: The value; none or NaN where the metric is undefined.
+
+    Returns:
+        Such as "0.9592", "198,612", or "-" for an undefined one.
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    if math.isfinite(value) and (value.is_integer() or abs(value) >= _LARGE):
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
 
 
 def slice_name(where: Slice) -> str:

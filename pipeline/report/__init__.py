@@ -42,15 +42,24 @@ def write_report(config: Config, run_id: str) -> Path:
     Returns:
         Where the report is: output/runs/<run_id>/report.html.
     """
-    path = config.runs_directory / run_id / REPORT_FILE
     try:
-        run = Run(run_id, open_lineage(config))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, page.render(run_id, made(run)))
-        _replace(path.parent / SUMMARY_FILE, json.dumps(_summary(run), indent=1))
-        write_index(config)
+        return _write(config, run_id)
     except Exception:  # noqa: BLE001 - the run is over, and stands without a report
         _LOG.exception("The report of run %s can't be written", run_id)
+    return _path_of(config, run_id)
+
+
+def _path_of(config: Config, run_id: str) -> Path:
+    return config.runs_directory / run_id / REPORT_FILE
+
+
+def _write(config: Config, run_id: str) -> Path:
+    path = _path_of(config, run_id)
+    run = Run(run_id, open_lineage(config))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, page.render(run_id, made(run)))
+    _replace(path.parent / SUMMARY_FILE, json.dumps(_summary(run), indent=1))
+    write_index(config)
     return path
 
 
@@ -66,16 +75,13 @@ def report_on(config: Config, run_id: str | None) -> Path:
 
     Raises:
         UsageError: There is no such run, or none at all; names the newest.
+        OSError: The report can't be written, where an old one may still be.
     """
     names = open_lineage(config).graph.runs()
     if not names or (run_id and run_id not in names):
         known = ", ".join(names[-5:]) or "none; `python run_local.py` makes one"
         raise UsageError(f"There is no run {run_id or 'yet'}; the newest are {known}")
-    name = run_id or names[-1]
-    path = write_report(config, name)
-    if not path.is_file():
-        raise UsageError(f"The report of run {name} can't be written to {path}")
-    return path
+    return _write(config, run_id or names[-1])
 
 
 def made(run: Run) -> list[Section]:

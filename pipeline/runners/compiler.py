@@ -9,6 +9,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.caching import key as cache_key
+from pipeline.errors import UsageError
 
 IR_FILE = "ir.json"
 DAG_FILE = "dag.json"
@@ -42,6 +43,30 @@ def write(pipeline: pipeline_pb2.Pipeline, directory: Path) -> None:
 def to_json(pipeline: pipeline_pb2.Pipeline) -> str:
     """Writes a compiled pipeline as JSON, the same bytes for the same pipeline."""
     return json_format.MessageToJson(pipeline, sort_keys=True, indent=1) + "\n"
+
+
+def read(path: Path) -> pipeline_pb2.Pipeline:
+    """Reads the file of a compiled pipeline.
+
+    Raises:
+        UsageError: There is no such file, or it holds something else.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path} is not there; `throughline compile` makes it")
+    try:
+        pipeline = from_json(path.read_text())
+    except (json_format.ParseError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"{path} is not a compiled pipeline ({reason}); give the {IR_FILE} that "
+            "`throughline compile` writes"
+        ) from error
+    if not pipeline.nodes:
+        raise UsageError(
+            f"{path} is a compiled pipeline without a node; give the {IR_FILE} that "
+            "`throughline compile` writes"
+        )
+    return pipeline
 
 
 def from_json(text: str) -> pipeline_pb2.Pipeline:

@@ -27,7 +27,7 @@ from pipeline.errors import (
     cause_of,
     exit_code_of,
 )
-from pipeline.runners.compiler import from_json
+from pipeline.runners import compiler
 from pipeline.store import upkeep
 from pipeline.store.connection import open_store
 from pipeline.store.url import of_file
@@ -134,9 +134,7 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
         UsageError: There is no such file or node, or the metadata store's URL is wrong.
         ThroughlineError: The metadata store can't be opened.
     """
-    if not ir.is_file():
-        raise UsageError(f"{ir} is not there; `throughline compile` makes it")
-    pipeline = from_json(ir.read_text())
+    pipeline = compiler.read(ir)
     node_of(pipeline, node_id)
     root = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value
     beside = Path(root.string_value).parent

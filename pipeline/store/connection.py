@@ -103,6 +103,24 @@ def open_store(url: str) -> mlmd.ConnectionConfig:
     return config
 
 
+def existing_store(url: str) -> mlmd.ConnectionConfig:
+    """Connects as `open_store` does, for what only reads: makes no file, no directory.
+
+    Raises:
+        UsageError: The store is a file that isn't there, or its URL is wrong.
+        ThroughlineError: The store can't be reached or refuses us.
+    """
+    config = connection_config(url)
+    if config.HasField("sqlite"):
+        path = Path(config.sqlite.filename_uri)
+        if not path.is_file():
+            raise UsageError(
+                f"There is no metadata store at {path}; `python run_local.py` makes "
+                "one, and --output or --metadata name another"
+            )
+    return open_store(url)
+
+
 def _secrets(url: str) -> list[str]:
     password = urlsplit(url).password or ""
     return [p for p in (password, unquote(password)) if p]

@@ -10,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.store import graph, upkeep
-from pipeline.store.connection import open_store
+from pipeline.store.connection import existing_store
 
 _BLESSED = "blessed"
 _BLESSED_MODEL_ID = "current_model_id"
@@ -50,7 +50,7 @@ def find(config: Config, keep: int) -> list[Garbage]:
         raise UsageError(
             f"keep is {keep}; at least the newest run must stay: 1 or more"
         )
-    store = MetadataStore(open_store(config.metadata_url))
+    store = MetadataStore(existing_store(config.metadata_url))
     events = _Graph(store)
     kept = events.behind(_models_in_use(store))
     for run_id in graph.run_ids(store)[:keep]:
@@ -70,7 +70,7 @@ def free(config: Config, found: list[Garbage]) -> None:
 
     They are marked first: a cache must not serve what is about to go.
     """
-    store = MetadataStore(open_store(config.metadata_url))
+    store = MetadataStore(existing_store(config.metadata_url))
     upkeep.mark_deleted(store, [garbage.artifact for garbage in found])
     for garbage in found:
         shutil.rmtree(garbage.artifact.uri, ignore_errors=True)
@@ -87,7 +87,8 @@ def report(found: list[Garbage], *, dry_run: bool) -> list[str]:
     ]
     total = _megabytes(sum(garbage.size for garbage in found))
     verb = "would be freed" if dry_run else "freed"
-    return [*lines, f"{len(found)} artifacts, {total} {verb}"]
+    artifacts = f"{len(found)} {'artifact' if len(found) == 1 else 'artifacts'}"
+    return [*lines, f"{artifacts}, {total} {verb}"]
 
 
 def _models_in_use(store: MetadataStore) -> set[int]:

@@ -6,9 +6,11 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 from pipeline.config import PROPOSAL_NODE, Config
 from pipeline.errors import UsageError
-from pipeline.store.connection import open_store
+from pipeline.store.connection import existing_store
 from pipeline.store.graph import live_artifacts_of_node
 from pipeline.store.url import redact
+
+SCHEMA_FILE = "schema.pbtxt"
 
 
 def proposed_schema(config: Config) -> Path:
@@ -17,7 +19,7 @@ def proposed_schema(config: Config) -> Path:
     Raises:
         UsageError: No run has got as far as SchemaGen.
     """
-    store = MetadataStore(open_store(config.metadata_url))
+    store = MetadataStore(existing_store(config.metadata_url))
     found = live_artifacts_of_node(store, f"{config.name}.{PROPOSAL_NODE}")
     proposals = [a for a in found if a.type == "Schema"]
     if not proposals:
@@ -26,4 +28,4 @@ def proposed_schema(config: Config) -> Path:
             "a schema; `python run_local.py` does"
         )
         raise UsageError(msg)
-    return Path(max(proposals, key=lambda a: a.id).uri) / "schema.pbtxt"
+    return Path(max(proposals, key=lambda a: a.id).uri) / SCHEMA_FILE

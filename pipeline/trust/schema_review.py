@@ -8,6 +8,7 @@ but the comments.
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from pipeline.config import nearest
 from pipeline.errors import UsageError
 
 WHOLE_SCHEMA = "(schema)"
@@ -61,7 +63,33 @@ def read(path: Path) -> schema_pb2.Schema:
         raise UsageError(
             f"{path} is a schema without a single column; a schema lists them all"
         )
+    counts = Counter(feature.name for feature in schema.feature)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise UsageError(
+            f"{path} has the column {twice[0]!r} more than once; keep one of them"
+        )
     return schema
+
+
+def check(path: Path, slice_columns: Sequence[str]) -> None:
+    """Checks the reviewed schema, and what the settings expect of it, before a run.
+
+    Args:
+        path: The reviewed schema; one that isn't there yet is no mistake.
+        slice_columns: Columns that the evaluation is to be broken down by.
+
+    Raises:
+        UsageError: It is not a schema, or a column to slice by is not in it.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    known = [feature.name for feature in read(path).feature]
+    for name in slice_columns:
+        if name not in known:
+            raise UsageError(
+                f"slice-columns names {name!r}, which is no column of {path}; "
+                f"{nearest(name, known)}"
+            )
 
 
 def diff(reviewed: schema_pb2.Schema, proposed: schema_pb2.Schema) -> list[Difference]:
@@ -113,8 +141,16 @@ def accept(proposed_path: Path, schema_path: Path) -> None:
     makes the same file. Comments in the old file are lost; git has them.
 
     Raises:
-        UsageError: The proposal is not a schema with columns.
+        UsageError: The proposal is not a schema with columns, or there is no directory
+            for the file.
     """
+    if not schema_path.parent.is_dir():
+        raise UsageError(
+            f"{schema_path} can't be written: {schema_path.parent} is not a directory; "
+            "make it first"
+        )
+    if schema_path.is_dir():
+        raise UsageError(f"{schema_path} is a directory; give a file's name")
     text = text_format.MessageToString(read(proposed_path), as_utf8=True)
     handle, name = tempfile.mkstemp(
         prefix=f".{schema_path.name}.", dir=schema_path.parent

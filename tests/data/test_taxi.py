@@ -141,3 +141,16 @@ def test_the_command_without_a_directory_ends_with_2(
         "give the directory for the sample data: python -m data DIRECTORY "
         "[--by quarter]\n"
     )
+
+
+def test_a_place_that_is_no_directory_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A directory that can't be made ends with 2 and a sentence, not a traceback."""
+    code = main(["/dev/null/x"])
+
+    sentence, named = capsys.readouterr().err.splitlines()
+    assert code == 2
+    assert sentence.startswith("/dev/null")
+    assert "can't be used: not a directory" in sentence
+    Path(named.removeprefix("The traceback is in ")).unlink()

@@ -1,6 +1,7 @@
 """What stops a run, with which exit code, and what the person is told."""
 
 import codecs
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -179,7 +180,12 @@ def test_unreviewed_data_gets_a_proposal(
     )
 
     assert run.exit_code == 2, run.text
-    assert "throughline schema accept" in run.text
+    accept = f"throughline schema accept --output {run.output} --schema {tmp_path}"
+    assert f"next       {accept}/new.pbtxt, when" in run.text
+    assert "Stopped as planned" in run.text
+    assert "failed" not in run.text
+    record = json.loads((run.run / "run.json").read_text())
+    assert record["outcome"] == "schema proposed"
     assert run.states()["SchemaGen"] == "COMPLETE"
     assert "Trainer" not in run.states()
 

@@ -8,11 +8,14 @@ seven seconds sooner. It may be told to have a run killed at a certain moment.
 import importlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,25 +44,33 @@ class WarmProcess:
             )
         )
 
-    def run(self, output: Path, *flags: Any, kill: str = "") -> tuple[int, str]:
+    def run(
+        self, output: Path, *flags: Any, kill: str = "", columns: int = 0
+    ) -> tuple[int, str]:
         """Runs a command line to its end.
 
         Args:
             output: The output directory.
             *flags: The other flags.
             kill: "<node> <moment>" to have node and runner killed then.
+            columns: Width of a pseudo-terminal to run in; without one if 0.
 
         Returns:
             The exit code, negative for a signal, and what was printed.
         """
-        self.ask(output, *flags, kill=kill)
+        self.ask(output, *flags, kill=kill, columns=columns)
         return self.answer()
 
-    def ask(self, output: Path, *flags: Any, kill: str = "") -> None:
+    def ask(self, output: Path, *flags: Any, kill: str = "", columns: int = 0) -> None:
         """Starts a command line and does not wait for it."""
         assert self.process.stdin
         arguments = [str(part) for part in ("--output", output, *flags)]
-        request = {"arguments": arguments, "kill": kill, "text": f"{output}.txt"}
+        request = {
+            "arguments": arguments,
+            "kill": kill,
+            "columns": columns,
+            "text": f"{output}.txt",
+        }
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
 
@@ -67,7 +78,7 @@ class WarmProcess:
         """Waits for the command line that was started."""
         assert self.process.stdout
         answer = json.loads(self.process.stdout.readline())
-        return answer["code"], Path(answer["text"]).read_text()
+        return answer["code"], Path(answer["text"]).read_bytes().decode()
 
     def stop(self) -> None:
         """Ends it."""
@@ -83,13 +94,16 @@ def serve() -> None:
     for name in ("pipeline", *(f"runners.local.{n}" for n in _IMPORTING_TFX)):
         importlib.import_module(f"pipeline.{name}")
     import run_local
+    from tests import terminals
 
     for line in sys.stdin:
         request = json.loads(line)
         Path(request["text"]).parent.mkdir(parents=True, exist_ok=True)
-        child = os.fork()
+        child, terminal = pty.fork() if request["columns"] else (os.fork(), -1)
         if not child:
             _run_and_exit(request, run_local.main)
+        if request["columns"]:
+            Path(request["text"]).write_bytes(terminals.read_all(terminal))
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
         answers.write(json.dumps({"code": code, "text": request["text"]}) + "\n")
@@ -98,10 +112,20 @@ def serve() -> None:
 
 def _run_and_exit(request: dict[str, Any], main: Callable[[], int]) -> None:
     from pipeline import cli
+    from tests import terminals
 
-    descriptor = os.open(request["text"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
+    if request["columns"]:
+        terminals.resize(1, request["columns"])
+    else:
+        descriptor = os.open(request["text"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+    temporary = Path(f"{request['text']}.tmp")
+    temporary.mkdir(exist_ok=True)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
+    # The old streams remember what the descriptors were, such as that they can seek.
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     sys.argv = ["run_local.py", *request["arguments"]]
     if request["kill"]:
         node_id, _, moment = request["kill"].partition(" ")
@@ -111,6 +135,10 @@ def _run_and_exit(request: dict[str, Any], main: Callable[[], int]) -> None:
         code = cli.exit_code(main)
     except SystemExit as error:
         code = int(error.code or 0)
+    except BaseException:
+        # os._exit would end this process without saying why.
+        traceback.print_exc()
+        raise
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

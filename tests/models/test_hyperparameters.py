@@ -20,6 +20,12 @@ from models.hyperparameters import Hyperparameters
         ("steps_per_evaluation", 0, "at least 1"),
         ("patience", 0, "at least 1"),
         ("learning_rate", float("nan"), "above 0"),
+        ("learning_rate", float("inf"), "finite"),
+        ("l2", float("inf"), "finite"),
+        ("hidden_layers", (2**63,), "at most"),
+        ("embedding_width", 2**63, "at most"),
+        ("steps_per_evaluation", 2**63, "at most"),
+        ("patience", 2**63, "at most"),
     ],
 )
 def test_an_impossible_value_is_refused(name: str, value: Any, expected: str) -> None:

@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,10 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
         ["2", "--pattern", "{SPAN}.csv"],
         Config(pattern="{SPAN}.csv", splits=Splits(test_spans=2)),
     ),
-    "tolerated-anomalies": (["A", "B"], Config(gate=Gate(("A", "B")))),
+    "tolerated-anomalies": (
+        ["SCHEMA_NEW_COLUMN", "INT_TYPE_NOT_STRING"],
+        Config(gate=Gate(("SCHEMA_NEW_COLUMN", "INT_TYPE_NOT_STRING"))),
+    ),
     "max-quarantined": (["0.5"], Config(gate=Gate(max_quarantined=0.5))),
     "learning-rate": (["0.5"], Config(model=Hyperparameters(learning_rate=0.5))),
     "hidden-layers": (["9", "8"], Config(model=Hyperparameters(hidden_layers=(9, 8)))),
@@ -175,6 +178,9 @@ def test_presets_are_what_other_flags_change(
         (["--label-policy", "some-trips"], "all-trips"),
         (["word"], "word"),
         (["--learning-rate", "0"], "learning_rate is 0.0; it must be above 0"),
+        (["--learning-rate", "inf"], "learning_rate is inf; it must be above 0 and"),
+        (["--l2", "inf"], "l2 is inf; it must be at least 0 and finite"),
+        (["--patience", "9223372036854775808"], "patience is 9223372036854775808"),
         (["--hidden-layers", "8", "0"], "whole numbers of at least 1"),
     ],
 )
@@ -194,8 +200,39 @@ def test_wrong_flags_exit_with_2(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--train-steps", "0"], "train-steps is 0; it must be at least 1"),
-        (["--eval-parts", "0"], "eval-parts is 0; it must be at least 1"),
+        (
+            ["--train-steps", "0"],
+            "train-steps is 0; it must be at least 1 and at most 2147483647",
+        ),
+        (
+            ["--train-steps", "9223372036854775808"],
+            (
+                "train-steps is 9223372036854775808; it must be at least 1 and at most "
+                "2147483647"
+            ),
+        ),
+        (
+            ["--eval-parts", "0"],
+            "eval-parts is 0; it must be at least 1 and at most 2147483647",
+        ),
+        (
+            ["--tolerated-anomalies", "SCHEMA_NEW_COLUM"],
+            (
+                "tolerated-anomalies names 'SCHEMA_NEW_COLUM', which is none of TFDV's "
+                "anomaly types; did you mean SCHEMA_NEW_COLUMN?"
+            ),
+        ),
+        (
+            ["--time-column", "t", "--test-from", "nan"],
+            ("'nan' is no time; give a date such as 2026-01-31, or seconds since 1970"),
+        ),
+        (
+            ["--time-column", "t", "--eval-from", "9", "--test-from", "1970-01-01"],
+            (
+                "eval-from is '9' and test-from is '1970-01-01'; rows between them are "
+                "the eval split, so eval-from must be the earlier one"
+            ),
+        ),
         (["--workers", "0"], "workers is 0; it must be at least 1"),
         (
             ["--min-auc", "93"],
@@ -289,14 +326,211 @@ def test_ctrl_c_ends_with_130() -> None:
     assert cli.exit_code(interrupted) == 130
 
 
-def test_errors_that_are_not_ours_are_not_hidden() -> None:
-    """A bug in us is not dressed up as a person's mistake."""
+def test_errors_that_are_not_ours_end_in_a_sentence_and_a_log(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A bug in us ends with 1 and one sentence; its traceback is in the log named."""
 
     def broken() -> int:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("one \x1b[2Jhalf")
 
-    with pytest.raises(ZeroDivisionError):
-        cli.exit_code(broken)
+    code = cli.exit_code(broken)
+
+    out, err = capfd.readouterr()
+    sentence, named = err.splitlines()
+    log = Path(named.removeprefix("The traceback is in "))
+    assert (code, out) == (1, "")
+    assert sentence == r"throughline: ZeroDivisionError: one \x1b[2Jhalf"
+    assert "in broken" in log.read_text()
+    log.unlink()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["explain", "Trainer"],
+        ["gc"],
+        ["gc", "--dry-run"],
+        ["schema", "diff"],
+        ["schema", "accept"],
+        ["lineage", "model"],
+        ["report"],
+    ],
+)
+def test_commands_that_read_make_nothing(
+    arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A mistyped --output is named with exit code 2, and does not come to be."""
+    name, *rest = arguments
+    where = ["--output", str(tmp_path / "mistyped")]
+
+    code = cli.exit_code(lambda: cli.COMMANDS[name]([*rest, *where]))
+
+    err = capfd.readouterr().err
+    assert code == 2
+    assert err.startswith(f"throughline: There is no metadata store at {tmp_path}/mist")
+    assert len(err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "/dev/null/x", "/proc/x"])
+def test_compiling_into_what_is_no_directory(
+    place: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """--out that can't be written ends with 2 and a sentence that begins with it."""
+    flags = ["--target", "kubeflow", "--out", place, "--output", str(tmp_path)]
+
+    code = cli.exit_code(lambda: cli.COMMANDS["compile"](flags))
+
+    out, err = capfd.readouterr()
+    sentence, named = err.splitlines()
+    assert (code, out) == (2, "")
+    assert sentence.startswith(f"throughline: {place} can't be used: ")
+    Path(named.removeprefix("The traceback is in ")).unlink()
+
+
+def _loop(directory: Path) -> Path:
+    (directory / "one").symlink_to(directory / "two")
+    (directory / "two").symlink_to(directory / "one")
+    return directory / "one"
+
+
+def _file(directory: Path) -> Path:
+    (directory / "file").write_text("mine")
+    return directory / "file"
+
+
+def _dangling(directory: Path) -> Path:
+    (directory / "link").symlink_to(directory / "gone")
+    return directory / "link"
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (lambda directory: Path("/dev/null"), "is not a directory"),
+        (_file, "is not a directory"),
+        (lambda directory: _file(directory) / "below", "is not a directory"),
+        (_dangling, "is not a directory"),
+        (_loop, "is not a directory"),
+        (lambda directory: directory / ("x" * 300), "file name too long"),
+        (lambda directory: directory / "x[1]", "TFX takes [ in it for a pattern"),
+        (lambda directory: directory / "a\nBlessed", "line ends are not allowed"),
+    ],
+)
+def test_an_output_that_cannot_be_one_is_refused(
+    place: Callable[[Path], Path],
+    said: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A file, a device, a loop of links or a pattern ends with 2 and one sentence."""
+    output = place(tmp_path)
+    before = sorted(tmp_path.iterdir())
+
+    code = cli.exit_code(lambda: cli.COMMANDS["run"](["--output", str(output)]))
+
+    err = capfd.readouterr().err
+    assert code == 2
+    assert err.startswith("throughline: output is ")
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x00\xff\xfe garbage", "is not a schema"),
+        ('feature { name: "fare" }'.encode("utf-16"), "is not a schema"),
+        (b"node_info { id: 'Trainer' }", "is not a schema"),
+        (b"", "without a single column"),
+        (b'feature { name: "a" } feature { name: "a" }', "'a' more than once"),
+        (b'feature { name: "company" }', "slice-columns names 'payment_type'"),
+        (None, "cannot be read: Is a directory"),
+    ],
+)
+def test_a_schema_that_is_none_is_refused(
+    content: bytes | None,
+    said: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Before anything runs, with exit code 2 and a sentence that names the file."""
+    schema = tmp_path / "schema.pbtxt"
+    if content is None:
+        schema.mkdir()
+    else:
+        schema.write_bytes(content)
+    flags = ["--schema", str(schema), "--output", str(tmp_path / "out")]
+
+    code = cli.exit_code(lambda: cli.COMMANDS["run"](flags))
+
+    err = capfd.readouterr().err
+    assert code == 2
+    assert str(schema) in err
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unreadable_data_file_ends_in_a_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A data file that the system refuses to read is named, with its reason."""
+    (tmp_path / "data").mkdir()
+    # Even root gets an input/output error from its first byte.
+    (tmp_path / "data" / "a.csv").symlink_to("/proc/self/mem")
+    flags = ["--data", str(tmp_path / "data"), "--output", str(tmp_path / "out")]
+
+    code = cli.exit_code(lambda: cli.COMMANDS["run"](flags))
+
+    err = capfd.readouterr().err
+    assert (code, err) == (
+        3,
+        f"throughline: {tmp_path}/data/a.csv can't be read: input/output error\n",
+    )
+
+
+@pytest.mark.parametrize("name", ["a\nBlessed.csv", "\x1b[1A.csv", "caf\udce9.csv"])
+def test_a_data_file_cannot_forge_a_line(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A file name that would print more than a name is refused, and shown escaped."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / name).write_text("x\n1\n")
+    flags = ["--data", str(tmp_path / "data"), "--output", str(tmp_path / "out")]
+
+    code = cli.exit_code(lambda: cli.COMMANDS["run"](flags))
+
+    err = capfd.readouterr().err
+    assert code == 3
+    assert repr(name) in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_reader_that_stops_is_no_failure() -> None:
+    """`throughline … | head -1` ends with 0 and no word on standard error."""
+    program = (
+        "import sys\n"
+        "from pipeline import cli\n"
+        "lines = lambda: [print('line', i) for i in range(100_000)] and 0\n"
+        "sys.exit(cli.exit_code(lines))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        first = process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+
+    assert (first, process.returncode, err) == ("line 0\n", 0, "")
 
 
 def _throughline(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,5 +1,8 @@
 """From an exception to the sentence and the exit code that a person sees."""
 
+import re
+from pathlib import Path
+
 import apache_beam as beam
 import pyarrow as pa
 import pytest
@@ -11,6 +14,9 @@ from pipeline.errors import (
     UsageError,
     cause_of,
     exit_code_of,
+    explained,
+    is_one_line,
+    printable,
 )
 
 CHAINED = """bundle failed: Traceback (most recent call last):
@@ -56,6 +62,25 @@ def test_exit_codes(error: BaseException, code: int) -> None:
             ValueError("\n\n  first line\nsecond line\n"),
             "ValueError: first line",
             id="of several lines the first with text",
+        ),
+        pytest.param(
+            RuntimeError(
+                f"Cannot create node for {'name ' * 99}\nError when executing query: "
+                "database or disk is full query: COMMIT;"
+            ),
+            "The metadata store can't be written: its disk is full",
+            id="the store's disk is full",
+        ),
+        pytest.param(
+            RuntimeError("Transaction already open."),
+            "The metadata store can't be written: an earlier write was not finished, "
+            "as on a full disk",
+            id="what the store says after that",
+        ),
+        pytest.param(
+            RuntimeError("query: attempt to write a readonly database query: INSERT"),
+            "The metadata store can't be written: it is read-only",
+            id="a read-only store",
         ),
         pytest.param(RuntimeError(), "RuntimeError", id="no message"),
         pytest.param(RuntimeError(" \n "), "RuntimeError", id="blank message"),
@@ -124,3 +149,95 @@ def test_cause_of_what_beam_really_raises() -> None:
     assert cause_of(raised.value) == (
         "ArrowInvalid: Failed to parse string: 'many' as a scalar of type int64"
     )
+
+
+def _raised_by_writing(path: str) -> OSError:
+    with pytest.raises(OSError, match=path) as raised, Path(path).open("w") as file:
+        file.write("x")
+    # The write itself is flushed when the file is closed, and has no name then.
+    raised.value.filename = path
+    return raised.value
+
+
+def _without_log(error: ThroughlineError) -> str:
+    """Returns an error's sentence, and removes the log that it names."""
+    sentence, named = str(error).splitlines()
+    Path(named.removeprefix("The traceback is in ")).unlink()
+    return sentence
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "said"),
+    [
+        ("/dev/null/x", UsageError, "/dev/null/x can't be used: not a directory"),
+        ("/proc", UsageError, "/proc can't be used: is a directory"),
+        ("/nowhere/x", UsageError, "/nowhere/x can't be used: no such file or "),
+    ],
+)
+def test_a_path_that_cannot_be_used_is_a_wrong_command(
+    path: str, kind: type[ThroughlineError], said: str
+) -> None:
+    """What the system says of a path becomes a sentence that begins with the path."""
+    ours = explained(_raised_by_writing(path))
+
+    assert type(ours) is kind
+    assert _without_log(ours).startswith(said)
+
+
+def test_a_full_disk_is_a_failure_that_says_so() -> None:
+    """Where there is no room, the sentence says so, and the command isn't wrong."""
+    with pytest.raises(OSError, match="No space") as raised:
+        Path("/dev/full").write_text("x")
+
+    ours = explained(raised.value)
+
+    assert ours.exit_code == 1
+    assert "no space left on device; make room for it" in _without_log(ours)
+
+
+def test_any_error_has_its_traceback_in_a_log() -> None:
+    """What nobody foresaw is one sentence, and names a log with the traceback."""
+    with pytest.raises(ZeroDivisionError) as raised:
+        print(1 // 0)
+
+    sentence, named = str(explained(raised.value)).splitlines()
+
+    log = Path(named.removeprefix("The traceback is in "))
+    assert sentence == "ZeroDivisionError: integer division or modulo by zero"
+    assert "Traceback (most recent call last)" in log.read_text()
+    assert log.stat().st_mode & 0o077 == 0
+    log.unlink()
+
+
+def test_our_own_errors_stay_as_they_are() -> None:
+    """An error that is a sentence already gets no log."""
+    error = UsageError("a sentence")
+
+    assert explained(error) is error
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("\x1b[2Jgone\r\x07", r"\x1b[2Jgone\r\x07"),
+        ("\x9b2J", r"\x9b2J"),
+        ("abc\u202edef", r"abc\u202edef"),
+        ("a\u2028b", r"a\u2028b"),
+        ("na\udcffme", r"na\udcffme"),
+        ("Straße ü … 東京", "Straße ü … 東京"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
+    """Control characters are shown and not sent; letters of all languages stay."""
+    assert printable(text) == shown
+    assert re.fullmatch(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f]*", printable(text))
+
+
+@pytest.mark.parametrize(
+    ("name", "can"),
+    [("trips ü.csv", True), ("a\nBlessed.csv", False), ("\x1b[1A.csv", False)],
+)
+def test_names_of_more_than_a_line_are_noticed(name: str, *, can: bool) -> None:
+    """A name that would end a line or steer a terminal is no name to print."""
+    assert is_one_line(name) is can

@@ -3,17 +3,22 @@
 import io
 import os
 import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from pipeline.errors import ThroughlineError, cause_of, printable
 
 _WIDTH_WITHOUT_TERMINAL = 100
 
@@ -80,7 +85,9 @@ class RunConsole:
 
     def say(self, text: str, style: str = "") -> None:
         """Prints a paragraph; wraps in a terminal only."""
-        self.rich.print(Text(text, style=style), soft_wrap=not self.rich.is_terminal)
+        self.rich.print(
+            Text(printable(text), style=style), soft_wrap=not self.rich.is_terminal
+        )
 
     @contextmanager
     def table(self, node_ids: Iterable[str]) -> Iterator[None]:
@@ -89,8 +96,16 @@ class RunConsole:
         if not self.rich.is_terminal:
             yield
             return
-        # No refresh thread: nodes are forked, and a thread's locks would be too.
-        with Live(self._render(), console=self.rich, auto_refresh=False) as live:
+        # No refresh thread: nodes are forked, and a thread's locks would be too. And no
+        # redirection: forked nodes would inherit a sys.stderr that prints on the
+        # terminal, whatever their file descriptors were turned to.
+        with Live(
+            self._render(),
+            console=self.rich,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as live:
             self._live = live
             try:
                 yield
@@ -138,9 +153,11 @@ class RunConsole:
 
     def _render(self) -> Table:
         table = Table(box=None, pad_edge=False)
-        table.add_column("node", no_wrap=True)
+        # Names of nodes are what a user types: notes are cut short instead.
+        longest = max(map(len, self.nodes), default=0)
+        table.add_column("node", no_wrap=True, min_width=longest)
         table.add_column("state", no_wrap=True, min_width=8)
-        table.add_column("seconds", justify="right", no_wrap=True)
+        table.add_column("seconds", justify="right", no_wrap=True, min_width=7)
         table.add_column("", overflow="ellipsis", no_wrap=True)
         for node_id, status in self.nodes.items():
             elapsed = status.elapsed
@@ -148,7 +165,7 @@ class RunConsole:
                 node_id,
                 Text(status.state, style=_STYLES[status.state]),
                 "" if elapsed is None else f"{elapsed:.1f}",
-                Text(_first_line(status.note), style="dim"),
+                Text(printable(_first_line(status.note)), style="dim"),
             )
         return table
 
@@ -167,31 +184,76 @@ def shown(path: Path) -> Path:
 def own_console(log: Path) -> Iterator[RunConsole]:
     """Keeps the console to ourselves: whatever else is printed goes to a log.
 
-    Libraries print on import and C++ code writes to file descriptors 1 and 2, so these
-    are what is turned away, for this process and the ones it forks.
-
     Args:
         log: Gets everything that is not printed through the console.
 
     Yields:
         The console, on what standard output was.
     """
-    kept = [os.dup(1), os.dup(2)]
+    with _output_turned_to(log) as screen:
+        width = None if screen.isatty() else _WIDTH_WITHOUT_TERMINAL
+        yield RunConsole(RichConsole(file=screen, highlight=False, width=width))
+
+
+def turn_output_to(log: Path) -> None:
+    """Sends all that this process prints to a log, for good; for forked processes.
+
+    Python's streams are made anew: what stood in for them in the parent, such as a live
+    display's, may print elsewhere than to file descriptors 1 and 2.
+    """
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    _flush_buffers()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout = os.fdopen(1, "w", buffering=1, errors="replace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="replace", closefd=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Lets a block print through sys.stdout alone, and nothing that libraries say.
+
+    What they say is in a log, which is kept and named if the block fails in a way that
+    we didn't foresee.
+    """
+    descriptor, name = tempfile.mkstemp(prefix="throughline-", suffix=".log")
+    os.close(descriptor)
+    log, is_needed = Path(name), False
+    try:
+        with _output_turned_to(log) as screen, redirect_stdout(screen):
+            yield
+    except (ThroughlineError, OSError):
+        # They say themselves what is wrong.
+        raise
+    except Exception as error:
+        is_needed = True
+        with log.open("a") as file:
+            traceback.print_exception(error, file=file)
+        raise ThroughlineError(f"{cause_of(error)}\nThe log is {log}") from error
+    finally:
+        if not is_needed:
+            log.unlink()
+
+
+@contextmanager
+def _output_turned_to(log: Path) -> Iterator[io.TextIOWrapper]:
+    """Turns file descriptors 1 and 2 to a log; yields what standard output was.
+
+    Libraries print on import and C++ code writes to the descriptors, so these are what
+    is turned away, for this process and the ones it forks.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    kept = [os.dup(1), os.dup(2)]
     screen = io.TextIOWrapper(
-        io.FileIO(kept[0], "w", closefd=False), errors="replace", write_through=True
+        _Screen(kept[0], "w", closefd=False), errors="replace", write_through=True
     )
     try:
-        rich = RichConsole(
-            file=screen,
-            highlight=False,
-            width=None if os.isatty(kept[0]) else _WIDTH_WITHOUT_TERMINAL,
-        )
         _flush_buffers()
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
-        yield RunConsole(rich)
+        yield screen
     finally:
         _flush_buffers()
         screen.flush()
@@ -199,6 +261,21 @@ def own_console(log: Path) -> Iterator[RunConsole]:
             os.dup2(copy, number)
             os.close(copy)
         os.close(descriptor)
+
+
+class _Screen(io.FileIO):
+    """Where a run is shown; when nobody reads it any more, the run goes on unseen.
+
+    `run_local.py | head -1` closes the pipe after a line, and a disk may be full that a
+    file is on: neither is a reason to lose the run.
+    """
+
+    def write(self, data: Any, /) -> int:
+        """Writes, or drops what can't be written."""
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return memoryview(data).nbytes
 
 
 def _flush_buffers() -> None:

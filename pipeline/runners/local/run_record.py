@@ -8,10 +8,11 @@ on its own directory for as long as its process lives, so a dead one is known fo
 import dataclasses
 import fcntl
 import json
+import logging
 import os
 import time
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -21,10 +22,11 @@ from typing import Any
 
 from pipeline.caching.fingerprint import digest, sources
 from pipeline.config import Config
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, printable
 from pipeline.ingestion import digests, spans
 from pipeline.store import url
 
+_LOG = logging.getLogger(__name__)
 RECORD_FILE = "run.json"
 _LOCK_FILE = "lock"
 _TIME_FORMAT = "%Y%m%d-%H%M%S"
@@ -41,6 +43,7 @@ class Outcome(StrEnum):
     NOT_BLESSED = "not blessed"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    PROPOSED = "schema proposed"
 
 
 @dataclass
@@ -125,9 +128,21 @@ def new_run(config: Config) -> Run:
 
 
 def read_runs(config: Config) -> list[Run]:
-    """Reads the records of all runs in an output directory, oldest first."""
+    """Reads the records of all runs in an output directory, oldest first.
+
+    A record that can't be read, such as one of a newer version, is skipped with a
+    warning: one damaged file must not keep later runs from starting.
+    """
     records = sorted(config.runs_directory.glob(f"*/{RECORD_FILE}"))
-    return [read_run(record.parent) for record in records]
+    return list(_readable(record.parent for record in records))
+
+
+def _readable(directories: Iterable[Path]) -> Iterator[Run]:
+    for directory in directories:
+        try:
+            yield read_run(directory)
+        except UsageError as error:
+            _LOG.warning("%s; the run is left out", printable(str(error)))
 
 
 def read_run(directory: Path) -> Run:
@@ -146,15 +161,23 @@ def read_run(directory: Path) -> Run:
         raise UsageError(
             f"There is no run {directory.name}; the newest are: {known}"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{directory / RECORD_FILE} can't be read: {error}") from error
 
 
 @contextmanager
 def held(run: Run) -> Iterator[None]:
-    """Holds a run's lock: as long as the block runs, the run is known to live."""
+    """Holds a run's lock: as long as the block runs, the run is known to live.
+
+    Raises:
+        UsageError: Another process runs it.
+    """
     run.directory.mkdir(parents=True, exist_ok=True)
-    with _locked(run.directory / _LOCK_FILE):
+    with ExitStack() as stack:
+        if not _entered(stack, run.directory / _LOCK_FILE):
+            raise UsageError(
+                f"Run {run.run_id} is still running; wait for it or stop it"
+            )
         yield
 
 

@@ -7,7 +7,10 @@ scheduler, and ends in a summary. A run can be resumed whatever ended it.
 import gc
 import logging
 import os
+import shlex
 import signal
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,25 +18,34 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import tyro
-from rich.console import Console
 
 from data import taxi
-from pipeline.config import PRESETS, PROPOSAL_NODE, Config
+from pipeline.config import (
+    METADATA_VARIABLE,
+    PRESETS,
+    PROPOSAL_NODE,
+    Config,
+    check_places,
+)
 from pipeline.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_NOT_BLESSED,
-    EXIT_USAGE,
+    DataRefusedError,
     ThroughlineError,
     UsageError,
     cause_of,
+    is_one_line,
+    printable,
 )
 from pipeline.ingestion import spans
 from pipeline.runners.local import run_record
 from pipeline.runners.local.console import RunConsole, State, own_console, shown
 from pipeline.runners.local.run_record import Outcome, Run
 from pipeline.runners.logs import LogLevel, start_log
+from pipeline.store.url import redact
+from pipeline.trust import schema_review
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline
@@ -41,7 +53,14 @@ if TYPE_CHECKING:
     from pipeline.store.upkeep import Store
 
 _LOG = logging.getLogger(__name__)
-_OUTCOMES = {EXIT_DONE: Outcome.DONE, EXIT_NOT_BLESSED: Outcome.NOT_BLESSED}
+_STORE_SETTINGS = ("name", "output", "schema")
+_OUTCOMES = {
+    EXIT_DONE: Outcome.DONE,
+    EXIT_NOT_BLESSED: Outcome.NOT_BLESSED,
+    EXIT_INTERRUPTED: Outcome.INTERRUPTED,
+}
+
+_ENDED = (Outcome.DONE, Outcome.NOT_BLESSED, Outcome.PROPOSED)
 
 Build = Callable[[Config], "Pipeline"]
 
@@ -110,6 +129,8 @@ def run(config: Config, options: Options, build: Build) -> int:
     """
     if options.resume is not None:
         config = _config_to_resume(config, options)
+    check_places(config)
+    schema_review.check(config.schema, config.quality.slice_columns)
     _provide_data(config)
     last = None if options.wants_all_anyway else run_record.unchanged_since(config)
     if last:
@@ -142,10 +163,8 @@ def _recorded(
         msg = f"{cause_of(error)}\nThe log is {run.log_of('runner')}"
         raise ThroughlineError(msg) from error
     finally:
-        interrupted = code == EXIT_INTERRUPTED
-        run.outcome = _OUTCOMES.get(
-            code, Outcome.INTERRUPTED if interrupted else Outcome.FAILED
-        )
+        if run.outcome is Outcome.RUNNING:
+            run.outcome = _OUTCOMES.get(code, Outcome.FAILED)
         run.exit_code, run.live = code, run_record.live_version(config)
         run.save()
         if run.nodes:
@@ -160,19 +179,42 @@ def _say_where_to_go(config: Config, run: Run, console: RunConsole) -> None:
     report = write_report(config, run.run_id)
     if report.is_file():
         console.say(f"report     {shown(report)}")
-    console.say(f"next       {_next_step(run)}")
+    console.say(f"next       {_next_step(config, run)}")
 
 
-def _next_step(run: Run) -> str:
+def _next_step(config: Config, run: Run) -> str:
     if run.outcome is Outcome.NOT_BLESSED:
         return "python run_local.py --help lists thresholds and training settings"
-    if run.exit_code == EXIT_USAGE:
-        return "throughline schema accept, when you have read the proposal"
+    if run.outcome is Outcome.PROPOSED:
+        accept = command_for(config, "throughline schema accept", *_STORE_SETTINGS)
+        return f"{accept}, when you have read the proposal"
     if run.outcome is not Outcome.DONE:
-        return "python run_local.py --resume goes on when the cause is mended"
+        resume = command_for(config, "python run_local.py --resume", "output")
+        return f"{resume} goes on when the cause is mended"
     if run.last and run.last != "Pusher":
         return "python run_local.py goes on from here, with what is done in the cache"
     return "python run_local.py --train-steps 2000, or your own data: README.md"
+
+
+def command_for(config: Config, command: str, *settings: str) -> str:
+    """Completes a command to type with the flags that make it mean this configuration.
+
+    Args:
+        config: What ran.
+        command: What to type, with its own flags.
+        settings: Names of the settings that the command takes, besides the metadata
+            store's URL. A URL with a password isn't shown; the variable is named.
+    """
+    default, given = Config(), []
+    for setting in settings:
+        if (value := getattr(config, setting)) != getattr(default, setting):
+            given += [f"--{setting}", shlex.quote(str(value))]
+    where = ""
+    if config.metadata and redact(config.metadata) == config.metadata:
+        given += ["--metadata", shlex.quote(config.metadata)]
+    elif config.metadata:
+        where = f" (with the store's URL in {METADATA_VARIABLE})"
+    return f"{' '.join([command, *given])}{where}"
 
 
 def _run(
@@ -210,11 +252,23 @@ def _run(
         run.nodes |= _states(console)
         run.save()
 
-    job = Job(pipeline, run.run_id, connection, run.log_of, options.log_level)
-    scheduler = Scheduler(job, console, note)
     try:
-        with console.table(upstream):
-            failures = scheduler.run(upstream, options.workers)
+        # Forked nodes end without the clean-up that libraries ask for at exit, and so
+        # TensorFlow's autograph would leave a file for each function it translates.
+        with tempfile.TemporaryDirectory(
+            prefix="throughline-", ignore_cleanup_errors=True
+        ) as temporary:
+            job = Job(
+                pipeline,
+                run.run_id,
+                connection,
+                run.log_of,
+                options.log_level,
+                temporary,
+            )
+            scheduler = Scheduler(job, console, note)
+            with console.table(upstream):
+                failures = scheduler.run(upstream, options.workers)
     except KeyboardInterrupt:
         store.end_unfinished(run.run_id, canceled=True)
         raise
@@ -223,7 +277,8 @@ def _run(
         summary.print_failures(console, run.log_of, failures)
         return max(failure.exit_code for failure in failures.values())
     if not config.schema.exists():
-        raise _no_reviewed_schema(config)
+        run.outcome = Outcome.PROPOSED
+        return summary.print_proposal(console, config, connection, run)
     return summary.print_results(console, config, connection, run)
 
 
@@ -251,12 +306,19 @@ def _run_to_do(config: Config, options: Options) -> Run:
 def _run_to_resume(config: Config, options: Options) -> Run:
     if options.resume:
         return run_record.read_run(config.runs_directory / options.resume[0])
-    ended = (Outcome.DONE, Outcome.NOT_BLESSED)
-    stopped = [run for run in run_record.read_runs(config) if run.outcome not in ended]
+    runs = run_record.read_runs(config)
+    stopped = [run for run in runs if run.outcome not in _ENDED]
     if not stopped:
         raise UsageError(
             f"No run in {config.runs_directory} has stopped before its end; "
             "`python run_local.py` starts a new one"
+        )
+    after = runs[runs.index(stopped[-1]) + 1 :]
+    if newer := [run for run in after if not run.is_part]:
+        raise UsageError(
+            f"Run {newer[-1].run_id} has ended since run {stopped[-1].run_id} stopped, "
+            "which is therefore out of date; `python run_local.py` starts a new one, "
+            f"and `--resume {stopped[-1].run_id}` goes back to the old one all the same"
         )
     return stopped[-1]
 
@@ -286,7 +348,15 @@ def _provide_data(config: Config) -> None:
         raise UsageError(
             f"data is {config.data}, which is not a directory; give one of CSV files"
         )
-    _selection(config)
+    selection = _selection(config)
+    for span in selection.taken:
+        for path in spans.files_of(config.data_directory, span.pattern):
+            if not is_one_line(name := str(path.relative_to(config.data_directory))):
+                raise DataRefusedError(
+                    f"{config.data_directory} has a file named {name!r}; control "
+                    "characters, line ends and what is not UTF-8 could pass for other "
+                    "output than a name, so rename it"
+                )
 
 
 def _selection(config: Config) -> spans.Selection:
@@ -317,20 +387,12 @@ def _states(console: RunConsole) -> dict[str, dict[str, Any]]:
 
 
 def _say_unchanged(last: Run) -> None:
-    Console(highlight=False).print(
+    text = (
         f"Nothing has changed since run {last.run_id}: data, configuration, code and "
         f"versions are the same.\nmodel      {last.live}\n"
-        "next       --force runs anyway",
-        markup=False,
-        soft_wrap=True,
+        "next       --force runs anyway\n"
     )
-
-
-def _no_reviewed_schema(config: Config) -> UsageError:
-    return UsageError(
-        f"There is no reviewed schema at {config.schema}, so nothing was trained. "
-        f"{PROPOSAL_NODE} has proposed one: read it, then `throughline schema accept`"
-    )
+    sys.stdout.write(printable(text))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -22,7 +23,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.errors import EXIT_FAILED, cause_of, exit_code_of
 from pipeline.runners import node
-from pipeline.runners.local.console import RunConsole, State
+from pipeline.runners.local.console import RunConsole, State, turn_output_to
 from pipeline.runners.logs import PROGRESS_LOGGER, LogLevel, start_log
 
 _LOG = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Job:
         connection: The metadata store.
         log_of: Where a node's output goes.
         log_level: The least severe messages that are kept there.
+        temporary: Directory of the nodes' temporary files.
     """
 
     pipeline: pipeline_pb2.Pipeline
@@ -57,6 +59,7 @@ class Job:
     connection: mlmd.ConnectionConfig
     log_of: Callable[[str], Path]
     log_level: LogLevel
+    temporary: str
 
 
 @dataclass
@@ -203,7 +206,8 @@ def _run_in_child(pipe: Connection, job: Job, node_id: str, parent: int) -> None
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with(parent)
-    _write_output_to(job.log_of(node_id))
+    turn_output_to(job.log_of(node_id))
+    os.environ["TMPDIR"] = tempfile.tempdir = job.temporary
     start_log(job.log_level)
     logging.getLogger(PROGRESS_LOGGER).addHandler(_ProgressHandler(pipe))
     # TFX hands the command line on to executors, and that is ours, not theirs.
@@ -242,15 +246,6 @@ class _ProgressHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Sends a record's text."""
         self._pipe.send(record.getMessage())
-
-
-def _write_output_to(log: Path) -> None:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
 
 
 def _death_of(exit_code: int) -> str:

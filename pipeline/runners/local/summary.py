@@ -8,13 +8,19 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.table import Table
 
-from pipeline.config import DATA_NODE, Config
-from pipeline.errors import EXIT_DATA_REFUSED, EXIT_DONE, EXIT_NOT_BLESSED
+from pipeline.config import DATA_NODE, PROPOSAL_NODE, Config
+from pipeline.errors import (
+    EXIT_DATA_REFUSED,
+    EXIT_DONE,
+    EXIT_NOT_BLESSED,
+    EXIT_USAGE,
+)
 from pipeline.quality import eval_config, results
 from pipeline.runners.local.console import RunConsole, shown
 from pipeline.runners.local.run_record import Run
 from pipeline.store import graph
 from pipeline.store.url import redact
+from pipeline.trust.proposal import SCHEMA_FILE
 
 if TYPE_CHECKING:
     from pipeline.runners.local.scheduler import Failure
@@ -60,6 +66,34 @@ def print_results(
     return EXIT_DONE if blessed else EXIT_NOT_BLESSED
 
 
+def print_proposal(
+    console: RunConsole, config: Config, connection: mlmd.ConnectionConfig, run: Run
+) -> int:
+    """Says that a run stopped as planned, since nobody has reviewed a schema yet.
+
+    Args:
+        console: Where to print.
+        config: What ran.
+        connection: The metadata store that the run wrote to.
+        run: The run, whose nodes have all ended well.
+
+    Returns:
+        2: there is something to configure before anything can be trained.
+    """
+    outputs = graph.outputs_of_run(MetadataStore(connection), run.run_id)
+    proposal = Path(outputs[PROPOSAL_NODE]["schema"][0].uri) / SCHEMA_FILE
+    console.say(
+        f"Stopped as planned: there is no reviewed schema at {config.schema}, so "
+        f"nothing was trained. {PROPOSAL_NODE} has proposed one.",
+        "yellow",
+    )
+    _print_quarantine(console, outputs)
+    console.say(f"proposal   {shown(proposal)}")
+    console.say(f"metadata   {_metadata(config)}")
+    console.say(f"logs       {shown(run.directory / 'logs')}")
+    return EXIT_USAGE
+
+
 def _print_quarantine(console: RunConsole, outputs: graph.Outputs) -> None:
     """Says how many rows were set aside and where they are, if there are any."""
     for artifact in outputs.get(DATA_NODE, {}).get("quarantine", []):
@@ -93,7 +127,7 @@ def _metrics_table(evaluated: Path) -> Table:
         table.add_column(name, justify="right")
     for metric, title in eval_config.SHOWN_METRICS.items():
         values = [model[results.OVERALL].get(metric) for model in models.values()]
-        table.add_row(title, *("" if v is None else f"{v:.4g}" for v in values))
+        table.add_row(title, *map(results.metric_text, values))
     return table
 
 

@@ -206,3 +206,21 @@ def test_an_anomaly_of_a_whole_data_set_blocks(gate: RunGate) -> None:
         gate({"train": GOOD}, schema=schema)
 
     assert "  all columns (train): Low num examples" in str(refused.value)
+
+
+def test_a_schema_without_columns_blocks(gate: RunGate) -> None:
+    """An empty schema tolerates every column as new, and is therefore refused."""
+    with pytest.raises(DataRefusedError) as refused:
+        gate({"train": GOOD, "eval": GOOD}, schema=schema_pb2.Schema())
+
+    _, line, _ = str(refused.value).splitlines()
+    assert line.startswith("  all columns (train, eval): the reviewed schema has none")
+
+
+def test_a_column_cannot_forge_a_line(gate: RunGate) -> None:
+    """A column's name with a line end in it is shown in one line."""
+    with pytest.raises(DataRefusedError) as refused:
+        gate({"train": {**GOOD, "x\nBlessed": [1.0, 2.0]}}, "")
+
+    assert "Blessed" not in [line[:7] for line in str(refused.value).splitlines()]
+    assert "'x\\nBlessed' (train): New column" in str(refused.value)

@@ -376,6 +376,19 @@ def test_the_command_wants_a_compiled_pipeline(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("text", ['{"name": "taxi"}', "no JSON", "{}", "[1]", ""])
+def test_the_command_refuses_other_files(text: str, tmp_path: Path) -> None:
+    """A file that is no compiled pipeline, such as job.json, is named, and what is."""
+    file = tmp_path / "job.json"
+    file.write_text(text)
+
+    with pytest.raises(UsageError) as refused:
+        run_command(file, "Trainer", "monday", None)
+
+    assert str(refused.value).startswith(f"{file} is ")
+    assert "give the ir.json that `throughline compile` writes" in str(refused.value)
+
+
 def test_the_command_refuses_an_unknown_node_first(project: _Project) -> None:
     """A misspelled node is told before anything is opened or written."""
     compiler.write(project.pipeline, project.output)

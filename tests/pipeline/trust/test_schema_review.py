@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipeline.errors import UsageError
-from pipeline.trust.schema_review import Difference, accept, diff, lines, read
+from pipeline.trust.schema_review import Difference, accept, check, diff, lines, read
 from schema import SCHEMA_PATH
 
 
@@ -195,3 +195,48 @@ def test_a_bad_proposal_changes_nothing(
 
     assert str(refused.value).replace(str(proposal), "FILE").startswith(message)
     assert reviewed.read_text() == 'feature { name: "fare" }\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("new/s.pbtxt", r"new is not a directory; make it first"),
+        ("file/s.pbtxt", r"file is not a directory; make it first"),
+        ("directory", r"directory is a directory; give a file's name"),
+    ],
+)
+def test_a_place_that_is_none_is_refused(name: str, said: str, tmp_path: Path) -> None:
+    """A schema is accepted into a directory that is there, and nowhere else."""
+    proposal = tmp_path / "proposal.pbtxt"
+    proposal.write_text('feature { name: "fare" type: FLOAT }')
+    (tmp_path / "file").touch()
+    (tmp_path / "directory").mkdir()
+
+    with pytest.raises(UsageError, match=said):
+        accept(proposal, tmp_path / name)
+
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_column_twice_is_refused(tmp_path: Path) -> None:
+    """A column that is declared twice could mean either; both can't hold."""
+    path = tmp_path / "schema.pbtxt"
+    path.write_text('feature { name: "a" } feature { name: "b" } feature { name: "a" }')
+
+    with pytest.raises(UsageError, match=r"has the column 'a' more than once"):
+        read(path)
+
+
+def test_unknown_columns_to_slice_by_are_refused(tmp_path: Path) -> None:
+    """A misspelt column is named with the one that it is most like."""
+    path = tmp_path / "schema.pbtxt"
+    path.write_text('feature { name: "company" } feature { name: "fare" }')
+
+    check(path, ["fare"])
+    with pytest.raises(UsageError, match=r"names 'compny'.*did you mean company\?"):
+        check(path, ["fare", "compny"])
+
+
+def test_a_schema_that_is_not_there_yet_is_no_mistake(tmp_path: Path) -> None:
+    """The first run of new data has none: it proposes one."""
+    check(tmp_path / "schema.pbtxt", ["anything"])

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console as RichConsole
 
 from pipeline.runners.local.console import RunConsole, State
+from tests import terminals
 
 ROOT = Path(__file__).parents[4]
 
@@ -100,10 +102,12 @@ def test_in_a_terminal_a_table_is_left_standing() -> None:
         console.not_run(["Pusher"])
 
     shown = re.sub(r"\x1b\[[0-9;?]*\w", "", screen.getvalue()).strip()
+    # A slow machine takes more than a tenth of a second.
+    shown = re.sub(r"(\d)\.\d", r"\1.n", shown)
     assert [" ".join(line.split()) for line in shown.splitlines()[-5:]] == [
         "node state seconds",
-        "ExampleGen cached 0.0",
-        "Trainer failed 61.5 no rows",
+        "ExampleGen cached 0.n",
+        "Trainer failed 61.n no rows",
         "Pusher not run",
         "Evaluator waiting",
     ]
@@ -132,6 +136,132 @@ def test_after_an_interrupted_table_events_are_lines() -> None:
     console.not_run(["Trainer"])
 
     assert screen.getvalue()[before:] == "          not run: Trainer\n"
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_in_a_terminal_a_forked_node_prints_to_its_log(
+    columns: int, tmp_path: Path
+) -> None:
+    """While the table stands, what a node prints in any way is in its log alone."""
+    log = tmp_path / "node.log"
+    program = f"""
+import logging, os, sys
+from pathlib import Path
+from pipeline.runners.local.console import State, own_console, turn_output_to
+with own_console(Path({str(tmp_path / "runner.log")!r})) as console:
+    with console.table(["ExampleValidator", "Trainer"]):
+        console.started("ExampleValidator")
+        if not os.fork():
+            turn_output_to(Path({str(log)!r}))
+            logging.basicConfig(level=logging.INFO, force=True)
+            logging.info("logged by a node")
+            print("printed by a node")
+            print("complained by a node", file=sys.stderr, flush=True)
+            os.write(2, b"written by C++\\n")
+            sys.stdout.flush()
+            os._exit(0)
+        os.wait()
+        console.progress("ExampleValidator", "a note " * 30)
+        console.ended("ExampleValidator", State.DONE)
+"""
+    environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+
+    code, text = terminals.run([sys.executable, "-c", program], columns, environment)
+
+    lines = terminals.screen(text)
+    assert code == 0, text
+    assert "by a node" not in text
+    assert [" ".join(line.split()[:2]) for line in lines if line] == [
+        "node state",
+        "ExampleValidator done",
+        "Trainer waiting",
+    ]
+    assert max(map(len, lines)) <= columns
+    assert sorted(log.read_text().splitlines()) == [
+        "INFO:root:logged by a node",
+        "complained by a node",
+        "printed by a node",
+        "written by C++",
+    ]
+
+
+def test_a_run_goes_on_when_nobody_reads(tmp_path: Path) -> None:
+    """`run_local.py | head -1` closes the pipe after a line, and the run ends well."""
+    program = f"""
+from pathlib import Path
+from pipeline.runners.local.console import own_console
+with own_console(Path({str(tmp_path / "runner.log")!r})) as console:
+    for number in range(20_000):
+        console.say(f"line {{number}}")
+Path({str(tmp_path / "done")!r}).touch()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        first = process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+
+    assert (first, process.returncode, err) == ("line 0\n", 0, "")
+    assert (tmp_path / "done").exists()
+
+
+def test_what_a_terminal_would_obey_is_escaped() -> None:
+    """A name in a message can neither move the cursor nor change colours."""
+    console, screen = _terminal()
+
+    console.say("trips\x1b[2J\r.csv")
+
+    assert r"trips\x1b[2J\r.csv" in screen.getvalue()
+
+
+def test_a_quiet_block_prints_through_python_alone(tmp_path: Path) -> None:
+    """What libraries print is dropped when all goes well."""
+    done = _run(
+        """
+        from pipeline.runners.local.console import quiet
+        with quiet():
+            print("the answer")
+            print("a warning", file=sys.stderr)
+            os.write(1, b"C on 1\\n")
+            os.write(2, b"C on 2\\n")
+        print("after")
+        """,
+        tmp_path / "unused.log",
+        TMPDIR=str(tmp_path),
+    )
+
+    assert (done.stdout, done.stderr) == ("the answer\nafter\n", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quiet_block_that_fails_keeps_the_log(tmp_path: Path) -> None:
+    """What libraries said, and the traceback, are in the log that the error names."""
+    done = _run(
+        """
+        from pipeline.errors import ThroughlineError
+        from pipeline.runners.local.console import quiet
+        try:
+            with quiet():
+                os.write(2, b"said before\\n")
+                raise ZeroDivisionError("by nothing")
+        except ThroughlineError as error:
+            print(error)
+        """,
+        tmp_path / "unused.log",
+        TMPDIR=str(tmp_path),
+    )
+
+    (log,) = tmp_path.iterdir()
+    assert done.stdout == f"ZeroDivisionError: by nothing\nThe log is {log}\n"
+    text = log.read_text()
+    assert text.startswith("said before\nTraceback (most recent call last)")
 
 
 def _run(body: str, log: Path, **environment: str) -> subprocess.CompletedProcess[str]:

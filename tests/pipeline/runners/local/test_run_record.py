@@ -210,3 +210,44 @@ def test_server_store_takes_several_runs(config: Config) -> None:
         run_record.output_directory_held(shared),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"outcome": "done"}', '{"outcome": "of a newer version"}'],
+)
+def test_an_unreadable_record_is_skipped(
+    content: str, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One damaged record is left out with a warning, and later runs go on."""
+    run = done(config)
+    damaged = config.runs_directory / "20200101-000000-damaged"
+    damaged.mkdir()
+    (damaged / run_record.RECORD_FILE).write_text(content)
+
+    runs = run_record.read_runs(config)
+
+    assert runs == [run]
+    assert run_record.unchanged_since(config) == run
+    assert f"{damaged / run_record.RECORD_FILE} can't be read" in caplog.text
+
+
+def test_a_field_of_a_newer_version_is_skipped(config: Config) -> None:
+    """A record with a field that this version doesn't know is left out."""
+    run = done(config)
+    path = run.directory / run_record.RECORD_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), "weather": "fine"}))
+
+    assert run_record.read_runs(config) == []
+
+
+def test_a_run_that_lives_is_not_taken_over(config: Config) -> None:
+    """Who resumes a run that still runs is told so, and the run goes on."""
+    run = done(config)
+
+    with (
+        run_record.held(run),
+        pytest.raises(UsageError, match=f"Run {run.run_id} is still running"),
+        run_record.held(run),
+    ):
+        pass
