@@ -13,7 +13,7 @@ from pipeline import cli
 from pipeline.runners import argo, celery, job, kubeflow, luigi
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("airflow", "argo", "beam", "celery", "kubeflow", "luigi", "vertex")
+PAGES = ("airflow", "argo", "beam", "celery", "kubeflow", "luigi")
 
 Read = Callable[[list[str]], Any]
 
