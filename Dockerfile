@@ -1,9 +1,9 @@
-# The image in which Kubeflow, Vertex AI and Argo run the nodes.
+# The image in which Kubeflow and Argo run the nodes.
 #
 #   docker build --target nodes --tag REGISTRY/throughline:1 .
 #   docker push REGISTRY/throughline:1
 #
-# Beam's workers on Flink, Spark and Dataflow take the same with Beam's boot program:
+# Beam's workers on Flink and Spark take the same with Beam's boot program:
 #
 #   docker build --target worker --tag REGISTRY/throughline-worker:1 .
 #

@@ -3,8 +3,8 @@
     python run_kubeflow.py
     python run_kubeflow.py --image REGISTRY/throughline:1 --submit --host URL
 
-Takes about fifteen seconds and writes compiled/kubeflow.yaml; with `--target vertex` it
-writes compiled/vertex.json for Vertex AI. docs/kubeflow.md says what the cluster needs.
+Takes about fifteen seconds and writes compiled/kubeflow.yaml. docs/kubeflow.md says
+what the cluster needs.
 """
 
 import sys

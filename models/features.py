@@ -121,6 +121,9 @@ FEATURES: tuple[Feature, ...] = (
 LabelPolicy = Literal["all-trips", "card-trips"]
 """Whose labels count: all trips, or only those whose tips are recorded."""
 
+LABEL_COLUMNS: tuple[str, ...] = (TIPS, FARE)
+"""Raw columns that the label is computed from; reports mark them."""
+
 LABEL = "big_tipper"
 """Transformed column, int64: 1 for a tip of more than `BIG_TIP_PERCENT`."""
 

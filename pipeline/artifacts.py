@@ -27,10 +27,13 @@ import pandas as pd
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
+from models import features
 from pipeline import config as settings
+from pipeline.caching.fingerprint import digest
 from pipeline.config import Config
 from pipeline.errors import EXIT_DATA_REFUSED, UsageError
 from pipeline.ingestion.tfrecord import read_records
+from pipeline.lineage.facts import CODE_PROPERTY
 from pipeline.lineage.query import Lineage, open_lineage
 from pipeline.quality import results
 from pipeline.store import artifact_files
@@ -40,6 +43,7 @@ from pipeline.trust import distributions
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_OUTPUT = PROJECT / "output"
 
+_FEATURES = features.__name__
 _DONE = frozenset({"COMPLETE", "CACHED"})
 _STATES = {
     "COMPLETE": "done",
@@ -47,6 +51,12 @@ _STATES = {
     "RUNNING": "running",
     "FAILED": "failed",
     "CANCELED": "canceled",
+}
+# How the names of TFMA's metrics for a kind of task begin.
+_TASKS = {
+    "multi-class classification": ("MultiClass", "Categorical", "SparseCategorical"),
+    "binary classification": ("Binary", "AUC"),
+    "regression": ("MeanSquared", "MeanAbsolute", "RSquared"),
 }
 # The line that ends a traceback, and the lines of its message up to the next record.
 _ERROR = re.compile(
@@ -176,6 +186,45 @@ class Run:
         """The configuration it ran with; empty for another runner's run."""
         found: Mapping[str, Any] = self.record.get("config", {})
         return found
+
+    @cached_property
+    def pipeline(self) -> str:
+        """Name of the pipeline; empty if the store has no execution of the run."""
+        return next((step.pipeline for step in self.executions), "")
+
+    def task(self) -> str:
+        """Says what the model predicts, by the settings of what evaluated it.
+
+        Returns:
+            The label and the kind of task, such as "big_tipper, binary classification";
+            as much of it as the run has, or an empty text.
+        """
+        settings = [
+            step.parameters["eval_config"]
+            for step in self.executions
+            if isinstance(step.parameters.get("eval_config"), dict)
+        ]
+        if not settings:
+            return ""
+        labels = [spec.get("label_key") for spec in settings[-1].get("model_specs", ())]
+        return ", ".join(filter(None, [*labels[:1], _task_of(settings[-1])]))
+
+    def column_roles(self) -> Callable[[str], str] | None:
+        """Says what the model makes of each raw column, by `models/features.py`.
+
+        Returns:
+            For a column's name "feature", "label", "feature and label" or "unused"; or
+            `None` for a run that is not ours, or is of another `models/features.py`
+            than today's.
+        """
+        keys = [step.parameters.get(CODE_PROPERTY) for step in self.executions]
+        ours = [key for key in keys if isinstance(key, dict)]
+        declared = {key[_FEATURES] for key in ours if _FEATURES in key}
+        today = digest(Path(features.__file__).read_bytes())
+        # Nodes before Transform don't depend on it: a run that ended there has none.
+        if not ours or declared - {today}:
+            return None
+        return _role
 
     def outputs(self) -> list[Artifact]:
         """Lists all artifacts that it wrote or reused, oldest first."""
@@ -568,6 +617,25 @@ def live_model(*, output: Path | str | None = None) -> ServingModel:
     return ServingModel.load(max(found, key=lambda path: int(path.name)))
 
 
+def _role(column: str) -> str:
+    roles = {"feature": features.RAW_COLUMNS, "label": features.LABEL_COLUMNS}
+    found = [role for role, columns in roles.items() if column in columns]
+    return " and ".join(found) or "unused"
+
+
+def _task_of(eval_config: Mapping[str, Any]) -> str:
+    """Names the kind of task that TFMA's metrics are for."""
+    names = {
+        str(metric.get("class_name", ""))
+        for spec in eval_config.get("metrics_specs", ())
+        for metric in spec.get("metrics", ())
+    }
+    for kind, typical in _TASKS.items():
+        if any(name.startswith(typical) for name in names):
+            return kind
+    return ""
+
+
 def _error_in(log: Path) -> str:
     """Finds the last error in a log: the end of its last traceback."""
     text = log.read_text(errors="replace") if log.is_file() else ""
@@ -591,16 +659,17 @@ def _first_values(column: pa.Array) -> pa.Array:
         return column
     if not pa.types.is_list(column.type) and not pa.types.is_large_list(column.type):
         return column
+    kind = column.type.value_type
     values = [row[0] if row else None for row in column.to_pylist()]
-    if any(isinstance(value, bytes) for value in values):
-        return pa.array([v.decode(errors="replace") if v else v for v in values])
-    return pa.array(values, column.type.value_type)
+    # By the column's type and not by its values: all of them may be missing or empty.
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        texts = [None if v is None else v.decode(errors="replace") for v in values]
+        return pa.array(texts, pa.string())
+    return pa.array(values, kind)
 
 
 def _filled(values: pd.Series, dtype: Any) -> list[Any]:
     """Puts what means "missing" to the model in the place of nulls."""
-    from models import features
-
     missing: Any = features.MISSING_INTEGER
     kind: Callable[[Any], Any] = int
     if dtype.name == "string":

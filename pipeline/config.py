@@ -15,10 +15,11 @@ from typing import Literal
 
 from models import features
 from models.hyperparameters import Hyperparameters
-from pipeline.beam.engines import Beam, check_output
+from pipeline.beam.engines import Beam, refuse_cloud_storage
 from pipeline.errors import UsageError, is_one_line
 from pipeline.ingestion.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from pipeline.ingestion.times import seconds_in
+from pipeline.names import local_path
 from pipeline.store.url import of_file
 from schema import SCHEMA_PATH
 
@@ -202,7 +203,10 @@ class Config:
         _require(self, "seed", at_least=0, at_most=LARGEST)
         if self.window != "all":
             _require(self, "window", at_most=LARGEST)
-        check_output(self.beam, self.output)
+        for name in ("data", "output", "schema"):
+            if path := getattr(self, name):
+                local_path(path, name)
+        refuse_cloud_storage(self.beam)
 
     @property
     def data_directory(self) -> Path:
@@ -280,6 +284,12 @@ def with_environment(config: Config, environment: Mapping[str, str]) -> Config:
     """
     url = environment.get(METADATA_VARIABLE)
     return replace(config, metadata=url) if url and not config.metadata else config
+
+
+def given_metadata(config: Config) -> str | None:
+    """Returns the metadata store's URL unless it is the environment's."""
+    url = config.metadata
+    return None if url == environment().get(METADATA_VARIABLE) else url
 
 
 def environment() -> Mapping[str, str]:

@@ -16,7 +16,7 @@ PROJECT = Path(__file__).parents[1]
 DOCS = PROJECT / "docs"
 # Those that say where things are; paths on them are the project's.
 GUIDES = (PROJECT / "CONTRIBUTING.md", DOCS / "architecture.md")
-PAGES = ("airflow", "argo", "beam", "celery", "kubeflow", "luigi", "vertex")
+PAGES = ("airflow", "argo", "beam", "celery", "kubeflow", "luigi")
 
 Read = Callable[[list[str]], Any]
 

@@ -29,7 +29,8 @@ class Beam:
     """Where ExampleGen, StatisticsGen, Transform and Evaluator do their work."""
 
     engine: str = "in-process"
-    """in-process, flink, spark or dataflow; docs/beam.md has complete examples."""
+    """in-process, flink or spark; docs/beam.md has complete examples. dataflow is
+    refused: its workers reach Cloud Storage only, which our executors don't."""
     job_endpoint: str | None = None
     """host:port of Beam's job server, in front of Flink or Spark."""
     environment_type: str = "DOCKER"
@@ -62,7 +63,9 @@ class Beam:
             raise _wrong("beam-parallelism", self.beam_parallelism, "it must be >= 0")
         if self.setup_file and not self.setup_file.is_file():
             raise _wrong("setup-file", self.setup_file, "there is no such file")
-        self.arguments()
+        # A configuration with Dataflow is refused as a whole, complete or not.
+        if self.engine != "dataflow":
+            self.arguments()
 
     def arguments(self) -> list[str]:
         """Lists the engine's Beam arguments; none for in-process.
@@ -73,18 +76,19 @@ class Beam:
         return ENGINES[self.engine](self)
 
 
-def check_output(beam: Beam, output: Path) -> None:
-    """Refuses an output directory that the engine's workers don't reach.
+def refuse_cloud_storage(beam: Beam) -> None:
+    """Refuses the engine whose workers share no disk with us, only Cloud Storage.
 
     Raises:
-        UsageError: Dataflow's workers share no disk with us, only Cloud Storage.
+        UsageError: The engine is Dataflow.
     """
-    if beam.engine == "dataflow" and not output.is_relative_to("/gcs"):
+    if beam.engine == "dataflow":
         raise _wrong(
-            "output",
-            output,
-            "Dataflow's workers reach Cloud Storage only: compile for Vertex AI with "
-            "--output /gcs/bucket/path (docs/vertex.md)",
+            "engine",
+            beam.engine,
+            "it can't work yet: Dataflow's workers reach Cloud Storage only, and our "
+            "executors would take gs:// for a relative directory; use in-process, "
+            "flink or spark (docs/beam.md)",
         )
 
 

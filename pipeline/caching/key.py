@@ -48,13 +48,63 @@ def parts_of(pipeline: pipeline_pb2.Pipeline, node_id: str) -> Parts:
         Package versions, modules and files behind a node, each with its version or
         SHA-256; none for a node without an executor.
     """
+    flags = _spec_of(pipeline, node_id).extra_flags
+    found = [f.removeprefix(FLAG) for f in flags if f.startswith(FLAG)]
+    return json.loads(found[-1]) if found else {}
+
+
+def _spec_of(
+    pipeline: pipeline_pb2.Pipeline, node_id: str
+) -> executable_spec_pb2.PythonClassExecutableSpec:
+    """Finds what a node runs; empty for a node without an executor."""
     deployment = pipeline_pb2.IntermediateDeploymentConfig()
     pipeline.deployment_config.Unpack(deployment)
     if node_id not in deployment.executor_specs:
-        return {}
-    flags = _unpack(deployment.executor_specs[node_id]).extra_flags
-    found = [f.removeprefix(FLAG) for f in flags if f.startswith(FLAG)]
-    return json.loads(found[-1]) if found else {}
+        return executable_spec_pb2.PythonClassExecutableSpec()
+    return _unpack(deployment.executor_specs[node_id])
+
+
+def changed_files(pipeline: pipeline_pb2.Pipeline, node_id: str) -> list[str]:
+    """Compares what `stamp` put in with the code, files and versions of now.
+
+    Modules are compared by their names, so that the project may be at another path.
+
+    Args:
+        pipeline: A compiled pipeline, which may be of another day or machine.
+        node_id: One of its nodes.
+
+    Returns:
+        The files of modules that differ, as they are called in the project, other files
+        by their paths, and packages with both versions; empty for a node without an
+        executor.
+    """
+    before = parts_of(pipeline, node_id)
+    if not before:
+        return []
+    (node,) = (
+        n.pipeline_node
+        for n in pipeline.nodes
+        if n.pipeline_node.node_info.id == node_id
+    )
+    now = _parts_of(node, _spec_of(pipeline, node_id).class_path)
+    return sorted(
+        _named(part, before.get(part), now.get(part))
+        for part in before.keys() | now.keys()
+        if before.get(part) != now.get(part)
+    )
+
+
+def _named(part: str, before: str | None, now: str | None) -> str:
+    """Names a part of the key as people find it."""
+    if part in _VERSIONED_PACKAGES:
+        return f"{part} {before}, which is {now} here"
+    if part.startswith("/"):
+        return part
+    for name, path in modules_behind(part):
+        if name == part:
+            is_package = path.name == "__init__.py"
+            return part.replace(".", "/") + ("/__init__.py" if is_package else ".py")
+    return f"{part.replace('.', '/')}.py, which is not here"
 
 
 def _parts_of(node: pipeline_pb2.PipelineNode, class_path: str) -> Parts:

@@ -199,6 +199,7 @@ class ModelDiff:
 
 
 def as_json(answer: ModelLineage | DataLineage | ModelDiff) -> dict[str, Any]:
-    """Turns an answer into what JSON can hold."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(answer), default=str))
+    """Turns an answer into what JSON can hold; a metric that is not defined is null."""
+    text = json.dumps(asdict(answer), default=str)
+    plain: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
     return plain

@@ -38,7 +38,6 @@ from pipeline.store.url import redact
 
 ORIGIN_FILE = Path("assets.extra") / "origin.json"
 
-_KEY_FLAG = re.compile(r"--throughline-key=([0-9a-f]{64})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -338,23 +337,11 @@ class Lineage:
                 for name, value in recorded.items()
                 if _SHA256.fullmatch(str(value))
             }
-        stamped = self._stamp_of(step)
-        if stamped:
-            return {"all its code and files": stamped}
         return {
             name: str(step.parameters[name])
             for name in ("module_path", "module_file")
             if step.parameters.get(name)
         }
-
-    def _stamp_of(self, step: Execution) -> str:
-        compiled = self.config.runs_directory / step.run / "ir.json"
-        if not step.run or not compiled.is_file():
-            return ""
-        ir = json.loads(compiled.read_text())
-        specs = ir.get("deploymentConfig", {}).get("executorSpecs", {})
-        found = _KEY_FLAG.search(json.dumps(specs.get(step.node, {})))
-        return found[1] if found else ""
 
     def _packages(self, steps: Iterable[Execution], model: Artifact) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -57,7 +57,8 @@ def read_metrics(directory: Path) -> Metrics:
 
     Returns:
         For each model (candidate first, then baseline if there was one), for each
-        slice (`OVERALL` is the empty one), the value of each single-number metric.
+        slice (`OVERALL` is the empty one), the value of each single-number metric; NaN
+        where it is not defined.
     """
     protos = tfma_proto("metrics_for_slice_pb2")
     models: Metrics = {}
@@ -70,6 +71,9 @@ def read_metrics(directory: Path) -> Metrics:
                     name = entry.key.model_name or CANDIDATE
                     values = models.setdefault(name, {}).setdefault(where, {})
                     values[entry.key.name] = entry.value.double_value.value
+    for slices in models.values():
+        for values in slices.values():
+            _mark_undefined(values)
     return {n: models[n] for n in sorted(models, key=lambda n: n != CANDIDATE)}
 
 
@@ -153,6 +157,21 @@ def _slice_value(key: Any) -> str:
     kind = key.WhichOneof("kind")
     value = getattr(key, kind) if kind else ""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _mark_undefined(values: dict[str, float]) -> None:
+    """Replaces what TFMA writes as 0 though it is not defined.
+
+    An area under the ROC curve needs both classes, one under precision and recall needs
+    positives, and TFMA 0.52 divides nothing by nothing to 0.
+    """
+    positives = values.get("mean_label")
+    if positives is None:
+        return
+    if "auc" in values and not 0 < positives < 1:
+        values["auc"] = math.nan
+    if "auc_precision_recall" in values and not positives > 0:
+        values["auc_precision_recall"] = math.nan
 
 
 def _bucket(bucket: Any) -> dict[str, float]:

@@ -6,16 +6,19 @@ and it never raises: a section that fails says so in its place.
 
 import json
 import logging
+import math
 import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import Run
 from pipeline.config import Config
-from pipeline.errors import UsageError
-from pipeline.lineage.query import open_lineage
+from pipeline.errors import ThroughlineError, UsageError
+from pipeline.lineage.query import Lineage, open_lineage
+from pipeline.names import run_name
 from pipeline.report import page, sections
 from pipeline.report.blocks import (
     SECTION_FILE,
@@ -54,12 +57,12 @@ def _path_of(config: Config, run_id: str) -> Path:
 
 
 def _write(config: Config, run_id: str) -> Path:
-    path = _path_of(config, run_id)
+    path = _path_of(config, run_name(run_id))
     run = Run(run_id, open_lineage(config))
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, page.render(run_id, made(run)))
+    _replace(path, page.render(_title(run), made(run)))
     _replace(path.parent / SUMMARY_FILE, json.dumps(_summary(run), indent=1))
-    write_index(config)
+    write_index(config, partial(_summary_of, run.lineage))
     return path
 
 
@@ -74,7 +77,8 @@ def report_on(config: Config, run_id: str | None) -> Path:
         Where the report is.
 
     Raises:
-        UsageError: There is no such run, or none at all; names the newest.
+        UsageError: There is no such run, or none at all; names the newest. Or its name
+            can't be a directory's.
         OSError: The report can't be written, where an old one may still be.
     """
     names = open_lineage(config).graph.runs()
@@ -118,6 +122,23 @@ def _guarded(make: Callable[[Run], Section | None], run: Run) -> Section | None:
         return Section(title, [Note(text, "bad")])
 
 
+def _title(run: Run) -> str:
+    """Names the pipeline, what the model predicts, and the run."""
+    about = ": ".join(filter(None, [run.pipeline, run.task()]))
+    return f"{about} · {run.run_id}" if about else run.run_id
+
+
+def _summary_of(lineage: Lineage, run_id: str) -> dict[str, Any] | None:
+    """Sums up a run whose own summary is damaged, if the store has it."""
+    if run_id not in lineage.graph.runs():
+        return None
+    try:
+        return _summary(Run(run_id, lineage))
+    except (ThroughlineError, ValueError, OSError):
+        _LOG.warning("Run %s can't be summed up:\n%s", run_id, traceback.format_exc())
+        return None
+
+
 def _summary(run: Run) -> dict[str, Any]:
     """What the index shows of a run."""
     started = min((step.started for step in run.executions), default=0.0)
@@ -125,8 +146,12 @@ def _summary(run: Run) -> dict[str, Any]:
         "run": run.run_id,
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "outcome": run.ending(),
-        **run.outcome(),
+        **{name: None if _is_nan(v) else v for name, v in run.outcome().items()},
     }
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _replace(path: Path, text: str) -> None:

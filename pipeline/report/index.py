@@ -1,6 +1,9 @@
 """The index page: all runs of an output directory, and their metrics over time."""
 
 import json
+import logging
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +20,26 @@ PLOTTED = {
     "binary_crossentropy": "log loss",
 }
 
+Summary = Mapping[str, Any]
+_LOG = logging.getLogger(__name__)
 
-def write_index(config: Config) -> Path:
+
+def write_index(config: Config, summarize: Callable[[str], Summary | None]) -> Path:
     """Writes the index from what each report left beside itself.
+
+    Args:
+        config: Names the output directory.
+        summarize: Makes the summary of a run, by its name, whose own is damaged; `None`
+            for a run that the metadata store doesn't have.
 
     Returns:
         Where it is: output/runs/index.html.
     """
-    summaries = [
-        json.loads(path.read_text())
+    found = [
+        _read(path, summarize)
         for path in sorted(config.runs_directory.glob(f"*/{SUMMARY_FILE}"))
     ]
+    summaries = [summary for summary in found if summary]
     path = config.runs_directory / INDEX_FILE
     title = f"Runs of {config.name}"
     text = page.render(title, [_runs(summaries), *_metrics(summaries)], kind="index")
@@ -37,14 +49,43 @@ def write_index(config: Config) -> Path:
     return path
 
 
-def _runs(summaries: list[dict[str, Any]]) -> Section:
+def _read(path: Path, summarize: Callable[[str], Summary | None]) -> Summary | None:
+    """Reads a run's summary, or makes it again; one can't cost the others the index."""
+    run = path.parent.name
+    try:
+        return _checked(json.loads(path.read_text("utf-8")), run)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{path} is damaged ({type(error).__name__}: {error})"
+    again = summarize(run)
+    if again is None:
+        _LOG.warning("%s; the index leaves run %s out", reason, run)
+        return None
+    _LOG.warning("%s; the metadata store still has run %s", reason, run)
+    return _checked(again, run)
+
+
+def _checked(values: Summary, run: str) -> Summary:
+    """Keeps what the index shows, each of the type that it is shown as."""
+    metrics = {name: values[name] for name in PLOTTED if name in values}
+    return {
+        # The directory's name, because that is where the link leads.
+        "run": run,
+        "started": values["started"].replace("T", " ")[:16],
+        "outcome": str(values["outcome"]),
+        "version": str(values.get("version") or ""),
+        # JSON has no NaN: what is not defined is null there.
+        **{n: math.nan if v is None else float(v) for n, v in metrics.items()},
+    }
+
+
+def _runs(summaries: list[Summary]) -> Section:
     metrics = [name for name in PLOTTED if any(name in s for s in summaries)]
     rows = [
         [
             page.Link(summary["run"], f"{summary['run']}/report.html"),
-            summary["started"].replace("T", " ")[:16],
+            summary["started"],
             summary["outcome"],
-            summary["version"] or "",
+            summary["version"],
             *(summary.get(name) for name in metrics),
         ]
         for summary in reversed(summaries)
@@ -54,17 +95,23 @@ def _runs(summaries: list[dict[str, Any]]) -> Section:
     return Section("Runs", [Table([*columns, *titles], rows)])
 
 
-def _metrics(summaries: list[dict[str, Any]]) -> list[Section]:
+def _metrics(summaries: list[Summary]) -> list[Section]:
     evaluated = [summary for summary in summaries if "auc" in summary]
     if not evaluated:
         return []
-    names = [summary["started"][:16].replace("T", " ") for summary in evaluated]
+    names = [summary["started"] for summary in evaluated]
     charts = [
         Lines(
             title,
             "run",
             title,
-            {"candidate": [(i, s[metric]) for i, s in enumerate(evaluated)]},
+            {
+                "candidate": [
+                    (i, s[metric])
+                    for i, s in enumerate(evaluated)
+                    if math.isfinite(s[metric])
+                ]
+            },
             x_labels=names,
         )
         for metric, title in PLOTTED.items()

@@ -1,6 +1,8 @@
 """Turns sections into one HTML file with everything in it: styles, scripts, data."""
 
+import base64
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -9,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
@@ -20,6 +23,7 @@ _HERE = Path(__file__).parent
 _SCRIPTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js", "report.js")
 _DIGITS = 4
 _LARGE = 10_000
+_UNDEFINED = "-"
 
 Chart = Lines | Bars | Histogram
 
@@ -28,10 +32,21 @@ __all__ = ("Grid", "Link", "render")
 
 @dataclass(frozen=True)
 class Link:
-    """A cell of a table that leads somewhere; only the report's own tables have it."""
+    """A cell of a table that leads somewhere; only the report's own tables have it.
+
+    Attributes:
+        text: What is shown.
+        to: A path from the page's own directory. It is written with `./` in front, so
+            that a name such as `javascript:x` is a file's and not a script.
+    """
 
     text: str
     to: str
+
+    @property
+    def href(self) -> str:
+        """The path as a browser reads it."""
+        return f"./{quote(self.to)}"
 
 
 def render(title: str, sections: Sequence[Section], kind: str = "report") -> str:
@@ -52,6 +67,7 @@ def render(title: str, sections: Sequence[Section], kind: str = "report") -> str
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         style=Markup(_asset("report.css")),  # noqa: S704 - it is our own file
         scripts=[Markup(_asset(name)) for name in _SCRIPTS],  # noqa: S704 - as above
+        script_hashes=" ".join(f"'{_hash(_asset(name))}'" for name in _SCRIPTS),
     )
 
 
@@ -82,16 +98,25 @@ def _asset(name: str) -> str:
     return (_HERE / name).read_text("utf-8")
 
 
+def _hash(script: str) -> str:
+    """Names a script for the page's policy, which lets no other one run."""
+    found = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(found).decode()}"
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _cell(value: Cell | Link) -> str:
-    """Shows a value as people read it; a missing one is an empty cell."""
+    """Shows a value as people read it.
+
+    What is not there is an empty cell, and a number that is not defined is a dash.
+    """
     if isinstance(value, Link):
         return value.text
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
+        return "" if value is None else _UNDEFINED
     if not _is_number(value):
         return str(value)
     number = float(value)
@@ -103,6 +128,8 @@ def _cell(value: Cell | Link) -> str:
 
 
 def _sort_key(value: Cell | Link) -> str:
+    if isinstance(value, float) and math.isnan(value):
+        return ""
     if _is_number(value):
         return repr(float(value))  # type: ignore[arg-type] # it is a number
     return value.text if isinstance(value, Link) else str(value or "")
@@ -156,7 +183,7 @@ def _description(chart: Chart) -> str:
     """Says in words what a chart shows, for those who can't see it."""
     parts = []
     for name, points in chart.series.items():
-        values = [point[-1] for point in points]
+        values = [point[-1] for point in points if math.isfinite(point[-1])]
         if values:
             low, high = _cell(min(values)), _cell(max(values))
             parts.append(f"{name} between {low} and {high}")

@@ -15,12 +15,16 @@ import tyro
 
 from pipeline.config import Config
 from pipeline.errors import EXIT_DATA_REFUSED, EXIT_DONE
+from pipeline.names import local_path
+from pipeline.runners import checks
 from pipeline.runners.containers import (
     IMAGE_USER,
     SECRET_KEY,
     SECRET_VARIABLE,
     Containers,
+    check,
     command_of,
+    metadata_note,
     steps,
 )
 
@@ -33,6 +37,8 @@ CRON_FILE = "cronworkflow.yaml"
 # Argo replaces it by what is unique to a run and stays when the run is retried.
 _RUN_ID = "{{workflow.uid}}"
 _VOLUME = "output"
+# Argo appends the time to it for the name of each Workflow.
+_LONGEST_CRON_NAME = 52
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,16 @@ class Options:
         default_factory=Containers
     )
 
+    def __post_init__(self) -> None:
+        """Refuses what Argo or Kubernetes would refuse when it is submitted."""
+        local_path(self.out, "out")
+        checks.schedule(self.schedule)
+        checks.timezone(self.timezone)
+        checks.at_least(self, 1, "parallelism")
+        for name in ("namespace", "service_account"):
+            if value := getattr(self, name):
+                checks.kubernetes_object(value, name.replace("_", "-"))
+
 
 def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"]) -> int:
     """Writes both manifests; what it prints is for a person.
@@ -67,11 +83,14 @@ def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"])
     Returns:
         The exit code.
     """
+    check(config, options.containers)
+    checks.kubernetes_name(config.name, "name", _LONGEST_CRON_NAME)
     from pipeline.runners import compiler
 
     upstream = compiler.upstream_of(compiler.compile_pipeline(build(config)))
     write(config, options, upstream)
     sys.stdout.write(f"{options.out} has {WORKFLOW_FILE} and {CRON_FILE}\n")
+    sys.stdout.write(f"{metadata_note(options.containers)}\n")
     return EXIT_DONE
 
 
@@ -87,7 +106,7 @@ def write(
     """
     from hera.workflows import CronWorkflow, Workflow
 
-    name = _dns(config.name)
+    name = checks.kubernetes_name(config.name, "name", _LONGEST_CRON_NAME)
     once = _fill(Workflow, config, options, upstream, generate_name=f"{name}-")
     scheduled = _fill(
         CronWorkflow,
@@ -173,6 +192,5 @@ def _container(step: str, config: Config, options: Options) -> "Container":
     )
 
 
-def _dns(name: str) -> str:
-    """Writes a name as Kubernetes allows it: lower case, no underscores."""
-    return name.lower().replace("_", "-")
+def _dns(node: str) -> str:
+    return checks.kubernetes_name(node, "node")

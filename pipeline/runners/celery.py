@@ -22,6 +22,8 @@ from celery import Celery
 from pipeline import cli
 from pipeline.config import environment
 from pipeline.errors import EXIT_DONE, EXIT_USAGE
+from pipeline.names import run_name
+from pipeline.runners import checks
 from pipeline.runners.job import Job, read_job
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ class Flags:
     """When Redis gives a node to another worker if the first one has died; a longer
     node is delivered twice, but does not run twice."""
 
+    def __post_init__(self) -> None:
+        """Refuses what would deliver each node over and over."""
+        checks.at_least(self, 1, "redeliver_seconds")
+
 
 @dataclass(frozen=True)
 class RunFlags(Flags):
@@ -52,6 +58,11 @@ class RunFlags(Flags):
 
     run: str = field(kw_only=True)
     """Name of the run; the same one again goes on where it stopped."""
+
+    def __post_init__(self) -> None:
+        """Refuses a run that can't be."""
+        super().__post_init__()
+        run_name(self.run)
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,11 @@ class WorkerFlags(Flags):
     """Most nodes that this worker runs at once."""
     name: str = "throughline@%h"
     """Name of this worker, its own among all; %h is the host's."""
+
+    def __post_init__(self) -> None:
+        """Refuses a worker that takes nothing."""
+        super().__post_init__()
+        checks.at_least(self, 1, "workers")
 
 
 def make_app(job: Job, flags: Flags) -> Celery:

@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import METADATA_VARIABLE, Config, kubeflow
+from pipeline.config import METADATA_VARIABLE, Config, given_metadata, kubeflow
 from pipeline.errors import UsageError
+from pipeline.runners import checks
 from pipeline.runners.flags import flags_of
 
 COMPILE = "Compile"
@@ -51,16 +52,49 @@ class Containers:
 
     def __post_init__(self) -> None:
         """Refuses values that the cluster would refuse."""
-        for name in ("retries", "retry_seconds"):
-            if (value := getattr(self, name)) < 0:
-                flag = name.replace("_", "-")
-                raise UsageError(f"{flag} is {value}; it must be at least 0")
+        checks.at_least(self, 0, "retries", "retry_seconds")
+        checks.cpu(self.cpu, "cpu")
+        checks.cpu(self.heavy_cpu, "heavy-cpu")
+        checks.memory(self.memory, "memory")
+        checks.memory(self.heavy_memory, "heavy-memory")
+        checks.kubernetes_object(self.volume, "volume")
+        checks.kubernetes_object(self.metadata_secret, "metadata-secret")
+        checks.no_placeholders([self.image])
 
     def resources_of(self, step: str) -> tuple[str, str]:
         """Returns the cores and the memory of a step."""
         if step in self.heavy:
             return self.heavy_cpu, self.heavy_memory
         return self.cpu, self.memory
+
+
+def check(config: Config, containers: Containers) -> None:
+    """Refuses a configuration that containers can't be given; TFX is not imported.
+
+    Args:
+        config: What is to run.
+        containers: Names the secret that has the metadata store's URL.
+
+    Raises:
+        UsageError: A value would be replaced on its way, or the metadata store's URL
+            was given, which belongs into the secret.
+    """
+    if given_metadata(config):
+        raise UsageError(
+            "metadata is given, but manifests and packages can be read by many, so "
+            "containers take the URL from a secret: leave --metadata out, and "
+            f"`kubectl create secret generic {containers.metadata_secret} "
+            f"--from-literal={SECRET_KEY}=URL` (--metadata-secret names another)"
+        )
+    checks.no_placeholders([str(config.output), *flags_of(config, kubeflow())])
+
+
+def metadata_note(containers: Containers) -> str:
+    """Says where the containers' metadata store is."""
+    return (
+        f"metadata: the nodes take the store's URL from key {SECRET_KEY!r} of the "
+        f"secret {containers.metadata_secret}"
+    )
 
 
 def steps(

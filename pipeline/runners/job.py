@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING
 
 from data import taxi
 from pipeline.caching.fingerprint import digest
-from pipeline.config import Config
+from pipeline.config import METADATA_VARIABLE, Config, given_metadata
 from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
+from pipeline.names import local_path, run_name
+from pipeline.runners import checks
+from pipeline.store.url import redact
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline
@@ -48,6 +51,13 @@ class Options:
     retries: int = 0
     """How often Airflow tries a failed node again; refused data never."""
 
+    def __post_init__(self) -> None:
+        """Refuses what Airflow would refuse when it reads the DAG."""
+        local_path(self.out, "out")
+        checks.at_least(self, 0, "retries")
+        if self.schedule is not None:
+            checks.schedule(self.schedule)
+
 
 class NodeFailedError(ThroughlineError):
     """A node ended with a code other than 0; the message names its log."""
@@ -74,15 +84,28 @@ class Job:
 
     def command_of(self, node: str, run: str) -> list[str]:
         """Returns the command that runs a node in a run."""
-        run_id = f"{run}-{self.definition}"
-        return [*self.command, "--node", node, "--run-id", run_id]
+        return [*self.command, "--node", node, "--run-id", self._run_id(run)]
 
     def run_directory(self, run: str) -> Path:
-        """Where a run keeps each node's log and exit code."""
-        return self.directory / "runs" / f"{run}-{self.definition}"
+        """Where a run keeps each node's log and exit code.
+
+        Raises:
+            UsageError: The run's name can't be a directory's.
+        """
+        return self.directory / "runs" / self._run_id(run)
+
+    def _run_id(self, run: str) -> str:
+        return f"{run_name(run)}-{self.definition}"
 
     def exit_code_of(self, node: str, run: str) -> int | None:
-        """Returns what a node ended with when it last ran, none if it hasn't."""
+        """Returns what a node ended with when it last ran, none if it hasn't.
+
+        Raises:
+            UsageError: There is no such node.
+        """
+        if node not in self.upstream:
+            known = ", ".join(self.upstream)
+            raise UsageError(f"There is no node {node!r}; the nodes are {known}")
         record = self.run_directory(run) / f"{node}.exit"
         return int(record.read_text()) if record.is_file() else None
 
@@ -102,8 +125,11 @@ class Job:
         """
         directory = self.run_directory(run)
         directory.mkdir(parents=True, exist_ok=True)
+        if self.exit_code_of(node, run) == EXIT_DONE:
+            return
         log = directory / f"{node}.log"
         with _locked(directory / f"{node}.lock") as lock:
+            # Another process may have finished it while this one waited.
             if self.exit_code_of(node, run) == EXIT_DONE:
                 return
             with log.open("ab") as output:
@@ -157,6 +183,7 @@ def compile_job(
     Returns:
         The exit code.
     """
+    metadata = _metadata_to_write(config, target)
     from pipeline.runners import compiler
 
     if config.data is None:
@@ -168,11 +195,11 @@ def compile_job(
         job = {
             "name": config.name,
             "definition": digest((out / IR_FILE).read_bytes())[:8],
-            "command": [_program(), "node", "--ir", str(out / IR_FILE)],
+            "command": [_program(), "node", "--ir", str(out / IR_FILE), *metadata],
             "schedule": options.schedule,
             "retries": options.retries,
         }
-        (out / JOB_FILE).write_text(json.dumps(job, indent=1) + "\n")
+        _write(out / JOB_FILE, json.dumps(job, indent=1) + "\n", private=bool(metadata))
         files.append(JOB_FILE)
     if target == "airflow":
         shutil.copy(Path(__file__).with_name("airflow.py"), out / AIRFLOW_FILE)
@@ -182,6 +209,47 @@ def compile_job(
         what = TARGETS[target].format(out=options.out, name=config.name)
         sys.stdout.write(f"next: {what}\n")
     return EXIT_DONE
+
+
+def _metadata_to_write(config: Config, target: str | None) -> list[str]:
+    """Returns the flags that give the nodes the metadata store of `--metadata`.
+
+    A URL from the environment is left to the environment of the workers: that is where
+    a password can be.
+
+    Raises:
+        UsageError: The URL is wrong or has a password, or no file that is written has
+            a place for it.
+    """
+    url = given_metadata(config)
+    if url is None:
+        return []
+    from pipeline.store.connection import connection_config
+
+    connection_config(url)
+    shown = redact(url)
+    if target is None:
+        raise UsageError(
+            f"metadata is {shown}, and neither {IR_FILE} nor {DAG_FILE} holds a URL; "
+            "leave --metadata out, and give it to each `throughline node`, or set "
+            f"{METADATA_VARIABLE} where that runs"
+        )
+    if shown != url:
+        raise UsageError(
+            f"metadata is {shown}, and a password is written into no file; leave "
+            f"--metadata out, and set {METADATA_VARIABLE} to the URL in the "
+            "environment of the workers that run the nodes"
+        )
+    return ["--metadata", url]
+
+
+def _write(path: Path, text: str, *, private: bool) -> None:
+    """Writes a file that only its owner can read if it is private, all at once."""
+    part = path.with_name(f".{path.name}")
+    part.unlink(missing_ok=True)
+    part.touch(0o600 if private else 0o666)
+    part.write_text(text)
+    part.replace(path)
 
 
 def _program() -> str:

@@ -1,9 +1,9 @@
-"""Compiles the pipeline for Kubeflow Pipelines or Vertex AI, and submits it.
+"""Compiles the pipeline for Kubeflow Pipelines, and submits it.
 
-For the open-source backend each node is a container that runs `throughline node`. That
+Each node is a container that runs `throughline node`. That
 avoids the resolver executors, which this backend rejects, and keeps the lineage in our
-metadata store. Its own cache is off, because ours decides. Vertex AI gets what TFX's
-runner for it makes.
+metadata store. Its own cache is off, because ours decides. Vertex AI would get what
+TFX's runner for it makes, and is refused until our executors reach Cloud Storage.
 """
 
 import sys
@@ -20,12 +20,16 @@ import tyro
 from pipeline.config import Config
 from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
 from pipeline.ingestion.spans import Between, Newest
+from pipeline.names import local_path
+from pipeline.runners import checks
 from pipeline.runners.containers import (
     IMAGE_PROJECT,
     SECRET_KEY,
     SECRET_VARIABLE,
     Containers,
+    check,
     command_of,
+    metadata_note,
     steps,
 )
 from schema import SCHEMA_PATH
@@ -48,7 +52,8 @@ class Options:
     """What to make of the pipeline, and where to send it."""
 
     target: Target = "kubeflow"
-    """kubeflow is the open-source backend, vertex is Vertex AI Pipelines."""
+    """kubeflow is the open-source backend; vertex, Vertex AI Pipelines, is refused:
+    its artifacts are in Cloud Storage, which our executors don't read or write."""
     out: Path = Path("compiled")
     """Directory that gets the package."""
     submit: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -67,11 +72,15 @@ class Options:
 
     def __post_init__(self) -> None:
         """Refuses combinations that could only fail later."""
-        if self.submit and self.target == "vertex":
+        if self.target == "vertex":
             raise UsageError(
-                "submit is for the open-source backend; docs/vertex.md says how to "
-                "start a run on Vertex AI"
+                "target is vertex, which can't work yet: its artifacts are below a "
+                "gs:// root, which our executors would take for a relative directory; "
+                "compile for kubeflow or another orchestrator (docs/vertex.md)"
             )
+        local_path(self.out, "out")
+        if self.namespace is not None:
+            checks.kubernetes_object(self.namespace, "namespace")
         if self.submit and not self.host:
             raise UsageError("submit needs host, the URL of Kubeflow Pipelines' API")
         if self.wait and not self.submit:
@@ -79,7 +88,7 @@ class Options:
 
 
 def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"]) -> int:
-    """Compiles, and submits if asked to; what it prints is for a person.
+    """Compiles for the open-source backend, and submits if asked to.
 
     Args:
         config: What is to run; its paths are those in the containers.
@@ -93,16 +102,16 @@ def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"])
         UsageError: A setting doesn't fit the target.
         ThroughlineError: The backend can't be reached or refuses the package.
     """
+    check(config, options.containers)
+    checks.kubernetes_name(config.name, "name")
     package = options.out / PACKAGES[options.target]
     options.out.mkdir(parents=True, exist_ok=True)
-    if options.target == "vertex":
-        write_vertex(config, options.containers, build, package)
-    else:
-        from pipeline.runners import compiler
+    from pipeline.runners import compiler
 
-        dag = compiler.upstream_of(compiler.compile_pipeline(build(config)))
-        write(config, options.containers, dag, package)
+    dag = compiler.upstream_of(compiler.compile_pipeline(build(config)))
+    write(config, options.containers, dag, package)
     sys.stdout.write(f"{package} is the package\n")
+    sys.stdout.write(f"{metadata_note(options.containers)}\n")
     return submit(config, options, package) if options.submit else EXIT_DONE
 
 
@@ -124,7 +133,7 @@ def write(
 
     waits = steps(upstream, settings)
 
-    @dsl.pipeline(name=config.name.lower().replace("_", "-"))
+    @dsl.pipeline(name=checks.kubernetes_name(config.name, "name"))
     def pipeline() -> None:
         tasks: dict[str, dsl.PipelineTask] = {}
         for step, before in waits.items():
@@ -158,6 +167,9 @@ def write_vertex(
     package: Path,
 ) -> None:
     """Writes the package for Vertex AI with TFX's own runner.
+
+    No command calls this: the package is right, but our executors can't read and write
+    the gs:// URIs that they are given there.
 
     Args:
         config: What is to run; the output directory is below /gcs/, as which Vertex AI

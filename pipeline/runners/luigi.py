@@ -22,6 +22,8 @@ import tyro
 
 from pipeline import cli
 from pipeline.errors import EXIT_DONE
+from pipeline.names import run_name
+from pipeline.runners import checks
 from pipeline.runners.job import Job, read_job
 
 
@@ -77,6 +79,11 @@ class Flags:
     """Directory that `throughline compile --target luigi` wrote."""
     workers: int = os.cpu_count() or 1
     """Most nodes that run at once."""
+
+    def __post_init__(self) -> None:
+        """Refuses a run that can't be."""
+        run_name(self.run)
+        checks.at_least(self, 1, "workers")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -27,6 +27,7 @@ from pipeline.errors import (
     cause_of,
     exit_code_of,
 )
+from pipeline.names import run_name
 from pipeline.runners import compiler
 from pipeline.store import upkeep
 from pipeline.store.connection import open_store
@@ -131,11 +132,15 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
         0 done, 1 failed, 3 the node refused the data.
 
     Raises:
-        UsageError: There is no such file or node, or the metadata store's URL is wrong.
+        UsageError: There is no such file or node, code or files that the node depends
+            on have changed since it was compiled, or the name of the run or the
+            metadata store's URL is wrong.
         ThroughlineError: The metadata store can't be opened.
     """
+    run_name(run_id, "run-id")
     pipeline = compiler.read(ir)
     node_of(pipeline, node_id)
+    _refuse_changed_code(pipeline, node_id, ir)
     root = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value
     beside = Path(root.string_value).parent
     connection = open_store(metadata_url or of_file(beside / "metadata.db"))
@@ -148,6 +153,21 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
     how = "cached" if result.cached else "done"
     sys.stdout.write(f"{node_id} {how}, execution {result.execution_id}\n")
     return EXIT_DONE
+
+
+def _refuse_changed_code(
+    pipeline: pipeline_pb2.Pipeline, node_id: str, ir: Path
+) -> None:
+    """The key of the cache was made when the pipeline was compiled.
+
+    Changed code would run under the old key, and the cache would give its outputs for
+    the old code.
+    """
+    if changed := cache_key.changed_files(pipeline, node_id):
+        raise UsageError(
+            f"{node_id} is not what {ir} was compiled from: {', '.join(changed)} "
+            "differ; compile again, or restore them"
+        )
 
 
 def _prepare(

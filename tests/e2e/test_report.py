@@ -1,17 +1,20 @@
 """The report of real runs, looked at in a real headless Chromium."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
 from pipeline import artifacts
+from pipeline.config import local
+from pipeline.report.index import write_index
 from tests.e2e.runs import PROJECT, Finished
 
 pytestmark = pytest.mark.e2e
@@ -187,6 +190,11 @@ def test_each_feature_has_a_row_and_a_chart_with_its_numbers(
     numbers = figure.locator("tbody tr").first.locator("th, td").all_inner_texts()
 
     feature = run.features()["train"]["payment_type"]
+    roles = {row[0]: row[1] for row in looked.table("data")}
+    titles = looked.page.locator("#data figcaption").all_inner_texts()
+    assert (roles["tips"], roles["fare"]) == ("label", "feature and label")
+    assert roles["pickup_census_tract"] == "unused"
+    assert {"tips (label)", "payment_type"} <= set(titles)
     assert features == list(run.features()["train"])
     assert looked.page.locator("#data figure").count() >= len(features) - 1
     assert numbers[0] == feature.texts[0].value
@@ -202,10 +210,10 @@ def test_slices_sort_by_a_click_and_by_the_keyboard(newest: Path, look: Look) ->
     button = column.get_by_role("button")
 
     button.click()
-    falling = [float(row[2]) for row in looked.table("slices") if row[2]]
+    falling = [float(row[2]) for row in looked.table("slices") if row[2] != "-"]
     first_sort = column.get_attribute("aria-sort")
     button.press("Enter")
-    rising = [float(row[2]) for row in looked.table("slices") if row[2]]
+    rising = [float(row[2]) for row in looked.table("slices") if row[2] != "-"]
 
     assert len(falling) > 20
     assert falling == sorted(falling, reverse=True)
@@ -290,8 +298,63 @@ def test_index_leads_to_each_run(
     assert list(rows)[:2] == sorted(rows, reverse=True)[:2]
     assert auc in rows[main_run.run.name]
     assert dots >= 2
-    assert looked.page.locator("h1").inner_text() == second_run.run.name
+    title = f"taxi: big_tipper, binary classification · {second_run.run.name}"
+    assert looked.page.locator("h1").inner_text() == title
     assert looked.complaints == []
+
+
+# Each makes `window.evil` if the page lets it.
+EVIL = {
+    "a link": "<a id=bait href='javascript:window.evil=1'>x</a>",
+    "a handler": "<img id=bait src='x' onerror='window.evil=1'>",
+    "a click": "<b id=bait onclick='window.evil=1'>x</b>",
+}
+
+
+@pytest.fixture
+def strange(tmp_path: Path) -> Path:
+    """The index of a run whose directory has the name of a script."""
+    config = replace(local(), output=tmp_path)
+    run = config.runs_directory / "javascript:alert(1)"
+    run.mkdir(parents=True)
+    summary = {"started": "2026-01-31T10:00:00", "outcome": "done", "auc": 0.9}
+    (run / "report.json").write_text(json.dumps(summary))
+    (run / "report.html").write_text("<h1>the report</h1>")
+    return write_index(config, lambda _: None)
+
+
+def test_a_run_named_like_a_script_is_a_file(strange: Path, look: Look) -> None:
+    """A click on such a run opens its report and runs nothing."""
+    looked = look(strange)
+    dialogs: list[str] = []
+
+    def note(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    looked.page.on("dialog", note)
+
+    looked.page.locator("#runs a").click()
+
+    assert looked.page.locator("h1").inner_text() == "the report"
+    assert dialogs == []
+
+
+@pytest.mark.parametrize("kind", EVIL)
+def test_only_the_page_s_own_scripts_run(strange: Path, look: Look, kind: str) -> None:
+    """A script that gets into the page all the same is stopped by its policy."""
+    looked = look(strange)
+    drawn = looked.page.locator("figure svg").count()
+
+    looked.page.locator("main").evaluate(
+        "(main, html) => main.insertAdjacentHTML('beforeend', html)", EVIL[kind]
+    )
+    looked.page.locator("#bait").dispatch_event("click")
+
+    said = "\n".join(looked.complaints)
+    assert drawn == 1
+    assert looked.page.evaluate("window.evil") is None
+    assert "Content Security Policy" in said
 
 
 def test_refused_data_is_explained(

@@ -152,6 +152,26 @@ def test_examples_are_rows(config: Config, store: StockStore) -> None:
         run_of(config).examples("test")
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([[b""], [b"Cash"], [], None], ["", "Cash", None, None]),
+        ([[b""], [b""]], ["", ""]),
+        ([[], None], [None, None]),
+        ([[b"\xff"]], ["\ufffd"]),
+    ],
+)
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+def test_texts_are_strings_whatever_is_missing(
+    values: list[Any], expected: list[Any], kind: pa.DataType
+) -> None:
+    """Empty and missing texts don't make bytes of a column."""
+    column = artifacts._first_values(pa.array(values, pa.list_(kind)))
+
+    assert column.type == pa.string()
+    assert column.to_pylist() == expected
+
+
 @pytest.fixture
 def evaluated(config: Config, store: StockStore) -> artifacts.Run:
     """A run with slices and a calibration plot."""

@@ -630,3 +630,46 @@ def test_a_wrong_value_is_told_at_once(tmp_path: Path) -> None:
         "throughline: seed is -1; it must be at least 0 and at most 2147483647\n",
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--target argo --schedule bad", "schedule is 'bad'; it must have five fields"),
+        ("--target argo --timezone Mars/Olympus", "timezone is 'Mars/Olympus'"),
+        (
+            "--target argo --name taxi_",
+            "name is 'taxi_'; Kubernetes would have to call",
+        ),
+        ("--target argo --data /d/{{x}}", "'/d/{{x}}' has '{{'"),
+        ("--target kubeflow --cpu lots", "cpu is 'lots'; it must be cores"),
+        ("--target kubeflow --memory lots", "memory is 'lots'; it must be a whole"),
+        ("--target kubeflow --metadata mysql://u@h/d", "metadata is given, but"),
+        ("--target vertex", "target is vertex, which can't work yet"),
+        ("--target airflow --retries -5", "retries is -5; it must be at least 0"),
+        ("--target airflow --schedule not.cron", "schedule is 'not.cron'"),
+        ("--target luigi --metadata mysql://u:pw@h/d", "set THROUGHLINE_METADATA to"),
+        ("--output gs://b/out", "output is gs://b/out; it must be a path"),
+        ("--data s3://b/data", "data is s3://b/data; it must be a path"),
+        ("--engine dataflow", "engine is dataflow; it can't work yet"),
+    ],
+)
+def test_what_can_t_be_compiled_ends_with_2(
+    tmp_path: Path, arguments: str, said: str
+) -> None:
+    """It is one sentence on standard error, and nothing is written."""
+    out = tmp_path / "compiled"
+
+    done = _throughline("compile", "--out", str(out), *arguments.split())
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+    assert "pw@" not in done.stderr
+    assert not out.exists()
+
+
+def test_a_run_to_resume_is_one_of_the_output_directory() -> None:
+    """A path is no name of a run, whatever record is there."""
+    with pytest.raises(UsageError, match=r"resume is '\.\./x'; the name of a run must"):
+        cli.parse_run("throughline run", ["--resume", "../x"])

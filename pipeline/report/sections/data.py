@@ -1,6 +1,6 @@
 """The data: what each feature looks like in each split, and how far it has moved."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pipeline.artifacts import Run
 from pipeline.report.blocks import (
@@ -19,7 +19,9 @@ from pipeline.store.artifact_files import local_path, read_statistics
 from pipeline.trust.distributions import Bar, Feature, distance, features_of, rebinned
 
 Features = Mapping[str, Mapping[str, Feature]]
+Roles = Callable[[str], str]
 
+_FEATURE, _UNUSED = "feature", "unused"
 _MOST_VALUES = 5
 _SHOWN = 9
 _HOW_DRAWN = (
@@ -29,39 +31,51 @@ _HOW_DRAWN = (
 
 
 def section(run: Run) -> Section | None:
-    """Shows rows, drift, and a chart for each feature."""
+    """Shows rows, drift, and a chart for each column, and which the model uses."""
     if not run.has("ExampleStatistics"):
         return None
     splits = run.features()
     earlier = _earlier_training_split(run)
-    return Section("Data", list(_blocks(splits, earlier)))
+    return Section("Data", list(_blocks(splits, earlier, run.column_roles())))
 
 
-def _blocks(splits: Features, earlier: Mapping[str, Feature]) -> Iterator[Block]:
+def _blocks(
+    splits: Features, earlier: Mapping[str, Feature], role_of: Roles | None
+) -> Iterator[Block]:
     rows = {name: next(iter(fs.values())).rows for name, fs in splits.items() if fs}
     yield Facts({f"rows in {name}": count for name, count in rows.items()})
     first = next(iter(splits.values()))
     yield Text(_HOW_DRAWN)
-    charts = [chart for name in first if (chart := _chart(name, splits))]
-    # The lower ones first: a tall one leaves a gap beside it.
-    charts.sort(key=lambda chart: chart.kind == "bars")
-    yield Grid(charts[:_SHOWN])
-    if charts[_SHOWN:]:
-        title = f"{len(charts) - _SHOWN} more features"
-        yield Details(title, [Grid(charts[_SHOWN:])])
-    if not charts:
-        yield Text("No feature has values to draw.")
+    columns = {name: role_of(name) if role_of else "" for name in first}
+    charts = [
+        (role, chart)
+        for name, role in columns.items()
+        if (chart := _chart(name, splits, role))
+    ]
+    # What the model uses first; then the lower ones: a tall one leaves a gap beside it.
+    charts.sort(key=lambda shown: (shown[0] == _UNUSED, shown[1].kind == "bars"))
+    drawn = [chart for _, chart in charts]
+    yield Grid(drawn[:_SHOWN])
+    if drawn[_SHOWN:]:
+        title = f"{len(drawn) - _SHOWN} more columns"
+        yield Details(title, [Grid(drawn[_SHOWN:])])
+    if not drawn:
+        yield Text("No column has values to draw.")
     since = ["since the data before"] if earlier else []
     others = [name for name in splits if name != next(iter(splits))]
     yield Table(
         [
-            "feature",
+            "column",
+            *(["used as"] if role_of else []),
             "kind",
             *(f"missing in {name}, %" for name in splits),
             *(f"distance to {name}" for name in others),
             *since,
         ],
-        [_row(name, splits, others, earlier) for name in first],
+        [
+            [name, *([role] if role else []), *_row(name, splits, others, earlier)]
+            for name, role in columns.items()
+        ],
         caption=(
             "Distance from the first split: 0 is equal, 1 is disjoint "
             "(Jensen-Shannon divergence of numbers, largest difference in share of "
@@ -74,7 +88,7 @@ def _row(
     name: str, splits: Features, others: list[str], earlier: Mapping[str, Feature]
 ) -> list[Cell]:
     first, *_ = splits.values()
-    cells: list[Cell] = [name, first[name].kind.lower()]
+    cells: list[Cell] = [first[name].kind.lower()]
     cells += [100 * features[name].share_missing for features in splits.values()]
     cells += [_rounded(distance(first[name], splits[other][name])) for other in others]
     if earlier:
@@ -87,13 +101,14 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _chart(name: str, splits: Features) -> Histogram | Bars | None:
+def _chart(name: str, splits: Features, role: str) -> Histogram | Bars | None:
+    title = name if role in {"", _FEATURE} else f"{name} ({role})"
     features = {split: found[name] for split, found in splits.items()}
     first, *_ = features.values()
     if first.bars and first.lowest != first.highest:
         bars = rebinned(list(features.values()))
         return Histogram(
-            name,
+            title,
             name,
             {
                 split: [(b.lower, b.upper, b.rows / _total(shown)) for b in shown]
@@ -104,7 +119,7 @@ def _chart(name: str, splits: Features) -> Histogram | Bars | None:
     if first.texts:
         shown_values = [value.value for value in first.texts[:_MOST_VALUES]]
         return Bars(
-            name,
+            title,
             "share of the rows",
             {
                 split: [(value, _share(feature, value)) for value in shown_values]

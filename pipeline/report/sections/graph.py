@@ -42,7 +42,7 @@ def section(run: Run) -> Section | None:
 
 def _box(run: Run, name: str, state: str, seconds: float | None) -> Box:
     took = "" if seconds is None else f" · {seconds:.1f} s"
-    log = f"logs/{name}.log"
+    log = f"./logs/{name}.log"
     return Box(
         [name, f"{state}{took}"],
         kind=state.replace(" ", "-"),

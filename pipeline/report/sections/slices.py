@@ -1,9 +1,7 @@
 """The metrics of each slice, which an average hides."""
 
-import math
-
 from pipeline.artifacts import Run
-from pipeline.report.blocks import Section, Table, Text
+from pipeline.report.blocks import Cell, Section, Table, Text
 from pipeline.report.sections.metrics import _TITLES
 
 _SHOWN = (
@@ -26,8 +24,8 @@ def section(run: Run) -> Section | None:
     if len(values) < 2:  # noqa: PLR2004 - only "overall" is no slice
         return None
     columns = [name for name in _SHOWN if name in values.columns]
-    rows = [
-        [str(name), *(None if math.isnan(v) else float(v) for v in row)]
+    rows: list[list[Cell]] = [
+        [str(name), *map(float, row)]
         for name, row in zip(values.index, values[columns].to_numpy(), strict=True)
     ]
     titles = [_TITLES[name] for name in columns]

@@ -40,6 +40,7 @@ from pipeline.errors import (
     printable,
 )
 from pipeline.ingestion import spans
+from pipeline.names import run_name
 from pipeline.runners.local import run_record
 from pipeline.runners.local.console import RunConsole, State, own_console, shown
 from pipeline.runners.local.run_record import Outcome, Run
@@ -92,6 +93,8 @@ class Options:
             raise UsageError(f"workers is {self.workers}; it must be at least 1")
         if self.only and (self.first or self.last):
             raise UsageError("--only stands for --from and --to; give it alone")
+        for name in self.resume or ():
+            run_name(name, "resume")
         alone = not self.is_part and self.no_cache is None
         if self.resume is not None and (len(self.resume) > 1 or not alone):
             raise UsageError(

@@ -142,16 +142,16 @@ def test_workers_can_start_without_docker(kind: str, config: str | None) -> None
 def test_incomplete_settings_are_refused(settings: dict[str, Any], said: str) -> None:
     """What is missing or can't work is named before anything runs."""
     with pytest.raises(UsageError) as refusal:
-        Beam(**settings)
+        Beam(**settings).arguments()
 
     assert said in str(refusal.value)
 
 
-def test_dataflow_needs_output_that_its_workers_reach() -> None:
-    """A local output directory is refused: Dataflow would fail at its end."""
-    beam = Beam(engine="dataflow", **CLOUD)
+@pytest.mark.parametrize("given", [CLOUD, {}])
+@pytest.mark.parametrize("output", ["out", "/gcs/b/out"])
+def test_dataflow_is_refused(output: str, given: dict[str, Any]) -> None:
+    """Our executors can't reach what its workers reach, wherever the output is."""
+    beam = Beam(engine="dataflow", **given)
 
-    with pytest.raises(UsageError, match="Cloud Storage"):
-        Config(beam=beam)
-
-    assert Config(beam=beam, output=Path("/gcs/b/out")).beam_pipeline_args
+    with pytest.raises(UsageError, match=r"engine is dataflow.*gs:// for a relative"):
+        Config(beam=beam, output=Path(output))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+Changed = tuple[list[str], list[str]]
 PACKAGES = ("data", "models", "pipeline", "schema")
 # Reads edits (file, old, new) and prints the nodes whose key each of them changed.
 CHANGED_BY = """
@@ -30,6 +31,8 @@ def keys():
     return {n: cache_key.parts_of(compiled, n) for n in nodes}
 
 before = keys()
+config = Config(output=Path("out"))
+compiled_before = compile_pipeline(create_pipeline(config))
 answers = []
 for name, old, new in json.load(sys.stdin):
     path = Path(name)
@@ -37,7 +40,10 @@ for name, old, new in json.load(sys.stdin):
     assert old in text, (name, old)
     path.write_text(text.replace(old, new, 1) if old else text + new)
     after = keys()
-    answers.append(sorted(n for n in before if before[n] != after[n]))
+    told = {n: cache_key.changed_files(compiled_before, n) for n in before}
+    nodes = sorted(n for n in before if before[n] != after[n])
+    assert nodes == sorted(n for n in told if told[n]), told
+    answers.append([nodes, sorted({f for files in told.values() for f in files})])
     path.write_text(text)
 assert keys() == before
 json.dump(answers, sys.stdout)
@@ -93,8 +99,8 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """For each edit, the nodes whose keys it changed."""
+def changed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Changed]:
+    """For each edit, the nodes whose keys it changed, and the files told of."""
     copy = tmp_path_factory.mktemp("copy")
     for package in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
@@ -114,9 +120,25 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edit_changes_the_nodes_that_use_it(
-    changed: dict[str, list[str]], edit: str
+    changed: dict[str, Changed], edit: str
 ) -> None:
     """An edit of a file changes the keys of the nodes that run it, and no other."""
     _, expected = EDITS[edit]
 
-    assert changed[edit] == expected
+    nodes, _ = changed[edit]
+
+    assert nodes == expected
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_file_is_named(changed: dict[str, Changed], edit: str) -> None:
+    """Of a pipeline that was compiled before the edit, the edited file is named."""
+    (file, _, _), nodes = EDITS[edit]
+
+    _, files = changed[edit]
+
+    # Modules are named as in the project, other files by where they are.
+    assert [name for name in files if file.endswith(name) or name.endswith(file)] == (
+        files
+    )
+    assert bool(files) == bool(nodes)

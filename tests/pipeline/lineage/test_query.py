@@ -164,22 +164,6 @@ def test_code_and_versions_that_our_runs_record(
     assert "throughline_key" not in json.dumps(found.parameters)
 
 
-def test_code_fingerprint_from_the_compiled_pipeline(
-    config: Config, store: StockStore
-) -> None:
-    """A run that recorded no parts has the fingerprint that was compiled into it."""
-    store.ran("monday", "Trainer", outputs={"model": store.artifact("Model")})
-    flags = [f"--throughline-key={'b' * 64}"]
-    specs = {"Trainer": {"pythonExecutorSpec": {"extraFlags": flags}}}
-    compiled = config.runs_directory / "monday" / "ir.json"
-    compiled.parent.mkdir(parents=True)
-    compiled.write_text(json.dumps({"deploymentConfig": {"executorSpecs": specs}}))
-
-    found = ask(config).model()
-
-    assert found.code == {"Trainer": {"all its code and files": "b" * 64}}
-
-
 @pytest.fixture
 def ingest(config: Config, store: StockStore) -> Callable[..., int]:
     """Ingests a file with a given text, and notes what our ingestion does."""

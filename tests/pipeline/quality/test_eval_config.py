@@ -1,6 +1,7 @@
 """What blesses a candidate, on what TFMA really computes and writes."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -276,3 +277,16 @@ def test_an_empty_test_split_blesses_nothing(evaluate: Evaluate) -> None:
     assert read_reasons(evaluation.path) == [
         "no threshold was checked: the test split gave no metric"
     ]
+
+
+def test_what_is_not_defined_is_no_zero(evaluate: Evaluate) -> None:
+    """The AUC of a slice with one class is NaN, where TFMA writes 0."""
+    evaluation = evaluate(GOOD, labels=[1, 1, 1, 1, 0, 0, 0, 0])
+
+    metrics = read_metrics(evaluation.path)["candidate"]
+    card, cash = (metrics[(("payment_type", name),)] for name in ("Card", "Cash"))
+    assert math.isnan(card["auc"])
+    assert card["auc_precision_recall"] == pytest.approx(1.0)
+    assert math.isnan(cash["auc"])
+    assert math.isnan(cash["auc_precision_recall"])
+    assert metrics[OVERALL]["auc"] == pytest.approx(0.5, abs=1e-3)

@@ -1,6 +1,10 @@
 """From sections to one HTML file."""
 
+import math
 import re
+from base64 import b64encode
+from hashlib import sha256
+from html.parser import HTMLParser
 
 import pytest
 
@@ -12,7 +16,7 @@ from pipeline.report.page import Link, _cell, _description, _numbers, render
     ("value", "shown"),
     [
         (None, ""),
-        (float("nan"), ""),
+        (float("nan"), "-"),
         ("Cash", "Cash"),
         (0.95973, "0.9597"),
         (15002, "15,002"),
@@ -48,6 +52,66 @@ def test_everything_is_escaped() -> None:
     page = render(evil, [Section(evil, [Note(evil), Table([evil], [[evil]]), chart])])
 
     assert "<script>alert" not in page
+
+
+class _Scripts(HTMLParser):
+    """What a browser sees of a page: its policy, and the text of each script."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.policy = ""
+        self.scripts: list[str] = []
+        self._inside = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Notes the policy."""
+        self._inside = tag == "script"
+        if ("http-equiv", "Content-Security-Policy") in attrs:
+            self.policy = str(dict(attrs)["content"])
+
+    def handle_data(self, data: str) -> None:
+        """Notes what is in a script."""
+        if self._inside:
+            self.scripts.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Leaves a script."""
+        self._inside = False
+
+
+def test_only_our_scripts_may_run() -> None:
+    """The policy names each of the page's scripts by its hash, and allows no other."""
+    page = _Scripts(render("a run", []))
+
+    (rule,) = re.findall(r"script-src ([^;]*);", page.policy)
+    hashes = [sha256(script.encode()).digest() for script in page.scripts]
+    named = [f"'sha256-{b64encode(found).decode()}'" for found in hashes]
+    assert len(named) == 3
+    assert rule.split() == named
+
+
+@pytest.mark.parametrize(
+    ("path", "href"),
+    [
+        ("monday/report.html", "./monday/report.html"),
+        ("javascript:alert(1)/report.html", "./javascript%3Aalert%281%29/report.html"),
+        ("a?b#c/report.html", "./a%3Fb%23c/report.html"),
+        ("//evil.example/x", ".///evil.example/x"),
+    ],
+)
+def test_links_stay_beside_the_page(path: str, href: str) -> None:
+    """A link leads to a file below the page's directory, whatever its name."""
+    page = render("x", [Section("Runs", [Table(["run"], [[Link("run", path)]])])])  # type: ignore[list-item] # our own tables may have links
+
+    assert f'<a href="{href}">run</a>' in page
+
+
+def test_an_undefined_number_is_a_dash_that_sorts_last() -> None:
+    """NaN is shown as a dash, never as 0, and has no key to sort by."""
+    page = render("x", [Section("One", [Table(["slice", "AUC"], [["a", math.nan]])])])
+
+    assert re.search(r'<td data-key="" class="number">-</td>', page)
 
 
 def test_lines_as_a_table() -> None:

@@ -2,13 +2,16 @@
 
 import html
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from models import features
 from pipeline.artifacts import Run
+from pipeline.caching.fingerprint import digest
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.lineage.query import open_lineage
@@ -146,12 +149,189 @@ def test_index_lists_all_runs_newest_first(config: Config, store: StockStore) ->
     index = config.runs_directory / "index.html"
 
     assert re.findall(r'href="([^"#]+report.html)"', index.read_text()) == [
-        "tuesday/report.html",
-        "monday/report.html",
+        "./tuesday/report.html",
+        "./monday/report.html",
     ]
     text = text_of(index)
     for said in ("not blessed", "101", "0.8765", "0.5432", "Metrics over runs"):
         assert said in text
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        "{}",
+        '{"started": null, "outcome": "done"}',
+        '{"started": 1}',
+    ],
+)
+def test_a_damaged_summary_is_made_again(
+    config: Config, store: StockStore, caplog: pytest.LogCaptureFixture, damaged: str
+) -> None:
+    """A run whose report.json is damaged is in the index all the same, and named."""
+    for run, auc in (("monday", 0.8765), ("tuesday", 0.5432)):
+        train(store, run, auc=auc)
+        write_report(config, run)
+    summary = config.runs_directory / "monday" / "report.json"
+    summary.write_text(damaged)
+    index = config.runs_directory / "index.html"
+    index.unlink()
+
+    write_report(config, "tuesday")
+
+    text = text_of(index)
+    assert "0.8765" in text
+    assert "0.5432" in text
+    assert f"{summary} is damaged" in caplog.text
+
+
+def test_a_damaged_summary_of_an_unknown_run_is_left_out(
+    config: Config, store: StockStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is neither a summary nor a run of the store costs no other its place."""
+    train(store, "monday", auc=0.8765)
+    stray = config.runs_directory / "stray"
+    stray.mkdir(parents=True)
+    (stray / "report.json").write_text("")
+
+    write_report(config, "monday")
+
+    index = config.runs_directory / "index.html"
+    assert "0.8765" in text_of(index)
+    assert "stray" not in index.read_text()
+    assert "the index leaves run stray out" in caplog.text
+
+
+def test_a_link_is_where_the_summary_is(config: Config, store: StockStore) -> None:
+    """The index links the directory, whatever name the summary in it claims."""
+    train(store, "monday")
+    write_report(config, "monday")
+    summary = config.runs_directory / "monday" / "report.json"
+    claimed = {**json.loads(summary.read_text()), "run": "javascript:alert(1)"}
+    summary.write_text(json.dumps(claimed))
+
+    train(store, "tuesday")
+    write_report(config, "tuesday")
+
+    index = (config.runs_directory / "index.html").read_text()
+    assert "javascript:" not in re.sub(
+        r"<script>.*?</script>", "", index, flags=re.DOTALL
+    )
+    assert 'href="./monday/report.html"' in index
+
+
+@pytest.mark.parametrize("name", ["../../../../x", "javascript:alert(1)"])
+def test_names_that_lead_elsewhere_have_no_report(
+    config: Config, store: StockStore, name: str
+) -> None:
+    """A run that somebody put into the store under such a name writes nowhere."""
+    train(store, name)
+
+    with pytest.raises(UsageError, match="the name of a run must"):
+        report_on(config, name)
+    page = write_report(config, name)
+
+    assert not page.exists()
+    assert not config.runs_directory.exists()
+
+
+def test_the_title_says_what_the_run_is_about(
+    config: Config, store: StockStore
+) -> None:
+    """Pipeline, label and kind of task come before the run's name."""
+    made_by = train(store, "monday")
+    settings = {
+        "model_specs": [{"label_key": "big_tipper"}],
+        "metrics_specs": [{"metrics": [{"class_name": "BinaryAccuracy"}]}],
+    }
+    store.ran(
+        "tuesday",
+        "Evaluator",
+        inputs={"model": [made_by.model]},
+        outputs={"evaluation": store.evaluation(auc=0.9)},
+        properties={"eval_config": json.dumps(settings)},
+    )
+
+    titles = [
+        re.findall(r"<h1>(.*)</h1>", write_report(config, run).read_text())
+        for run in ("monday", "tuesday")
+    ]
+
+    assert titles == [
+        ["stock · monday"],
+        ["stock: big_tipper, binary classification · tuesday"],
+    ]
+
+
+def with_key(store: StockStore, run: str, features_digest: str) -> None:
+    """Registers statistics and a model of ours, made with a features module."""
+    examples = store.examples()
+    statistics = store.statistics(train=70, eval=30)
+    store.ran(run, "ExampleGen", outputs={"examples": examples})
+    store.ran(run, "StatisticsGen", outputs={"statistics": statistics})
+    key = json.dumps({"models.features": features_digest})
+    store.ran(
+        run,
+        "Trainer",
+        outputs={"model": store.artifact("Model")},
+        properties={"throughline_key": key},
+    )
+
+
+def test_columns_are_marked_by_what_the_model_makes_of_them(
+    config: Config, store: StockStore
+) -> None:
+    """Feature, label or unused is in the table, and in the title of each chart."""
+    with_key(store, "monday", digest(Path(features.__file__).read_bytes()))
+
+    page = write_report(config, "monday").read_text()
+
+    text = text_of(config.runs_directory / "monday" / "report.html")
+    assert "fare feature and label float" in text
+    assert "payment_type feature string" in text
+    assert re.findall(r"<figcaption>(.*)</figcaption>", page) == [
+        "fare (feature and label)",
+        "payment_type",
+    ]
+
+
+def test_columns_of_other_code_are_not_marked(
+    config: Config, store: StockStore
+) -> None:
+    """What a run with another features module used is not guessed."""
+    with_key(store, "monday", "0" * 64)
+
+    text = text_of(write_report(config, "monday"))
+
+    assert "used as" not in text
+    assert "fare float" in text
+
+
+def test_undefined_metrics_are_dashes(config: Config, store: StockStore) -> None:
+    """A metric without a value is neither 0 nor nothing, in report and index."""
+    evaluation = store.evaluation(
+        {"Cash": math.nan, "Card": 0.7}, auc=math.nan, calibration=1.0
+    )
+    store.ran("monday", "Evaluator", outputs={"evaluation": evaluation})
+
+    text = text_of(write_report(config, "monday"))
+
+    assert "AUC - calibration" in text
+    assert "payment_type Cash 10 -" in text
+    assert (
+        json.loads(
+            (config.runs_directory / "monday" / "report.json").read_text(),
+            parse_constant=pytest.fail,
+        )["auc"]
+        is None
+    )
+    assert re.search(
+        r"monday \S+ \S+ done -", text_of(config.runs_directory / "index.html")
+    )
 
 
 def test_newest_run_is_reported_if_none_is_named(

@@ -1,6 +1,7 @@
 """The manifests for Argo Workflows, checked as its linter would, and by round trip."""
 
 import re
+from dataclasses import replace
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 from hera.workflows import models
 
 from pipeline import config as settings
+from pipeline.errors import UsageError
 from pipeline.runners import argo
 from pipeline.runners.containers import Containers
 
@@ -153,3 +155,28 @@ def dag_of(spec: Manifest) -> list[Manifest]:
     (entry,) = [t for t in spec["templates"] if t["name"] == spec["entrypoint"]]
     tasks: list[Manifest] = entry["dag"]["tasks"]
     return tasks
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"schedule": "bad cron"}, "schedule is 'bad cron'; it must have five fields"),
+        ({"timezone": "Mars/Olympus"}, "timezone is 'Mars/Olympus'; it must be a name"),
+        ({"parallelism": 0}, "parallelism is 0; it must be at least 1"),
+        ({"namespace": "My_Team"}, "namespace is 'My_Team'"),
+        ({"service_account": "a b"}, "service-account is 'a b'"),
+        ({"out": Path("gs://b/x")}, "out is gs://b/x; it must be a path"),
+    ],
+)
+def test_impossible_options_are_refused(fields: dict[str, Any], said: str) -> None:
+    """What Argo would refuse when it is submitted is refused by the flag's name."""
+    with pytest.raises(UsageError, match=said):
+        argo.Options(**fields)
+
+
+def test_names_that_would_be_too_long_are_refused(tmp_path: Path) -> None:
+    """A CronWorkflow's name leaves room for what Argo appends to it."""
+    config = replace(settings.kubeflow(), name="a" * 53)
+
+    with pytest.raises(UsageError, match="allows 52 characters"):
+        argo.write(config, argo.Options(out=tmp_path), UPSTREAM)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import UsageError
+from pipeline.runners import celery
 from tests.pipeline.runners.conftest import Stub
 from tests.pipeline.runners.redis_server import redis_server
 
@@ -148,3 +150,31 @@ def wait_until(condition: Callable[[], bool]) -> None:
             return
         time.sleep(0.1)
     pytest.fail("it did not become true within a minute")
+
+
+def test_names_that_lead_elsewhere_are_refused(stub: Stub) -> None:
+    """A run whose name could leave the directory ends with 2; nothing is written."""
+    before = sorted(stub.directory.parent.rglob("*"))
+
+    driver = drive(stub, "--run", "../../../evilrun")
+
+    _, errors = driver.communicate(timeout=60)
+    assert driver.returncode == 2
+    assert "run is '../../../evilrun'; the name of a run must" in errors
+    assert sorted(stub.directory.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: celery.WorkerFlags(workers=0), "workers is 0; it must be at least 1"),
+        (
+            lambda: celery.RunFlags(run="a", redeliver_seconds=0),
+            "redeliver-seconds is 0; it must be at least 1",
+        ),
+    ],
+)
+def test_impossible_flags_are_refused(make: Callable[[], object], said: str) -> None:
+    """A worker that takes nothing and a node that is delivered for ever are refused."""
+    with pytest.raises(UsageError, match=said):
+        make()

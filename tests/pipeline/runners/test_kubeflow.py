@@ -1,10 +1,12 @@
 """The packages for Kubeflow, read as the backend reads them, and the upload."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 from kfp import components
+from tfx.orchestration.pipeline import Pipeline
 
+from pipeline import cli, create_pipeline
 from pipeline import config as settings
-from pipeline import create_pipeline
 from pipeline.errors import ThroughlineError, UsageError
-from pipeline.runners import kubeflow
-from pipeline.runners.containers import Containers
+from pipeline.runners import argo, kubeflow
+from pipeline.runners.containers import Containers, check
 from pipeline.runners.flags import flags_of
 from schema import SCHEMA_PATH
 from tests.pipeline.runners.conftest import Stub
@@ -151,13 +154,86 @@ def test_unknown_heavy_node_is_refused(tmp_path: Path, stub: Stub) -> None:
     [
         ({"submit": True}, "submit needs host"),
         ({"wait": True}, "wait needs submit"),
-        ({"submit": True, "target": "vertex"}, "docs/vertex.md"),
+        ({"target": "vertex"}, r"gs:// root, which our executors.*docs/vertex\.md"),
+        ({"out": Path("gs://b/compiled")}, "out is gs://b/compiled; it must be a path"),
+        ({"namespace": "My_Team"}, "namespace is 'My_Team'"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], said: str) -> None:
     """Options that can't work together are refused before anything is compiled."""
     with pytest.raises(UsageError, match=said):
         kubeflow.Options(**options)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"cpu": "lots"}, "cpu is 'lots'"),
+        ({"heavy_cpu": "0"}, "heavy-cpu is '0'"),
+        ({"memory": "3"}, "memory is '3'"),
+        ({"heavy_memory": "lots"}, "heavy-memory is 'lots'"),
+        ({"retries": -1}, "retries is -1; it must be at least 0"),
+        ({"retry_seconds": -1}, "retry-seconds is -1; it must be at least 0"),
+        ({"volume": "My Claim"}, "volume is 'My Claim'"),
+        ({"metadata_secret": "a/b"}, "metadata-secret is 'a/b'"),
+        ({"image": "r/{{x}}"}, "containers don't get as it is"),
+    ],
+)
+def test_impossible_containers_are_refused(settings: dict[str, Any], said: str) -> None:
+    """What the cluster would refuse is refused by the flag's name, at once."""
+    with pytest.raises(UsageError, match=said):
+        Containers(**settings)
+
+
+def not_built(_: settings.Config) -> Pipeline:
+    """Stands where the pipeline is built, which imports TFX."""
+    pytest.fail("the pipeline was built before the settings were checked")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            {"name": "taxi_"},
+            "name is 'taxi_'; Kubernetes would have to call it 'taxi-'",
+        ),
+        ({"data": Path("/data/{{workflow.uid}}")}, "/data/{{workflow.uid}}' has '{{'"),
+        ({"data": Path("/data/$(X)")}, "/data/$(X)' has '$('"),
+        (
+            {"metadata": "mysql://user:hunter2@host/db"},
+            "kubectl create secret generic throughline-metadata --from-literal=url=URL",
+        ),
+    ],
+)
+@pytest.mark.parametrize("target", ["kubeflow", "argo"])
+def test_impossible_configurations_are_refused_before_tfx(
+    tmp_path: Path, target: str, fields: dict[str, Any], said: str
+) -> None:
+    """What containers can't be given is refused before anything is built or written."""
+    config = config_in(Path("/mnt/volume"), **fields)
+    out = tmp_path / "compiled"
+
+    compile_it: Callable[[], int] = {
+        "argo": partial(argo.run, config, argo.Options(out=out), not_built),
+        "kubeflow": partial(kubeflow.run, config, kubeflow.Options(out=out), not_built),
+    }[target]
+    with pytest.raises(UsageError, match=re.escape(said)) as refused:
+        compile_it()
+
+    assert "hunter2" not in str(refused.value)
+    assert not out.exists()
+
+
+def test_the_environment_s_store_is_no_reason_to_refuse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first container has the URL in its environment, and compiles with it."""
+    monkeypatch.setenv("THROUGHLINE_METADATA", "mysql://user:hunter2@host/db")
+    config, options = cli.parse("x", [], kubeflow.Options(), "kubeflow")
+
+    check(config, options.containers)
+
+    assert config.metadata == "mysql://user:hunter2@host/db"
 
 
 def test_vertex_package_is_what_vertex_reads(tmp_path: Path) -> None:

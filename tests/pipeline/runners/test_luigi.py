@@ -84,3 +84,16 @@ def test_luigi_needs_no_tensorflow(stub: Stub) -> None:
     )
 
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("run", ["../../../evilrun", "javascript:alert(1)", "a b"])
+def test_names_that_lead_elsewhere_are_refused(stub: Stub, run: str) -> None:
+    """A run whose name could leave the directory ends with 2; nothing is written."""
+    before = sorted(stub.directory.parent.rglob("*"))
+
+    done = luigi(stub, run)
+
+    assert done.returncode == 2
+    assert f"run is {run!r}; the name of a run must" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(stub.directory.parent.rglob("*")) == before

@@ -11,7 +11,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import create_pipeline
+from pipeline import cli, create_pipeline
 from pipeline.config import Config
 from pipeline.errors import DataRefusedError, ThroughlineError, UsageError
 from pipeline.runners import compiler
@@ -395,5 +395,38 @@ def test_the_command_refuses_an_unknown_node_first(project: _Project) -> None:
 
     with pytest.raises(UsageError, match=r"There is no node 'Trainor'"):
         run_command(project.output / "ir.json", "Trainor", "a", None)
+
+    assert not (project.output / "metadata.db").exists()
+
+
+def test_the_command_refuses_what_changed_since_it_was_compiled(
+    project: _Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file of the cache's key that was edited is named, and the node ends with 2."""
+    compiler.write(project.pipeline, project.output)
+    ir = project.output / "ir.json"
+    project.schema.write_text(SCHEMA + "# edited\n")
+
+    code = cli.exit_code(lambda: run_command(ir, "ImportSchemaGen", "a", None))
+    other = cli.exit_code(lambda: run_command(ir, "Baseline", "a", None))
+    compiler.write(project.pipeline, project.output)
+    again = cli.exit_code(lambda: run_command(ir, "ImportSchemaGen", "a", None))
+
+    assert (code, other, again) == (2, 0, 0)
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f"throughline: ImportSchemaGen is not what {ir} was compiled from: "
+        f"{project.schema} differ; compile again, or restore them"
+    )
+
+
+@pytest.mark.parametrize("run_id", ["../../../../x", "javascript:alert(1)", ""])
+def test_the_command_refuses_names_that_lead_elsewhere(
+    project: _Project, run_id: str
+) -> None:
+    """A run's name that is no directory's is told before anything is opened."""
+    compiler.write(project.pipeline, project.output)
+
+    with pytest.raises(UsageError, match=r"run-id is .*; the name of a run must"):
+        run_command(project.output / "ir.json", "Baseline", run_id, None)
 
     assert not (project.output / "metadata.db").exists()

@@ -1,0 +1,240 @@
+"""What orchestrators would refuse later, refused when the pipeline is compiled.
+
+Everything here is checked before TFX is imported, and so within a second.
+"""
+
+import re
+import zoneinfo
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipeline.errors import UsageError
+
+_MACROS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly")
+_MONTHS = (
+    *("jan", "feb", "mar", "apr", "may", "jun"),
+    *("jul", "aug", "sep", "oct", "nov", "dec"),
+)
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_LONGEST = dict.fromkeys(range(1, 13), 31) | dict.fromkeys((4, 6, 9, 11), 30) | {2: 29}
+_PART = re.compile(
+    r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>\d+))?", re.ASCII
+)
+
+_CPU = re.compile(r"\d+(?:\.\d{1,3})?|\d+m", re.ASCII)
+# Those that both Kubernetes and kfp take: they write kilobytes differently.
+_MEMORY = re.compile(r"\d+[MGTPE]i?", re.ASCII)
+_DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+_DNS_NAME = re.compile(rf"{_DNS_LABEL.pattern}(?:\.{_DNS_LABEL.pattern})*")
+_LONGEST_NAME = 63
+_LONGEST_OBJECT = 253
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A field of a schedule.
+
+    Attributes:
+        name: For messages.
+        low: Its lowest value.
+        high: Its highest value.
+        names: Words for its values, from the lowest.
+    """
+
+    name: str
+    low: int
+    high: int
+    names: tuple[str, ...] = ()
+
+    def values(self, text: str) -> set[int]:
+        """Returns the values that a field's text stands for.
+
+        Raises:
+            ValueError: It is malformed; says how.
+        """
+        return {value for part in text.split(",") for value in self._range(part)}
+
+    def _range(self, part: str) -> range:
+        found = _PART.fullmatch(part)
+        if not found:
+            raise ValueError(f"{part!r} is no {self.name}")
+        first, last, step = found["first"], found["last"], found["step"]
+        low = self._number(first) if first else self.low
+        high = self._number(last or first) if first else self.high
+        if low > high:
+            raise ValueError(f"{part!r} ends before it begins")
+        if step and first and not last:
+            raise ValueError(f"{part!r} has a step and is no range")
+        if step and not 1 <= int(step) <= self.high:
+            raise ValueError(f"{part!r} has a step that is not 1 to {self.high}")
+        return range(low, high + 1, int(step or 1))
+
+    def _number(self, word: str) -> int:
+        if word.lower() in self.names:
+            return self.low + self.names.index(word.lower())
+        if not word.isdecimal() or not self.low <= int(word) <= self.high:
+            raise ValueError(f"{word!r} is no {self.name}, {self.low} to {self.high}")
+        return int(word)
+
+
+# Sunday is 0, because Argo's parser doesn't take 7.
+_FIELDS = (
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _Field("day of the month", 1, 31),
+    _Field("month", 1, 12, _MONTHS),
+    _Field("day of the week", 0, 6, _DAYS),
+)
+
+
+def at_least(settings: object, least: int, *names: str) -> None:
+    """Refuses numbers that are too low.
+
+    Args:
+        settings: A dataclass.
+        least: The lowest value that is allowed.
+        *names: Its fields.
+
+    Raises:
+        UsageError: One of them is lower.
+    """
+    for name in names:
+        if (value := getattr(settings, name)) < least:
+            flag = name.replace("_", "-")
+            raise UsageError(f"{flag} is {value}; it must be at least {least}")
+
+
+def schedule(text: str) -> None:
+    """Refuses a schedule that Argo or Airflow would not take.
+
+    The rules are what the parsers of both have in common: five fields of `*`, numbers,
+    ranges, lists, names of months and days, and steps of `*` or of a range; or one of
+    cron's macros. 0 is Sunday.
+
+    Args:
+        text: As cron writes it.
+
+    Raises:
+        UsageError: It is malformed, or there is no such day.
+    """
+    if text in _MACROS:
+        return
+    parts = text.split()
+    if len(parts) != len(_FIELDS):
+        names = ", ".join(field.name for field in _FIELDS)
+        raise _wrong(
+            "schedule",
+            text,
+            f"it must have five fields ({names}), or be one of {', '.join(_MACROS)}",
+        )
+    try:
+        _, _, days, months, weekdays = (
+            field.values(part) for field, part in zip(_FIELDS, parts, strict=True)
+        )
+    except ValueError as error:
+        raise _wrong("schedule", text, str(error)) from None
+    # Cron takes either of them where both the day of the month and of the week are
+    # restricted.
+    any_weekday = len(weekdays) == len(_DAYS)
+    if any_weekday and min(days) > max(_LONGEST[month] for month in months):
+        raise _wrong("schedule", text, f"none of its months has a day {min(days)}")
+
+
+def timezone(name: str) -> None:
+    """Refuses a time zone that the IANA database doesn't have.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    if name not in zoneinfo.available_timezones():
+        raise _wrong(
+            "timezone", name, "it must be a name such as Etc/UTC or Europe/Berlin"
+        )
+
+
+def cpu(amount: str, setting: str) -> None:
+    """Refuses cores that Kubernetes would not take.
+
+    Raises:
+        UsageError: It is no such quantity, or zero.
+    """
+    if not _CPU.fullmatch(amount) or not float(amount.removesuffix("m")):
+        raise _wrong(setting, amount, "it must be cores, such as 2, 0.5 or 500m")
+
+
+def memory(amount: str, setting: str) -> None:
+    """Refuses an amount of memory that Kubernetes or Kubeflow would not take.
+
+    Raises:
+        UsageError: It has no unit that both know, or is zero.
+    """
+    if not _MEMORY.fullmatch(amount) or not int(re.sub(r"\D", "", amount)):
+        raise _wrong(
+            setting,
+            amount,
+            "it must be a whole number and a unit, such as 3Gi or 512Mi",
+        )
+
+
+def kubernetes_name(name: str, setting: str, longest: int = _LONGEST_NAME) -> str:
+    """Writes a name as Kubernetes allows it: lower case, `-` for `_`.
+
+    Args:
+        name: A pipeline's or a node's.
+        setting: What it is the name of, or the flag that gave it.
+        longest: How many characters it may have.
+
+    Raises:
+        UsageError: That gives no name that Kubernetes allows.
+    """
+    written = name.lower().replace("_", "-")
+    if not _DNS_LABEL.fullmatch(written):
+        raise _wrong(
+            setting,
+            name,
+            f"Kubernetes would have to call it {written!r}, which must "
+            "begin and end with a letter or a digit",
+        )
+    if len(written) > longest:
+        raise _wrong(
+            setting, name, f"Kubernetes allows {longest} characters, not {len(written)}"
+        )
+    return written
+
+
+def kubernetes_object(name: str, setting: str) -> None:
+    """Refuses the name of an object in the cluster that can't exist.
+
+    Raises:
+        UsageError: It is no DNS name.
+    """
+    if not _DNS_NAME.fullmatch(name) or len(name) > _LONGEST_OBJECT:
+        raise _wrong(
+            setting,
+            name,
+            "names in Kubernetes are of lower-case letters, digits, '-' and '.', and "
+            "begin and end with a letter or a digit",
+        )
+
+
+def no_placeholders(values: Iterable[str]) -> None:
+    """Refuses values that an orchestrator would replace by something else.
+
+    Argo and Kubeflow replace `{{...}}` in a manifest, and Kubernetes `$(...)` in a
+    container's command, such as by the metadata store's URL with its password.
+
+    Raises:
+        UsageError: One of the values has either; names it.
+    """
+    for value in values:
+        for opening in ("{{", "$("):
+            if opening in value:
+                raise UsageError(
+                    f"{value!r} has {opening!r}, which containers don't get as it is: "
+                    "Argo and Kubeflow replace {{...}}, Kubernetes $(...); use another "
+                    "name"
+                )
+
+
+def _wrong(setting: str, value: str, expected: str) -> UsageError:
+    return UsageError(f"{setting} is {value!r}; {expected}")
