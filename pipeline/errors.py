@@ -1,6 +1,7 @@
 """Errors a person sees, each with the exit code the command line ends with."""
 
 import re
+from collections.abc import Iterable
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -40,6 +41,29 @@ _RAISED_BELOW = re.compile(r"^(?P<type>[A-Za-z_][\w.]*)(?:: ?(?P<text>.*))?$")
 _BEAM_STEP = re.compile(r"\s*\[while running '.*'\]\s*$")
 _LONGEST_CAUSE = 300
 
+HIDDEN = "***"
+_LIBPQ = re.compile(
+    r"\b(password|passwd|pwd)\s*=\s*('(?:\\.|[^'\\])*'|\S+)", re.IGNORECASE
+)
+_IN_URL = re.compile(r"(?<=://)[^\s/@:]*:\S*@")
+_SHORTEST_SECRET = 4
+_secrets: set[str] = set()
+
+
+def remember_secrets(secrets: Iterable[str]) -> None:
+    """Keeps secrets out of all text that `without_secrets` returns in this process."""
+    # A shorter one would blacken half of a text; in a DSN it is found by its place.
+    _secrets.update(s for s in secrets if len(s) >= _SHORTEST_SECRET)
+
+
+def without_secrets(text: str) -> str:
+    """Removes passwords of metadata stores from a text that a library wrote."""
+    text = _LIBPQ.sub(rf"\1={HIDDEN}", text)
+    text = _IN_URL.sub(f"{HIDDEN}@", text)
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text
+
 
 def exit_code_of(error: BaseException) -> int:
     """Returns the exit code that stands for an error, 1 for one that is not ours."""
@@ -60,7 +84,8 @@ def cause_of(error: BaseException) -> str:
     """
     if isinstance(error, ThroughlineError):
         return str(error)
-    text = str(error).strip()
+    # MLMD and the databases' clients may repeat what they were connected with.
+    text = without_secrets(str(error).strip())
     pattern = _RAISED_BELOW if _TRACEBACK in text else _RAISED_LINE
     below = text.rpartition(_TRACEBACK)[2]
     raised = [m for line in below.splitlines() if (m := pattern.match(line))]
