@@ -23,6 +23,7 @@ from pipeline.runners.containers import (
     command_of,
     steps,
 )
+from pipeline.store import durable
 
 if TYPE_CHECKING:
     from hera.workflows import Container, CronWorkflow, Workflow
@@ -101,8 +102,8 @@ def write(
         concurrency_policy="Forbid",
     )
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / WORKFLOW_FILE).write_text(once.to_yaml())
-    (options.out / CRON_FILE).write_text(scheduled.to_yaml())
+    durable.write(options.out / WORKFLOW_FILE, once.to_yaml())
+    durable.write(options.out / CRON_FILE, scheduled.to_yaml())
 
 
 def _fill(

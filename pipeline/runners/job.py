@@ -19,6 +19,7 @@ from data import taxi
 from pipeline.caching.fingerprint import digest
 from pipeline.config import Config
 from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
+from pipeline.store import durable
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline
@@ -172,7 +173,7 @@ def compile_job(
             "schedule": options.schedule,
             "retries": options.retries,
         }
-        (out / JOB_FILE).write_text(json.dumps(job, indent=1) + "\n")
+        durable.write(out / JOB_FILE, json.dumps(job, indent=1) + "\n")
         files.append(JOB_FILE)
     if target == "airflow":
         shutil.copy(Path(__file__).with_name("airflow.py"), out / AIRFLOW_FILE)

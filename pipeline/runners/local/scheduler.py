@@ -23,6 +23,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline.errors import EXIT_FAILED, cause_of, exit_code_of
 from pipeline.runners import node
 from pipeline.runners.local.console import RunConsole, State
+from pipeline.store.url import RedactingFormatter
 
 PROGRESS_LOGGER = "throughline.progress"
 LOG_FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
@@ -199,7 +200,9 @@ def ancestors(upstream: Upstream, node_id: str) -> set[str]:
 
 def start_log() -> None:
     """Sends what is logged to standard error, whatever a library has set up."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, force=True)
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter(LOG_FORMAT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
 def _run_in_child(pipe: Connection, job: Job, node_id: str, parent: int) -> None:
