@@ -12,7 +12,13 @@ from rich.console import Console
 
 from pipeline import config as settings
 from pipeline import create_pipeline
-from pipeline.errors import EXIT_INTERRUPTED, EXIT_USAGE, ThroughlineError, UsageError
+from pipeline.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    ThroughlineError,
+    UsageError,
+    without_secrets,
+)
 from pipeline.runners import job
 from pipeline.runners.local import runner
 
@@ -106,7 +112,7 @@ def exit_code(main: Callable[[], int]) -> int:
         return main()
     except ThroughlineError as error:
         Console(stderr=True, highlight=False).print(
-            f"throughline: {error}", markup=False, soft_wrap=True
+            without_secrets(f"throughline: {error}"), markup=False, soft_wrap=True
         )
         return error.exit_code
     except KeyboardInterrupt:
@@ -252,24 +258,30 @@ class _GcFlags(_StoreFlags):
     """What to free, and where."""
 
     keep: int = 5
-    """Newest runs whose artifacts stay, whatever became of their models."""
+    """Newest runs that stay whole, whatever became of their models."""
+    keep_versions: int = 5
+    """Newest versions in serving that stay; the live one is one of them."""
     dry_run: bool = False
     """Only say what would be freed."""
 
 
 def _gc(arguments: list[str]) -> int:
-    """Free the artifacts of old runs, but none behind a blessed or pushed model."""
+    """Free artifacts, versions and directories of old runs; none that is in use."""
     flags = tyro.cli(_GcFlags, prog="throughline gc", args=arguments)
-    from pipeline.runners.local import run_record
-    from pipeline.store import retention
+    from pipeline.runners.local import gc, run_record
+    from pipeline.store import locks
 
     config = flags.config()
-    with run_record.output_directory_held(config):
-        found = retention.find(config, flags.keep)
-        if not flags.dry_run:
-            retention.free(config, found)
-    lines = retention.report(found, dry_run=flags.dry_run)
+    with (
+        run_record.output_directory_held(config),
+        locks.unused(config.artifact_directory),
+    ):
+        plan = gc.find(config, flags.keep, flags.keep_versions)
+        lines = gc.lines(plan, dry_run=flags.dry_run)
+        problems = [] if flags.dry_run else gc.free(config, plan)
     sys.stdout.write("\n".join([*lines, ""]))
+    if problems:
+        raise ThroughlineError("; ".join(problems))
     return 0
 
 
