@@ -33,10 +33,10 @@ from pipeline.caching.fingerprint import digest
 from pipeline.config import Config
 from pipeline.errors import EXIT_DATA_REFUSED, UsageError
 from pipeline.ingestion.tfrecord import read_records
-from pipeline.lineage.facts import CODE_PROPERTY
 from pipeline.lineage.query import Lineage, open_lineage
 from pipeline.quality import results
-from pipeline.store import artifact_files
+from pipeline.registry import versions
+from pipeline.store import artifact_files, properties
 from pipeline.store.graph import Artifact, Execution
 from pipeline.trust import distributions
 
@@ -217,7 +217,7 @@ class Run:
             `None` for a run that is not ours, or is of another `models/features.py`
             than today's.
         """
-        keys = [step.parameters.get(CODE_PROPERTY) for step in self.executions]
+        keys = [step.parameters.get(properties.KEY) for step in self.executions]
         ours = [key for key in keys if isinstance(key, dict)]
         declared = {key[_FEATURES] for key in ours if _FEATURES in key}
         today = digest(Path(features.__file__).read_bytes())
@@ -476,7 +476,7 @@ class Run:
         found: dict[str, Any] = {"version": None, "blessed": None}
         if self.has("PushedModel"):
             pushed = self.artifact("PushedModel").properties
-            found["version"] = pushed.get("pushed_version")
+            found["version"] = pushed.get(properties.PUSHED_VERSION)
         if self.has("ModelBlessing"):
             blessing = self.artifact("ModelBlessing").properties
             found["blessed"] = bool(blessing.get("blessed"))
@@ -608,13 +608,13 @@ def live_model(*, output: Path | str | None = None) -> ServingModel:
         UsageError: There is none.
     """
     config = replace(settings.local(), output=Path(output or DEFAULT_OUTPUT))
-    found = [p for p in config.serving_directory.glob("*") if p.name.isdecimal()]
-    if not found:
+    live = versions.live(config.serving_directory)
+    if live is None:
         raise UsageError(
             f"No model is live in {config.serving_directory}; a run that ends with 0 "
             "pushes one"
         )
-    return ServingModel.load(max(found, key=lambda path: int(path.name)))
+    return ServingModel.load(live.path)
 
 
 def _role(column: str) -> str:

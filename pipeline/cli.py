@@ -20,9 +20,11 @@ from pipeline.errors import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
+    ThroughlineError,
     UsageError,
     explained,
     printable,
+    without_secrets,
 )
 from pipeline.runners import job, logs
 from pipeline.runners.local import runner
@@ -135,7 +137,7 @@ def exit_code(main: Callable[[], int]) -> int:
         return EXIT_DONE
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends in a sentence
         ours = explained(error)
-        sys.stderr.write(printable(f"throughline: {ours}\n"))
+        sys.stderr.write(printable(without_secrets(f"throughline: {ours}\n")))
         return ours.exit_code
     return code
 
@@ -318,26 +320,33 @@ class _GcFlags(_StoreFlags):
     """What to free, and where."""
 
     keep: int = 5
-    """Newest runs whose artifacts stay, whatever became of their models."""
+    """Newest runs that stay whole, whatever became of their models."""
+    keep_versions: int = 5
+    """Newest versions in serving that stay; the live one is one of them."""
     dry_run: bool = False
     """Only say what would be freed."""
 
 
 def _gc(arguments: list[str]) -> int:
-    """Free the artifacts of old runs, but none behind a blessed or pushed model."""
+    """Free artifacts, versions and directories of old runs; none that is in use."""
     flags = tyro.cli(_GcFlags, prog="throughline gc", args=arguments)
-    from pipeline.runners.local import run_record
-    from pipeline.store import retention
+    from pipeline.runners.local import gc, run_record
+    from pipeline.store import locks
     from pipeline.store.connection import existing_store
 
     config = flags.config()
     # Before the lock: a mistyped --output must not become a directory.
     existing_store(config.metadata_url)
-    with run_record.output_directory_held(config):
-        found = retention.find(config, flags.keep)
-        if not flags.dry_run:
-            retention.free(config, found)
-    _say("\n".join(retention.report(found, dry_run=flags.dry_run)))
+    with (
+        run_record.output_directory_held(config),
+        locks.unused(config.artifact_directory),
+    ):
+        plan = gc.find(config, flags.keep, flags.keep_versions)
+        lines = gc.lines(plan, dry_run=flags.dry_run)
+        problems = [] if flags.dry_run else gc.free(config, plan)
+    _say("\n".join(lines))
+    if problems:
+        raise ThroughlineError("; ".join(problems))
     return 0
 
 

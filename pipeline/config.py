@@ -31,6 +31,8 @@ DATA_NODE = "ExampleGen"
 PROPOSAL_NODE = "SchemaGen"
 _NAMES_SHOWN = 12
 
+VERTEX_MOUNT = Path("/gcs")
+"""Where Vertex AI mounts Cloud Storage."""
 IN_PROCESS_BEAM_RUNNER = (
     "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 )
@@ -128,7 +130,7 @@ class Quality:
     min_auc: float = 0.93
     """Lowest area under the ROC curve, 0.5 to 1."""
     max_auc_loss: float = 0.005
-    """How much lower than the blessed baseline's the AUC may be."""
+    """How much lower than the live model's the AUC may be."""
     slice_columns: tuple[str, ...] = features.SLICE_COLUMNS
     """Raw columns whose values get metrics of their own."""
 

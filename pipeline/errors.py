@@ -4,6 +4,7 @@ import errno
 import re
 import tempfile
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 
 EXIT_DONE = 0
@@ -120,10 +121,34 @@ def write_traceback(error: BaseException) -> Path | None:
         with tempfile.NamedTemporaryFile(
             "w", prefix="throughline-", suffix=".log", delete=False, errors="replace"
         ) as log:
-            log.writelines(lines)
+            log.writelines(map(without_secrets, lines))
     except OSError:
         return None
     return Path(log.name)
+
+
+HIDDEN = "***"
+_LIBPQ = re.compile(
+    r"\b(password|passwd|pwd)\s*=\s*('(?:\\.|[^'\\])*'|\S+)", re.IGNORECASE
+)
+_IN_URL = re.compile(r"(?<=://)[^\s/@:]*:\S*@")
+_SHORTEST_SECRET = 4
+_secrets: set[str] = set()
+
+
+def remember_secrets(secrets: Iterable[str]) -> None:
+    """Keeps secrets out of all text that `without_secrets` returns in this process."""
+    # A shorter one would blacken half of a text; in a DSN it is found by its place.
+    _secrets.update(s for s in secrets if len(s) >= _SHORTEST_SECRET)
+
+
+def without_secrets(text: str) -> str:
+    """Removes passwords of metadata stores from a text that a library wrote."""
+    text = _LIBPQ.sub(rf"\1={HIDDEN}", text)
+    text = _IN_URL.sub(f"{HIDDEN}@", text)
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text
 
 
 def exit_code_of(error: BaseException) -> int:
@@ -145,7 +170,8 @@ def cause_of(error: BaseException) -> str:
     """
     if isinstance(error, ThroughlineError):
         return str(error)
-    text = str(error).strip()
+    # MLMD and the databases' clients may repeat what they were connected with.
+    text = without_secrets(str(error).strip())
     for reported, reason in _STORE_TROUBLE.items():
         if reported in text:
             return f"The metadata store can't be written: {reason}"

@@ -35,7 +35,8 @@ from pipeline.components import (
 from pipeline.components.anomaly_gate import AnomalyGate
 from pipeline.components.example_gen import Ingestion
 from pipeline.components.ingestion import Settings
-from pipeline.config import Config
+from pipeline.components.live_model import BLESSING, MODEL, LiveModelStrategy
+from pipeline.config import VERTEX_MOUNT, Config
 from pipeline.ingestion.spans import Newest
 from pipeline.ingestion.splitting import EVAL, TEST, TRAIN, SplitRule
 from pipeline.quality.eval_config import eval_config
@@ -115,12 +116,8 @@ def create_pipeline(config: Config) -> Pipeline:
         },
     )
 
-    # earlier runs -> the blessed Model to beat
-    baseline = Resolver(
-        strategy_class=LatestBlessedModelStrategy,
-        model=Channel(type=Model),
-        model_blessing=Channel(type=ModelBlessing),
-    ).with_id("Baseline")
+    # output/serving/<model>/ -> the live Model to beat
+    baseline = _baseline(config).with_id("Baseline")
 
     # test Examples, both Models -> ModelEvaluation, ModelBlessing
     evaluator = Evaluator(
@@ -163,6 +160,18 @@ def create_pipeline(config: Config) -> Pipeline:
         ],
         enable_cache=True,
         beam_pipeline_args=config.beam_pipeline_args,
+    )
+
+
+def _baseline(config: Config) -> Resolver:
+    channels = {MODEL: Channel(type=Model), BLESSING: Channel(type=ModelBlessing)}
+    if config.output.is_relative_to(VERTEX_MOUNT):
+        # Vertex AI resolves in its own service, which knows TFX's strategies only.
+        return Resolver(strategy_class=LatestBlessedModelStrategy, **channels)
+    return Resolver(
+        strategy_class=LiveModelStrategy,
+        config={"serving_directory": str(config.serving_directory)},
+        **channels,
     )
 
 

@@ -12,7 +12,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.runners.local.run_record import Run, read_runs
-from pipeline.store import graph, upkeep
+from pipeline.store import graph, properties
 from pipeline.store.connection import existing_store
 
 State = mlmd.Execution.State
@@ -47,8 +47,8 @@ def explain(config: Config, node_id: str) -> list[str]:
     title = f"{node_id} in run {run_id}"
     if newest.last_known_state == State.CACHED:
         return [f"{title} was cached: {_origin(store, newest)}"]
-    if graph.is_resolver(store, newest):
-        return [f"{title} ran: it looks at the metadata store anew in each run"]
+    if newest.type in graph.NEVER_CACHED:
+        return [f"{title} ran: {graph.NEVER_CACHED[newest.type]}"]
     state = State.Name(newest.last_known_state).lower()
     earlier = [e for e in executions[:-1] if e.last_known_state in _ENDED_WELL]
     if not earlier:
@@ -64,7 +64,7 @@ def explain(config: Config, node_id: str) -> list[str]:
 def _origin(store: MetadataStore, cached: mlmd.Execution) -> str:
     """Says which execution's outputs a cached one took."""
     groups = graph.outputs_of(store, cached).values()
-    origin = _first_writer(store, [a.id for group in groups for a in group])
+    origin = graph.first_writer(store, [a.id for group in groups for a in group])
     return (
         f"inputs, parameters, code and versions are those of run "
         f"{graph.run_of(store, origin)}, whose outputs were taken"
@@ -98,28 +98,19 @@ def _changes(
 
 
 def _inputs(store: MetadataStore, execution: mlmd.Execution) -> dict[str, str]:
-    names: dict[str, list[str]] = {}
-    for event in store.get_events_by_execution_ids([execution.id]):
-        if event.type == mlmd.Event.INPUT:
-            (artifact,) = store.get_artifacts_by_id([event.artifact_id])
-            text = f"{artifact.type} {artifact.id} of {_maker(store, artifact)}"
-            names.setdefault(event.path.steps[0].key, []).append(text)
-    return {name: ", ".join(sorted(values)) for name, values in names.items()}
+    return {
+        name: ", ".join(
+            sorted(f"{a.type} {a.id} of {_maker(store, a)}" for a in artifacts)
+        )
+        for name, artifacts in graph.inputs_of(store, execution).items()
+    }
 
 
 def _maker(store: MetadataStore, artifact: mlmd.Artifact) -> str:
     """Says which node made an artifact, and in which run."""
-    execution = _first_writer(store, [artifact.id])
+    execution = graph.first_writer(store, [artifact.id])
     run_id = graph.run_of(store, execution)
     return f"{graph.node_of(store, execution)} in run {run_id}"
-
-
-def _first_writer(store: MetadataStore, artifact_ids: list[int]) -> mlmd.Execution:
-    """Finds who wrote artifacts first: later ones took them from the cache."""
-    events = store.get_events_by_artifact_ids(artifact_ids)
-    first = min(e.execution_id for e in events if e.type == mlmd.Event.OUTPUT)
-    (execution,) = store.get_executions_by_id([first])
-    return execution
 
 
 def _done_by(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution:
@@ -129,14 +120,14 @@ def _done_by(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution:
     """
     groups = graph.outputs_of(store, execution).values()
     outputs = [artifact.id for group in groups for artifact in group]
-    return _first_writer(store, outputs) if outputs else execution
+    return graph.first_writer(store, outputs) if outputs else execution
 
 
 def _parameters(execution: mlmd.Execution) -> dict[str, str]:
     """Flattens the parameters, also those that hold JSON, to single values."""
     values: dict[str, str] = {}
     for name, value in execution.custom_properties.items():
-        if not name.startswith(("__", "throughline_")):
+        if not name.startswith(("__", properties.OURS)):
             kind = value.WhichOneof("value")
             content = getattr(value, kind) if kind else None
             values |= _digests(name, content) or _flat(name, _parsed(content))
@@ -174,7 +165,7 @@ def _without_name(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _code(execution: mlmd.Execution) -> dict[str, str]:
-    text = graph.text_of(execution, upkeep.KEY_PROPERTY)
+    text = graph.text_of(execution, properties.KEY)
     parts: dict[str, str] = json.loads(text or "{}")
     return parts
 

@@ -37,6 +37,7 @@ from pipeline.ingestion.quarantine import COUNTS_FILE, Tally
 from pipeline.ingestion.source import Source
 from pipeline.ingestion.spans import files_of
 from pipeline.ingestion.splitting import SplitRule
+from pipeline.store import properties
 
 QUARANTINE_KEY = "quarantine"
 _LOG = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ class Executor(BaseBeamExecutor):
             tally = self._ingest(sources, settings, directories, Path(refuge.uri))
             _check(tally, [found for found, _ in sources], settings, Path(refuge.uri))
             examples.set_string_custom_property(
-                "source_files", _fingerprints(exec_properties, sources, examples.uri)
+                properties.FILES, _fingerprints(exec_properties, sources, examples.uri)
             )
         except DataRefusedError:
             for directory in directories.values():
@@ -263,8 +264,8 @@ def _finish(refuge: Artifact, tally: Tally) -> None:
     directory = Path(refuge.uri)
     (directory / COUNTS_FILE).write_text(tally.to_json(), encoding="utf-8")
     count = tally.quarantined.total()
-    refuge.set_int_custom_property("rows_read", tally.rows)
-    refuge.set_int_custom_property("rows_quarantined", count)
+    refuge.set_int_custom_property(properties.ROWS_READ, tally.rows)
+    refuge.set_int_custom_property(properties.ROWS_QUARANTINED, count)
     written = ", ".join(f"{rows:,} {split}" for split, rows in tally.written.items())
     _LOG.info("%s rows read: %s, %s quarantined", f"{tally.rows:,}", written, count)
     if count:

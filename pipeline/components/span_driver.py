@@ -23,12 +23,7 @@ from tfx.utils import proto_utils
 
 from pipeline.ingestion import digests, spans
 from pipeline.ingestion.spans import Between, Newest, Selection, Wanted
-from pipeline.lineage.facts import (
-    MISSING_PROPERTY,
-    PASSED_OVER_PROPERTY,
-    SPANS_PROPERTY,
-)
-from pipeline.store import graph
+from pipeline.store import graph, properties
 
 _LOG = logging.getLogger(__name__)
 
@@ -112,8 +107,8 @@ def note_passed_over(
     """
     parameters = node.parameters.parameters
     for examples in graph.outputs_of(store, execution).get(specs.EXAMPLES_KEY, []):
-        taken = graph.text_of(examples, SPANS_PROPERTY)
-        noted = PASSED_OVER_PROPERTY in examples.custom_properties
+        taken = graph.text_of(examples, properties.SPANS)
+        noted = properties.SPANS_PASSED_OVER in examples.custom_properties
         if taken and not noted and specs.INPUT_BASE_KEY in parameters:
             base = parameters[specs.INPUT_BASE_KEY].field_value.string_value
             settings = parameters[specs.INPUT_CONFIG_KEY].field_value.string_value
@@ -123,7 +118,7 @@ def note_passed_over(
             there = [s.number for s in spans.available(Path(base), pattern)]
             left = tuple(number for number in there if number not in numbers)
             text = Selection(pattern, (), left).names_of_passed_over()
-            examples.custom_properties[PASSED_OVER_PROPERTY].string_value = text
+            examples.custom_properties[properties.SPANS_PASSED_OVER].string_value = text
             store.put_artifacts([examples])
 
 
@@ -154,7 +149,7 @@ def _note(examples: mlmd.Artifact, selection: Selection) -> None:
         {"span": span.number, "version": span.version, "pattern": span.pattern}
         for span in selection.taken
     ]
-    examples.custom_properties[SPANS_PROPERTY].string_value = json.dumps(taken)
+    examples.custom_properties[properties.SPANS].string_value = json.dumps(taken)
     if selection.missing:
         missing = selection.names_of_missing()
-        examples.custom_properties[MISSING_PROPERTY].string_value = missing
+        examples.custom_properties[properties.SPANS_MISSING].string_value = missing

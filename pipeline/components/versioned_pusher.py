@@ -5,6 +5,7 @@ leaves a version that a model server would load. Here the copy is made beside th
 versions under a name that servers don't read, forced to disk, and renamed.
 """
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -16,7 +17,10 @@ from tfx.types import Artifact, artifact_utils
 from tfx.utils import proto_utils
 
 from pipeline.errors import ThroughlineError
-from pipeline.registry.versions import origin_of, push, versions
+from pipeline.registry import versions
+from pipeline.store.properties import PUSH_NOTE
+
+_LOG = logging.getLogger(__name__)
 
 
 def _link(source: str, target: str) -> None:
@@ -56,16 +60,20 @@ class Executor(stock.Executor):
         proto_utils.json_to_proto(exec_properties["push_destination"], destination)
         base = Path(destination.filesystem.base_directory)
         model = artifact_utils.get_single_instance(input_dict["model"])
-        origin = {"model_uri": model.uri, "model_id": model.id}
         source = Path(self.GetModelPath(input_dict))
-        live = versions(base)[-1:]
-        if live and origin_of(base, live[0]) == origin:
-            version = live[0]
-        else:
-            version = push(source, base, origin)
+        done = versions.push_unless_live(source, base, origin_of(model))
         shutil.copytree(source, pushed.uri, copy_function=_link, dirs_exist_ok=True)
         self._MarkPushed(
             pushed,
-            pushed_destination=str(base / str(version)),
-            pushed_version=str(version),
+            pushed_destination=str(base / str(done.version)),
+            pushed_version=str(done.version),
         )
+        if done.note:
+            _LOG.warning("%s", done.note)
+            pushed.set_string_custom_property(PUSH_NOTE, done.note)
+
+
+def origin_of(model: Artifact) -> dict[str, Any]:
+    """Returns what identifies a Model artifact of a metadata store in a version."""
+    created = model.mlmd_artifact.create_time_since_epoch
+    return versions.identity(model.id, model.uri, created)

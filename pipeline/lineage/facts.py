@@ -6,20 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.caching.fingerprint import digest
+from pipeline.ingestion import digests
 from pipeline.ingestion.spans import Pattern, in_words
 from pipeline.lineage.answers import Change, Data, File, ModelDiff, ModelLineage, Schema
 from pipeline.quality import results
-from pipeline.store import artifact_files
+from pipeline.store import artifact_files, properties
 from pipeline.store.graph import Artifact, Execution
 from pipeline.trust import schema_review
-
-CODE_PROPERTY = "throughline_key"
-FILES_PROPERTY = "source_files"
-SPANS_PROPERTY = "spans"
-MISSING_PROPERTY = "spans_missing"
-PASSED_OVER_PROPERTY = "spans_passed_over"
-_OURS = "throughline_"
 
 _TFX_TOTALS = re.compile(
     r"num_files:(\d+),total_bytes:(\d+),xor_checksum:(\d+),sum_checksum:(\d+)"
@@ -35,7 +28,7 @@ def span_of(source: Artifact) -> int | None:
 
 def spans_of(source: Artifact) -> tuple[int, ...]:
     """Returns all spans that examples were ingested from, oldest first."""
-    noted = source.properties.get(SPANS_PROPERTY)
+    noted = source.properties.get(properties.SPANS)
     if isinstance(noted, list):
         return tuple(int(entry["span"]) for entry in noted)
     newest = span_of(source)
@@ -44,7 +37,10 @@ def spans_of(source: Artifact) -> tuple[int, ...]:
 
 def notes_of(source: Artifact) -> tuple[str, ...]:
     """Says which spans ingestion passed over, and which were missing."""
-    words = {PASSED_OVER_PROPERTY: "passed over", MISSING_PROPERTY: "missing"}
+    words = {
+        properties.SPANS_PASSED_OVER: "passed over",
+        properties.SPANS_MISSING: "missing",
+    }
     return tuple(
         f"{said}: {source.properties[name]}"
         for name, said in words.items()
@@ -62,7 +58,7 @@ def files_of(source: Artifact, maker: Execution | None) -> Iterator[File]:
         source: The ingested examples.
         maker: What ingested them.
     """
-    recorded = source.properties.get(FILES_PROPERTY)
+    recorded = source.properties.get(properties.FILES)
     if isinstance(recorded, list):
         base = str(maker.parameters.get("input_base", "")) if maker else ""
         yield from (_recorded_file(entry, source, base) for entry in recorded)
@@ -78,13 +74,15 @@ def _recorded_file(entry: Mapping[str, Any], source: Artifact, base: str) -> Fil
     same = None
     if path.is_file():
         same = path.stat().st_size == entry["bytes"]
-        same = same and digest(path.read_bytes()) == entry["sha256"]
+        # The report asks at the end of each run: what ingestion read isn't read again.
+        memory = digests.memory_beside(source.uri)
+        same = same and digests.sha256_of([path], memory)[path] == entry["sha256"]
     span = _span_of_file(path, source, base)
     return File(str(path), entry["bytes"], entry["sha256"], same, span)
 
 
 def _span_of_file(path: Path, source: Artifact, base: str) -> int | None:
-    noted = source.properties.get(SPANS_PROPERTY)
+    noted = source.properties.get(properties.SPANS)
     if isinstance(noted, list) and path.is_relative_to(base):
         relative = path.relative_to(base).as_posix()
         for entry in noted:
@@ -152,7 +150,7 @@ def verdict_of(artifact: Artifact) -> tuple[str, bool | None, str] | None:
             verdict = "serving", blessed, words
         case "PushedModel":
             pushed = bool(artifact.properties.get("pushed"))
-            place = str(artifact.properties.get("pushed_destination", ""))
+            place = str(artifact.properties.get(properties.PUSHED_DESTINATION, ""))
             verdict = "push", pushed, place or "not pushed"
     return verdict
 
@@ -202,7 +200,8 @@ def parameters_of(step: Execution) -> dict[str, Any]:
     return {
         name: value
         for name, value in step.parameters.items()
-        if not name.startswith(_OURS) and value not in (None, "", "null", [], {})
+        if not name.startswith(properties.OURS)
+        and value not in (None, "", "null", [], {})
     }
 
 

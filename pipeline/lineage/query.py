@@ -5,7 +5,6 @@ store that TFX 1.x wrote. What a store doesn't hold, or files that are gone, are
 out. Importing this module imports neither TensorFlow nor TFX.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from pipeline.caching.fingerprint import digest
 from pipeline.config import Config
 from pipeline.errors import UsageError
+from pipeline.ingestion import digests
 from pipeline.lineage import facts
 from pipeline.lineage.answers import (
     Data,
@@ -29,14 +29,13 @@ from pipeline.lineage.answers import (
     Step,
     Verdict,
 )
-from pipeline.lineage.facts import CODE_PROPERTY, span_of
+from pipeline.lineage.facts import span_of
 from pipeline.quality import results
-from pipeline.store import artifact_files
+from pipeline.registry import versions
+from pipeline.store import artifact_files, properties
 from pipeline.store.connection import existing_store
 from pipeline.store.graph import Artifact, Execution, Graph
 from pipeline.store.url import redact
-
-ORIGIN_FILE = Path("assets.extra") / "origin.json"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -113,17 +112,8 @@ class Lineage:
 
     def live_origin(self) -> dict[str, Any]:
         """Reads where the newest version in the serving directory came from."""
-        found = [
-            path
-            for path in self.config.serving_directory.glob("*")
-            if path.name.isdecimal()
-        ]
-        if not found:
-            return {}
-        newest = max(found, key=lambda path: int(path.name))
-        marker = newest / ORIGIN_FILE
-        origin = json.loads(marker.read_text()) if marker.is_file() else {}
-        return {**origin, "version": newest.name}
+        live = versions.live(self.config.serving_directory)
+        return {**live.origin(), "version": str(live.number)} if live else {}
 
     def _lineage_of(self, model: Artifact) -> ModelLineage:
         makers = self.graph.makers([model.id])
@@ -158,7 +148,7 @@ class Lineage:
         if version is None:
             return self._default_model()
         for pushed, pusher in reversed(self._pushed()):
-            if str(pushed.properties.get("pushed_version")) == version:
+            if str(pushed.properties.get(properties.PUSHED_VERSION)) == version:
                 return self._model_of(pusher)
         if version.isdecimal():
             for model in self.graph.by_id([int(version)]):
@@ -171,8 +161,13 @@ class Lineage:
 
     def _default_model(self) -> Artifact:
         origin = self.live_origin()
+        for model in self.graph.by_id([origin.get(versions.MODEL_ID, -1)]):
+            if versions.is_same_model(origin, _identity_of(model)):
+                return model
         for pushed, pusher in reversed(self._pushed()):
-            if str(pushed.properties.get("pushed_version")) == origin.get("version"):
+            if str(pushed.properties.get(properties.PUSHED_VERSION)) == origin.get(
+                "version"
+            ):
                 return self._model_of(pusher)
         if self._pushed():
             return self._model_of(self._pushed()[-1][1])
@@ -205,7 +200,7 @@ class Lineage:
 
     def _versions_of(self, model: Artifact) -> tuple[str, ...]:
         found = [
-            str(pushed.properties.get("pushed_version", ""))
+            str(pushed.properties.get(properties.PUSHED_VERSION, ""))
             for pushed, pusher in self._pushed()
             if model.id in pusher.inputs["model"]
         ]
@@ -213,10 +208,8 @@ class Lineage:
 
     def _is_live(self, model: Artifact) -> bool:
         origin = self.live_origin()
-        if "model_id" in origin:
-            return bool(
-                origin["model_id"] == model.id and origin["model_uri"] == model.uri
-            )
+        if versions.MODEL_ID in origin:
+            return versions.is_same_model(origin, _identity_of(model))
         return origin.get("version") in self._versions_of(model)
 
     def _judges_of(self, model: Artifact) -> list[Execution]:
@@ -279,9 +272,9 @@ class Lineage:
         path = Path(asked)
         if not path.is_file():
             return False
-        content = digest(path.read_bytes())
+        content = digests.sha256_of([path], self.config.output / digests.MEMORY_FILE)
         wanted = str(path.absolute())
-        return any(f.sha256 == content or f.path == wanted for f in files)
+        return any(f.sha256 == content[path] or f.path == wanted for f in files)
 
     def _data_of(self, source: Artifact) -> Data:
         makers = self.graph.makers([source.id])
@@ -330,7 +323,7 @@ class Lineage:
 
     def _code_of(self, step: Execution) -> dict[str, str]:
         """Finds fingerprints of a node's code: ours, or the module TFX was given."""
-        recorded = step.parameters.get(CODE_PROPERTY)
+        recorded = step.parameters.get(properties.KEY)
         if isinstance(recorded, dict):
             return {
                 name: str(value)
@@ -348,7 +341,7 @@ class Lineage:
         if model.properties.get("tfx_version"):
             found["tfx"] = str(model.properties["tfx_version"])
         for step in steps:
-            recorded = step.parameters.get(CODE_PROPERTY)
+            recorded = step.parameters.get(properties.KEY)
             if isinstance(recorded, dict):
                 found |= {
                     name: str(value)
@@ -370,7 +363,9 @@ class Lineage:
         )
 
     def _known_models(self) -> str:
-        versions = [str(p.properties.get("pushed_version")) for p, _ in self._pushed()]
+        versions = [
+            str(p.properties.get(properties.PUSHED_VERSION)) for p, _ in self._pushed()
+        ]
         if versions:
             return f"versions are {', '.join(dict.fromkeys(versions[-5:]))}"
         ids = [str(model.id) for model in self.graph.of_type("Model")]
@@ -399,6 +394,11 @@ def open_lineage(config: Config) -> Lineage:
     """
     opened = existing_store(config.metadata_url)
     return Lineage(config, Graph(MetadataStore(opened)))
+
+
+def _identity_of(model: Artifact) -> dict[str, Any]:
+    """Returns what a pushed version would have noted of a model."""
+    return versions.identity(model.id, model.uri, round(model.created * 1000))
 
 
 def _all_wrote(steps: Mapping[int, Execution]) -> set[int]:

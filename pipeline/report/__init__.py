@@ -128,6 +128,11 @@ def _title(run: Run) -> str:
     return f"{about} · {run.run_id}" if about else run.run_id
 
 
+def index_runs(config: Config) -> None:
+    """Writes the index of all runs anew, as after some of them are gone."""
+    write_index(config, partial(_summary_of, open_lineage(config)))
+
+
 def _summary_of(lineage: Lineage, run_id: str) -> dict[str, Any] | None:
     """Sums up a run whose own summary is damaged, if the store has it."""
     if run_id not in lineage.graph.runs():

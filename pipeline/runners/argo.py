@@ -27,6 +27,7 @@ from pipeline.runners.containers import (
     metadata_note,
     steps,
 )
+from pipeline.store import durable
 
 if TYPE_CHECKING:
     from hera.workflows import Container, CronWorkflow, Workflow
@@ -120,8 +121,8 @@ def write(
         concurrency_policy="Forbid",
     )
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / WORKFLOW_FILE).write_text(once.to_yaml())
-    (options.out / CRON_FILE).write_text(scheduled.to_yaml())
+    durable.write(options.out / WORKFLOW_FILE, once.to_yaml())
+    durable.write(options.out / CRON_FILE, scheduled.to_yaml())
 
 
 def _fill(

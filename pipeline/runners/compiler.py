@@ -10,6 +10,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.caching import key as cache_key
 from pipeline.errors import UsageError
+from pipeline.store import durable, graph
 
 IR_FILE = "ir.json"
 DAG_FILE = "dag.json"
@@ -23,6 +24,10 @@ def compile_pipeline(pipeline: Pipeline) -> pipeline_pb2.Pipeline:
     """
     compiled: pipeline_pb2.Pipeline = Compiler().compile(pipeline)
     cache_key.stamp(compiled)
+    for node in compiled.nodes:
+        if node.pipeline_node.node_info.type.name in graph.NEVER_CACHED:
+            options = node.pipeline_node.execution_options
+            options.caching_options.enable_cache = False
     return compiled
 
 
@@ -35,9 +40,9 @@ def write(pipeline: pipeline_pb2.Pipeline, directory: Path) -> None:
             `{"id", "upstream"}` in running order for orchestrators without TFX.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / IR_FILE).write_text(to_json(pipeline))
+    durable.write(directory / IR_FILE, to_json(pipeline))
     dag = [{"id": n, "upstream": up} for n, up in upstream_of(pipeline).items()]
-    (directory / DAG_FILE).write_text(json.dumps(dag, indent=1) + "\n")
+    durable.write(directory / DAG_FILE, json.dumps(dag, indent=1) + "\n")
 
 
 def to_json(pipeline: pipeline_pb2.Pipeline) -> str:

@@ -21,6 +21,7 @@ from pipeline.config import METADATA_VARIABLE, Config, given_metadata
 from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
 from pipeline.names import local_path, run_name
 from pipeline.runners import checks
+from pipeline.store import durable
 from pipeline.store.url import redact
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def compile_job(
             "schedule": options.schedule,
             "retries": options.retries,
         }
-        _write(out / JOB_FILE, json.dumps(job, indent=1) + "\n", private=bool(metadata))
+        durable.write(out / JOB_FILE, json.dumps(job, indent=1) + "\n")
         files.append(JOB_FILE)
     if target == "airflow":
         shutil.copy(Path(__file__).with_name("airflow.py"), out / AIRFLOW_FILE)

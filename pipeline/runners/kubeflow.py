@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from pipeline.config import Config
+from pipeline.config import VERTEX_MOUNT, Config
 from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
 from pipeline.ingestion.spans import Between, Newest
 from pipeline.names import local_path
@@ -32,6 +32,7 @@ from pipeline.runners.containers import (
     metadata_note,
     steps,
 )
+from pipeline.store import durable
 from schema import SCHEMA_PATH
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ Target = Literal["kubeflow", "vertex"]
 PACKAGES: Mapping[Target, str] = {"kubeflow": "kubeflow.yaml", "vertex": "vertex.json"}
 ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}
 POLL_SECONDS = 5.0
-# Where Vertex AI mounts Cloud Storage.
-VERTEX_MOUNT = Path("/gcs")
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,7 @@ def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"])
 
     dag = compiler.upstream_of(compiler.compile_pipeline(build(config)))
     write(config, options.containers, dag, package)
+    durable.make_private(package)
     sys.stdout.write(f"{package} is the package\n")
     sys.stdout.write(f"{metadata_note(options.containers)}\n")
     return submit(config, options, package) if options.submit else EXIT_DONE

@@ -3,6 +3,8 @@
 import logging
 from typing import Literal
 
+from pipeline.store.url import RedactingFormatter
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 # Executors report progress to this logger, and the console shows it.
 PROGRESS_LOGGER = "throughline.progress"
@@ -16,5 +18,7 @@ def start_log(level: LogLevel = "info") -> None:
         level: The least severe messages that are kept. Progress is kept at any level,
             since the console shows it.
     """
-    logging.basicConfig(level=level.upper(), format=_FORMAT, force=True)
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter(_FORMAT))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger(PROGRESS_LOGGER).setLevel(logging.INFO)

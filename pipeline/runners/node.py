@@ -8,14 +8,18 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
-from tfx.orchestration.portable import runtime_parameter_utils
+from tfx.orchestration.portable import outputs_utils, runtime_parameter_utils
 from tfx.orchestration.portable.launcher import Launcher
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
+from tfx.orchestration.portable.outputs_utils import OutputsResolver
 from tfx.proto.orchestration import pipeline_pb2
+from tfx.types import Artifact
 
 from pipeline.beam import patches
 from pipeline.caching import key as cache_key
@@ -29,7 +33,7 @@ from pipeline.errors import (
 )
 from pipeline.names import run_name
 from pipeline.runners import compiler
-from pipeline.store import upkeep
+from pipeline.store import locks, upkeep
 from pipeline.store.connection import open_store
 from pipeline.store.url import of_file
 
@@ -91,12 +95,28 @@ def run_node(
     runtime_parameter_utils.substitute_runtime_parameter(
         resolved, {RUN_ID_PARAMETER: run_id}
     )
+    root = Path(resolved.runtime_spec.pipeline_root.field_value.string_value)
+    # From before the cache is asked: what it names must not be removed meanwhile.
+    with locks.in_use(root):
+        execution = _launch(resolved, node_id, metadata.Metadata(connection))
+    with metadata.Metadata(connection) as handle:
+        if execution.last_known_state == State.COMPLETE:
+            node = node_of(resolved, node_id)
+            span_driver.note_passed_over(handle.store, node, execution)
+        upkeep.note_execution(
+            handle.store, execution, cache_key.parts_of(pipeline, node_id)
+        )
+    return NodeResult(execution.id, execution.last_known_state == State.CACHED)
+
+
+def _launch(
+    resolved: pipeline_pb2.Pipeline, node_id: str, tfx_store: metadata.Metadata
+) -> mlmd.Execution:
+    """Runs a node, or takes its outputs from the cache; returns how it ended."""
     node = node_of(resolved, node_id)
     deployment = runner_utils.extract_local_deployment_config(resolved)
-    tfx_store = metadata.Metadata(connection)
-    root = Path(resolved.runtime_spec.pipeline_root.field_value.string_value)
-    _prepare(tfx_store, node, root / node_id)
-    launcher = Launcher(
+    _retire_broken_outputs(tfx_store, node)
+    launcher = _Launcher(
         pipeline_node=node,
         mlmd_connection=tfx_store,
         pipeline_info=resolved.pipeline_info,
@@ -109,14 +129,7 @@ def run_node(
     except Exception:
         _end_failed(tfx_store, node)
         raise
-    execution = _execution_in_store(tfx_store, node)
-    with tfx_store as handle:
-        if execution.last_known_state == State.COMPLETE:
-            span_driver.note_passed_over(handle.store, node, execution)
-        upkeep.note_execution(
-            handle.store, execution, cache_key.parts_of(pipeline, node_id)
-        )
-    return NodeResult(execution.id, execution.last_known_state == State.CACHED)
+    return _execution_in_store(tfx_store, node)
 
 
 def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -> int:
@@ -170,15 +183,64 @@ def _refuse_changed_code(
         )
 
 
-def _prepare(
-    tfx_store: metadata.Metadata, node: pipeline_pb2.PipelineNode, directory: Path
+class _Outputs(OutputsResolver):
+    """Names an execution's directories as `upkeep.claim_directories` says."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._names: dict[int, str] = {}
+
+    def claim(self, store: MetadataStore, execution: mlmd.Execution) -> None:
+        """Decides on the names, before anything is written."""
+        self._names[execution.id] = upkeep.claim_directories(
+            store, execution, Path(self._node_dir)
+        )
+
+    def generate_output_artifacts(self, execution_id: int) -> dict[str, list[Artifact]]:
+        """Returns the artifacts to fill, by output name."""
+        found: dict[str, list[Artifact]] = outputs_utils.generate_output_artifacts(
+            execution_id=self._names[execution_id],
+            outputs=self._pipeline_node.outputs.outputs,
+            node_dir=self._node_dir,
+        )
+        return found
+
+    def get_executor_output_uri(self, execution_id: int) -> str:
+        """Returns the file that the executor leaves for the launcher."""
+        return str(super().get_executor_output_uri(self._names[execution_id]))
+
+    def make_tmp_dir(self, execution_id: int) -> str:
+        """Creates the directory that is removed after the execution."""
+        return str(super().make_tmp_dir(self._names[execution_id]))
+
+
+class _Launcher(Launcher):
+    """TFX's launcher, in directories that no other execution has written to."""
+
+    def __init__(self, **specs: Any) -> None:
+        super().__init__(**specs)
+        self._output_resolver = _Outputs(
+            pipeline_node=specs["pipeline_node"],
+            pipeline_info=specs["pipeline_info"],
+            pipeline_runtime_spec=specs["pipeline_runtime_spec"],
+        )
+
+    def _register_or_reuse_execution(
+        self, metadata_handle: metadata.Metadata, *arguments: Any, **named: Any
+    ) -> mlmd.Execution:
+        execution = super()._register_or_reuse_execution(
+            metadata_handle, *arguments, **named
+        )
+        if not execution_lib.is_execution_successful(execution):
+            self._output_resolver.claim(metadata_handle.store, execution)
+        return execution
+
+
+def _retire_broken_outputs(
+    tfx_store: metadata.Metadata, node: pipeline_pb2.PipelineNode
 ) -> None:
-    """Clears what an earlier try left, and keeps broken outputs out of the cache."""
+    """Keeps outputs that are gone or incomplete out of the cache."""
     with tfx_store as handle:
-        earlier = _executions_of(handle, node)
-        for execution in earlier:
-            if not execution_lib.is_execution_successful(execution):
-                upkeep.clear_outputs(execution, directory)
         (name,) = (c.name for c in node.contexts.contexts if c.type.name == "node")
         gone = upkeep.retire_incomplete_outputs(
             handle.store, name.field_value.string_value

@@ -3,6 +3,9 @@
 A password in the URL is never printed, logged or put into a compiled pipeline.
 """
 
+import random
+import re
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -11,12 +14,23 @@ from ml_metadata import errors
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.errors import ThroughlineError, UsageError
-from pipeline.store.url import redact
+from pipeline.errors import ThroughlineError, UsageError, without_secrets
+from pipeline.store.url import redact, remember_password
 
 _HINT = (
     "check that its directory can be written to, or that the server runs and that "
     "host, port, user and password are right"
+)
+
+_ATTEMPTS = 10
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 4.0
+"""Seconds; the pauses double, up to 22 s in all. A busy MariaDB takes several to create
+the tables."""
+# What MLMD says, and what the databases do, while another process creates the tables.
+_BEING_CREATED = re.compile(
+    "concurrent connection|already exists|database is locked|deadlock|duplicate",
+    re.IGNORECASE,
 )
 
 _EXPECTED = (
@@ -38,6 +52,7 @@ def connection_config(url: str) -> mlmd.ConnectionConfig:
     Raises:
         UsageError: The scheme is another one, or a part is missing.
     """
+    remember_password(url)
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -73,7 +88,9 @@ def connection_config(url: str) -> mlmd.ConnectionConfig:
         return mlmd.ConnectionConfig(
             postgresql=mlmd.PostgreSQLDatabaseConfig(**settings)
         )
-    raise _wrong(url, f"{parts.scheme or 'no'} scheme is not one of the three")
+    # What is before the first ":" may be a user's name, or anything.
+    scheme = parts.scheme if f"{parts.scheme}://" in url.lower() else ""
+    raise _wrong(url, f"{scheme or 'no'} scheme is not one of the three")
 
 
 def open_store(url: str) -> mlmd.ConnectionConfig:
@@ -93,13 +110,12 @@ def open_store(url: str) -> mlmd.ConnectionConfig:
     try:
         if config.HasField("sqlite"):
             Path(config.sqlite.filename_uri).parent.mkdir(parents=True, exist_ok=True)
-        MetadataStore(config)
+        _connect(config)
     except (errors.StatusError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0].rstrip(" :,")
-        for secret in _secrets(url):
-            reason = reason.replace(secret, "***")
+        reason = without_secrets((str(error).splitlines() or [""])[0]).rstrip(" :,")
         msg = f"The metadata store {redact(url)} can't be opened: {reason}; {_HINT}"
-        raise ThroughlineError(msg) from error
+        # Not "from error": its text may hold the password, and a log the whole chain.
+        raise ThroughlineError(msg) from None
     return config
 
 
@@ -110,20 +126,42 @@ def existing_store(url: str) -> mlmd.ConnectionConfig:
         UsageError: The store is a file that isn't there, or its URL is wrong.
         ThroughlineError: The store can't be reached or refuses us.
     """
-    config = connection_config(url)
-    if config.HasField("sqlite"):
-        path = Path(config.sqlite.filename_uri)
-        if not path.is_file():
-            raise UsageError(
-                f"There is no metadata store at {path}; `python run_local.py` makes "
-                "one, and --output or --metadata name another"
-            )
+    if not exists(url):
+        path = connection_config(url).sqlite.filename_uri
+        raise UsageError(
+            f"There is no metadata store at {path}; `python run_local.py` makes "
+            "one, and --output or --metadata name another"
+        )
     return open_store(url)
 
 
-def _secrets(url: str) -> list[str]:
-    password = urlsplit(url).password or ""
-    return [p for p in (password, unquote(password)) if p]
+def exists(url: str) -> bool:
+    """Whether a store is there; a server is taken to be, a file is looked for.
+
+    Opening a store creates it, which a question about earlier runs should not.
+    """
+    config = connection_config(url)
+    return not config.HasField("sqlite") or Path(config.sqlite.filename_uri).is_file()
+
+
+def _connect(config: mlmd.ConnectionConfig) -> None:
+    """Opens a store once, which creates its tables in one that is empty.
+
+    MLMD creates them without a lock: of two first runs at once, one finds a part of
+    the tables, or fails to create one that is there by now. A moment later they are
+    complete.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            MetadataStore(config)
+        except (errors.StatusError, RuntimeError) as error:
+            if attempt + 1 == _ATTEMPTS or not _BEING_CREATED.search(str(error)):
+                raise
+            # At random, so that two that met don't meet again.
+            pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
+            time.sleep(random.uniform(0.5, 1) * pause)  # noqa: S311
+        else:
+            return
 
 
 def _quoted_for_libpq(value: str) -> str:

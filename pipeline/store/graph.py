@@ -20,6 +20,15 @@ _STATE = mlmd.Execution.State
 _RUN_CONTEXTS = ("pipeline_run", "run")
 _NODE_CONTEXTS = ("node", "component_run")
 
+RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
+PUSHER = "tfx.components.pusher.component.Pusher"
+NEVER_CACHED = {
+    RESOLVER: "it looks at the metadata store anew in each run",
+    # What it did before says nothing about what is live now.
+    PUSHER: "it looks in each run at what is live",
+}
+"""Types of nodes that depend on more than their inputs, and on what."""
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -187,34 +196,41 @@ class Graph:
         missing = sorted(ids - self.executions.keys())
         if missing:
             events = self.store.get_events_by_execution_ids(missing)
+            by_execution: dict[int, list[mlmd.Event]] = defaultdict(list)
+            for event in events:
+                by_execution[event.execution_id].append(event)
+            contexts = self._contexts_of(missing)
             for execution in self.store.get_executions_by_id(missing):
-                mine = [e for e in events if e.execution_id == execution.id]
-                self.executions[execution.id] = self._execution(execution, mine)
+                mine = by_execution.get(execution.id, [])
+                names = contexts.get(execution.id, {})
+                self.executions[execution.id] = _execution(execution, mine, names)
             self.by_id({event.artifact_id for event in events})
         return [self.executions[i] for i in sorted(ids) if i in self.executions]
 
-    def _execution(
-        self, execution: mlmd.Execution, events: list[mlmd.Event]
-    ) -> Execution:
-        contexts: dict[str, str] = {}
-        for context in self.store.get_contexts_by_execution(execution.id):
-            contexts.setdefault(context.type, context.name)
-        pipeline = contexts.get("pipeline", "")
-        node = _first(contexts, _NODE_CONTEXTS).removeprefix(f"{pipeline}.")
-        values = {**_plain(execution.properties), **_plain(execution.custom_properties)}
-        return Execution(
-            id=execution.id,
-            type=execution.type,
-            node=node or execution.type.rpartition(".")[2],
-            pipeline=pipeline,
-            run=_first(contexts, _RUN_CONTEXTS),
-            state=_STATE.Name(execution.last_known_state),
-            started=execution.create_time_since_epoch / 1000,
-            ended=execution.last_update_time_since_epoch / 1000,
-            parameters={k: v for k, v in values.items() if not k.startswith("__")},
-            inputs=_by_name(events, _INPUT),
-            outputs=_by_name(events, _OUTPUT),
-        )
+    def _contexts_of(self, ids: Collection[int]) -> dict[int, dict[str, str]]:
+        """Finds pipeline, run and node of executions: names by type, by execution.
+
+        MLMD 1.21 has no call for the contexts of several executions. It is asked once
+        for each execution or once for each context, whichever are fewer: a run has a
+        dozen executions and the store of a year has a dozen nodes.
+        """
+        found: dict[int, dict[str, str]] = {i: {} for i in ids}
+        kinds = ("pipeline", *_RUN_CONTEXTS, *_NODE_CONTEXTS)
+        every = [
+            context
+            for kind in self._known(kinds)
+            for context in self.store.get_contexts_by_type(kind)
+        ]
+        if len(ids) <= len(every):
+            for i in ids:
+                for context in self.store.get_contexts_by_execution(i):
+                    found[i].setdefault(context.type, context.name)
+            return found
+        for context in every:
+            for execution in self.store.get_executions_by_context(context.id):
+                if execution.id in found:
+                    found[execution.id].setdefault(context.type, context.name)
+        return found
 
     def _keep(self, found: Iterable[mlmd.Artifact]) -> list[Artifact]:
         kept = []
@@ -229,6 +245,27 @@ class Graph:
             )
         self.artifacts.update({artifact.id: artifact for artifact in kept})
         return kept
+
+
+def _execution(
+    execution: mlmd.Execution, events: list[mlmd.Event], contexts: Mapping[str, str]
+) -> Execution:
+    pipeline = contexts.get("pipeline", "")
+    node = _first(contexts, _NODE_CONTEXTS).removeprefix(f"{pipeline}.")
+    values = {**_plain(execution.properties), **_plain(execution.custom_properties)}
+    return Execution(
+        id=execution.id,
+        type=execution.type,
+        node=node or execution.type.rpartition(".")[2],
+        pipeline=pipeline,
+        run=_first(contexts, _RUN_CONTEXTS),
+        state=_STATE.Name(execution.last_known_state),
+        started=execution.create_time_since_epoch / 1000,
+        ended=execution.last_update_time_since_epoch / 1000,
+        parameters={k: v for k, v in values.items() if not k.startswith("__")},
+        inputs=_by_name(events, _INPUT),
+        outputs=_by_name(events, _OUTPUT),
+    )
 
 
 def _first(contexts: Mapping[str, str], kinds: Iterable[str]) -> str:
@@ -274,12 +311,67 @@ def _decoded(value: Any) -> Any:
 
 
 Outputs = dict[str, dict[str, list[mlmd.Artifact]]]
+_Ports = dict[int, dict[str, list[mlmd.Artifact]]]
 
-
+_PIPELINE_CONTEXT = "pipeline"
 _RUN_CONTEXT = "pipeline_run"
-
-
 _NODE_CONTEXT = "node"
+
+
+@dataclass(frozen=True)
+class Events:
+    """Which execution read and wrote which artifacts, for many at once.
+
+    Attributes:
+        read: Ids of the artifacts that an execution read, by the execution's id.
+        wrote: The same for what it wrote, or took from the cache.
+        makers: Ids of the executions that wrote an artifact, by the artifact's id.
+    """
+
+    read: Mapping[int, set[int]]
+    wrote: Mapping[int, set[int]]
+    makers: Mapping[int, set[int]]
+
+    @classmethod
+    def of(cls, store: MetadataStore, executions: Collection[int]) -> "Events":
+        """Loads the events of executions in one call."""
+        read, wrote, makers = (defaultdict[int, set[int]](set) for _ in range(3))
+        ids = sorted(executions)
+        for event in store.get_events_by_execution_ids(ids) if ids else ():
+            if event.type in _OUTPUT:
+                wrote[event.execution_id].add(event.artifact_id)
+                makers[event.artifact_id].add(event.execution_id)
+            elif event.type in _INPUT:
+                read[event.execution_id].add(event.artifact_id)
+        return cls(dict(read), dict(wrote), dict(makers))
+
+    def written_by(self, executions: Iterable[int]) -> set[int]:
+        """Ids of the artifacts that executions wrote, or took from the cache."""
+        return {i for e in executions for i in self.wrote.get(e, ())}
+
+    def touched_by(self, executions: Collection[int]) -> set[int]:
+        """Ids of the artifacts that executions read, wrote, or took from the cache."""
+        read = {i for e in executions for i in self.read.get(e, ())}
+        return read | self.written_by(executions)
+
+    def behind(self, artifacts: Iterable[int]) -> set[int]:
+        """Ids of artifacts, and of all that they were made from, in turn."""
+        found: set[int] = set()
+        waiting = list(artifacts)
+        while waiting:
+            artifact = waiting.pop()
+            if artifact not in found:
+                found.add(artifact)
+                for execution in self.makers.get(artifact, ()):
+                    waiting += self.read.get(execution, ())
+        return found
+
+
+def executions_of_pipeline(store: MetadataStore, name: str) -> set[int]:
+    """Returns the ids of all executions of a pipeline; none if it never ran."""
+    context = store.get_context_by_type_and_name(_PIPELINE_CONTEXT, name)
+    found = store.get_executions_by_context(context.id) if context else []
+    return {execution.id for execution in found}
 
 
 def executions_of_run(store: MetadataStore, run_id: str) -> list[mlmd.Execution]:
@@ -295,14 +387,14 @@ def outputs_of_run(store: MetadataStore, run_id: str) -> Outputs:
     Returns:
         Artifacts by node id and output name, for executions that ended well.
     """
-    outputs: Outputs = {}
-    for execution in executions_of_run(store, run_id):
-        if execution.last_known_state in {
-            mlmd.Execution.COMPLETE,
-            mlmd.Execution.CACHED,
-        }:
-            outputs[node_of(store, execution)] = outputs_of(store, execution)
-    return outputs
+    ended_well = {mlmd.Execution.COMPLETE, mlmd.Execution.CACHED}
+    done = [
+        execution
+        for execution in executions_of_run(store, run_id)
+        if execution.last_known_state in ended_well
+    ]
+    outputs = _outputs_by_execution(store, [execution.id for execution in done])
+    return {node_of(store, e): outputs.get(e.id, {}) for e in done}
 
 
 def finished_nodes(connection: mlmd.ConnectionConfig, run_id: str) -> set[str]:
@@ -371,19 +463,52 @@ def run_of(store: MetadataStore, execution: mlmd.Execution) -> str:
     return next(c.name for c in contexts if types[c.type_id] == _RUN_CONTEXT)
 
 
-def is_resolver(store: MetadataStore, execution: mlmd.Execution) -> bool:
-    """Whether an execution looked artifacts up and had nothing to compute."""
-    (kind,) = store.get_execution_types_by_id([execution.type_id])
-    return kind.name.endswith(".Resolver")
-
-
 def outputs_of(
     store: MetadataStore, execution: mlmd.Execution
 ) -> dict[str, list[mlmd.Artifact]]:
     """Returns what an execution wrote, or took from the cache, by output name."""
-    outputs: dict[str, list[mlmd.Artifact]] = defaultdict(list)
-    for event in store.get_events_by_execution_ids([execution.id]):
-        if event.type == mlmd.Event.OUTPUT:
-            (artifact,) = store.get_artifacts_by_id([event.artifact_id])
-            outputs[event.path.steps[0].key].append(artifact)
-    return dict(outputs)
+    return _outputs_by_execution(store, [execution.id]).get(execution.id, {})
+
+
+def inputs_of(
+    store: MetadataStore, execution: mlmd.Execution
+) -> dict[str, list[mlmd.Artifact]]:
+    """Returns what an execution read, by input name."""
+    found = _artifacts_by_execution(store, [execution.id], _INPUT)
+    return found.get(execution.id, {})
+
+
+def _outputs_by_execution(store: MetadataStore, ids: Collection[int]) -> _Ports:
+    return _artifacts_by_execution(store, ids, _OUTPUT)
+
+
+def _artifacts_by_execution(
+    store: MetadataStore, ids: Collection[int], types: Collection[int]
+) -> _Ports:
+    """Loads artifacts of executions in two calls; by execution, then by name."""
+    events = store.get_events_by_execution_ids(sorted(ids)) if ids else []
+    events = [event for event in events if event.type in types]
+    wanted = sorted({event.artifact_id for event in events})
+    loaded = store.get_artifacts_by_id(wanted) if wanted else []
+    by_id = {artifact.id: artifact for artifact in loaded}
+    found: _Ports = {}
+    for event in events:
+        ports = found.setdefault(event.execution_id, {})
+        artifact = by_id[event.artifact_id]
+        ports.setdefault(event.path.steps[0].key, []).append(artifact)
+    return found
+
+
+def writers_of(store: MetadataStore, artifact: mlmd.Artifact) -> list[mlmd.Execution]:
+    """Lists the executions that wrote an artifact, or took it from the cache."""
+    events = store.get_events_by_artifact_ids([artifact.id])
+    ids = {event.execution_id for event in events if event.type in _OUTPUT}
+    return sorted(store.get_executions_by_id(sorted(ids)), key=lambda e: e.id)
+
+
+def first_writer(store: MetadataStore, artifact_ids: list[int]) -> mlmd.Execution:
+    """Finds who wrote artifacts first: later executions took them from the cache."""
+    events = store.get_events_by_artifact_ids(artifact_ids)
+    first = min(e.execution_id for e in events if e.type in _OUTPUT)
+    (execution,) = store.get_executions_by_id([first])
+    return execution

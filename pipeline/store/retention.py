@@ -1,20 +1,28 @@
-"""Frees the artifacts of old runs, and never those that a model in use came from."""
+"""Frees the artifacts of old runs, and never those that a model in use came from.
+
+Files are removed in two steps, so that a kill between them loses nothing: an artifact
+is first marked as deleted in the store, and then its files go. What is marked and still
+has files is found again by the next call.
+"""
 
 import shutil
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.config import Config
 from pipeline.errors import UsageError
-from pipeline.store import graph, upkeep
+from pipeline.store import graph, properties, upkeep
 from pipeline.store.connection import existing_store
+from pipeline.store.graph import Events
 
-_BLESSED = "blessed"
-_BLESSED_MODEL_ID = "current_model_id"
-_PUSHED = "pushed"
+# <node>/<output>/<execution> below the directory of the artifacts.
+_DEPTH = 3
+_UNFINISHED = (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -23,25 +31,31 @@ class Garbage:
 
     Attributes:
         artifact: What the store knows of it.
+        path: Its files, with all symbolic links resolved.
         size: Bytes of its files.
     """
 
     artifact: mlmd.Artifact
+    path: Path
     size: int
 
 
-def find(config: Config, keep: int) -> list[Garbage]:
-    """Finds what can be freed.
+def find(
+    config: Config, keep: int, served: Collection[tuple[str, int]] = ()
+) -> list[Garbage]:
+    """Finds what can be freed of one pipeline.
 
-    Kept are all artifacts that one of the newest runs wrote, read or took from the
-    cache, and every blessed or pushed model with all that it was made from.
+    Kept are all artifacts that one of its newest runs, or one that goes on, wrote, read
+    or took from the cache, and every blessed or pushed model with all that it was made
+    from. Artifacts that another pipeline of the store has to do with stay, too.
 
     Args:
-        config: Whose metadata store to look at.
-        keep: How many of the newest runs to leave alone, at least 1.
+        config: Names the pipeline, its metadata store and its output directory.
+        keep: How many of its newest runs to leave alone, at least 1.
+        served: URI and id of each model that has a version in serving; they stay.
 
     Returns:
-        The rest, oldest first; of files on this machine only.
+        The rest, oldest first; of files below the output directory only.
 
     Raises:
         UsageError: `keep` is less than 1.
@@ -51,96 +65,107 @@ def find(config: Config, keep: int) -> list[Garbage]:
             f"keep is {keep}; at least the newest run must stay: 1 or more"
         )
     store = MetadataStore(existing_store(config.metadata_url))
-    events = _Graph(store)
-    kept = events.behind(_models_in_use(store))
-    for run_id in graph.run_ids(store)[:keep]:
-        kept |= events.touched_by(graph.executions_of_run(store, run_id))
-    root = config.artifact_directory
+    executions = store.get_executions()
+    events = Events.of(store, [execution.id for execution in executions])
+    ours = graph.executions_of_pipeline(store, config.name)
+    active = {e.id for e in executions if e.last_known_state in _UNFINISHED}
+    active |= _executions_of_newest(store, ours, active, keep)
+    others = {e.id for e in executions} - ours
+    artifacts = store.get_artifacts()
+    kept = events.behind(_models_in_use(artifacts, served))
+    kept |= events.touched_by(active | others)
+    written = events.written_by(ours)
+    root = config.artifact_directory.resolve()
+    needed = {_path_of(a) for a in artifacts if _is_needed(a, written, kept)}
     return [
-        Garbage(artifact, upkeep.size_of(Path(artifact.uri))[1])
-        for artifact in sorted(store.get_artifacts(), key=lambda a: a.id)
-        if artifact.id not in kept
-        and artifact.state == mlmd.Artifact.LIVE
-        and Path(artifact.uri).is_relative_to(root)
+        Garbage(artifact, path, upkeep.size_of(path)[1])
+        for artifact in sorted(artifacts, key=lambda a: a.id)
+        if artifact.id in written - kept
+        and (path := _path_of(artifact))
+        and _is_below(path, root)
+        # What a killed call has marked still has its files.
+        and (artifact.state == mlmd.Artifact.LIVE or path.exists())
+        and not any(_overlap(path, other) for other in needed if other)
     ]
 
 
-def free(config: Config, found: list[Garbage]) -> None:
-    """Removes the files of artifacts and marks the artifacts as deleted.
+def free(config: Config, found: Iterable[Garbage]) -> list[str]:
+    """Marks artifacts as deleted, and removes their files.
 
     They are marked first: a cache must not serve what is about to go.
+
+    Returns:
+        What couldn't be removed, and why; the next call tries again.
     """
+    garbage = list(found)
+    if not garbage:
+        return []
     store = MetadataStore(existing_store(config.metadata_url))
-    upkeep.mark_deleted(store, [garbage.artifact for garbage in found])
-    for garbage in found:
-        shutil.rmtree(garbage.artifact.uri, ignore_errors=True)
+    upkeep.mark_deleted(store, [item.artifact for item in garbage])
+    return [why for item in garbage if (why := remove(item.path))]
 
 
-def report(found: list[Garbage], *, dry_run: bool) -> list[str]:
-    """Says what was freed, or would be: a line a kind of artifact, and the sum."""
-    kinds: dict[str, list[int]] = {}
-    for garbage in found:
-        kinds.setdefault(garbage.artifact.type, []).append(garbage.size)
-    lines = [
-        f"{kind:20} {len(sizes):6} {_megabytes(sum(sizes)):>12}"
-        for kind, sizes in sorted(kinds.items())
-    ]
-    total = _megabytes(sum(garbage.size for garbage in found))
-    verb = "would be freed" if dry_run else "freed"
-    artifacts = f"{len(found)} {'artifact' if len(found) == 1 else 'artifacts'}"
-    return [*lines, f"{artifacts}, {total} {verb}"]
+def remove(path: Path) -> str:
+    """Removes a file or directory; returns why that failed, empty if it didn't."""
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        return f"{path} can't be removed: {error.strerror or error}"
+    return ""
 
 
-def _models_in_use(store: MetadataStore) -> set[int]:
-    """Ids of blessed models, pushed models, and the blessings that say so."""
+def _executions_of_newest(
+    store: MetadataStore, ours: set[int], active: set[int], keep: int
+) -> set[int]:
+    """Finds the executions of the newest runs, and of those that go on."""
+    found: set[int] = set()
+    for run_id in graph.run_ids(store):
+        run = {execution.id for execution in graph.executions_of_run(store, run_id)}
+        if not run & ours:
+            continue
+        if keep > 0 or run & active:
+            found |= run
+        keep -= 1
+    return found
+
+
+def _models_in_use(
+    artifacts: Iterable[mlmd.Artifact], served: Collection[tuple[str, int]]
+) -> set[int]:
+    """Ids of blessed, pushed and served models, and the blessings that say so."""
     used = set()
-    for artifact in store.get_artifacts():
-        properties = artifact.custom_properties
-        if artifact.type == "PushedModel" and properties[_PUSHED].int_value:
+    for artifact in artifacts:
+        values = artifact.custom_properties
+        if artifact.type == "PushedModel" and values[properties.PUSHED].int_value:
             used.add(artifact.id)
-        if artifact.type == "ModelBlessing" and properties[_BLESSED].int_value:
-            used |= {artifact.id, properties[_BLESSED_MODEL_ID].int_value}
+        elif artifact.type == "ModelBlessing" and values[properties.BLESSED].int_value:
+            used |= {artifact.id, values[properties.BLESSED_MODEL_ID].int_value}
+        elif (artifact.uri, artifact.id) in served:
+            used.add(artifact.id)
     return used
 
 
-class _Graph:
-    """Which execution read and wrote which artifacts, as the store's events say."""
-
-    def __init__(self, store: MetadataStore) -> None:
-        executions = [execution.id for execution in store.get_executions()]
-        events = store.get_events_by_execution_ids(executions) if executions else []
-        self._inputs: dict[int, set[int]] = {}
-        self._outputs: dict[int, set[int]] = {}
-        self._makers: dict[int, set[int]] = {}
-        for event in events:
-            execution, artifact = event.execution_id, event.artifact_id
-            if event.type == mlmd.Event.OUTPUT:
-                self._outputs.setdefault(execution, set()).add(artifact)
-                self._makers.setdefault(artifact, set()).add(execution)
-            else:
-                self._inputs.setdefault(execution, set()).add(artifact)
-
-    def behind(self, artifacts: set[int]) -> set[int]:
-        """Artifacts, and all that they were made from, in turn."""
-        found: set[int] = set()
-        waiting = list(artifacts)
-        while waiting:
-            artifact = waiting.pop()
-            if artifact not in found:
-                found.add(artifact)
-                for execution in self._makers.get(artifact, ()):
-                    waiting += self._inputs.get(execution, ())
-        return found
-
-    def touched_by(self, executions: list[mlmd.Execution]) -> set[int]:
-        """Artifacts that executions read, wrote, or took from the cache."""
-        ids = [execution.id for execution in executions]
-        touched: set[int] = set()
-        for execution in ids:
-            touched |= self._inputs.get(execution, set())
-            touched |= self._outputs.get(execution, set())
-        return touched
+def _is_needed(artifact: mlmd.Artifact, written: set[int], kept: set[int]) -> bool:
+    """Whether an artifact's files stay, whatever other artifacts they belong to."""
+    is_ours_to_free = artifact.id in written - kept
+    return artifact.state == mlmd.Artifact.LIVE and not is_ours_to_free
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+def _path_of(artifact: mlmd.Artifact) -> Path | None:
+    """Returns where an artifact's files really are, without links and '..'."""
+    parts = urlsplit(artifact.uri)
+    if parts.scheme not in {"", "file"} or not parts.path.startswith("/"):
+        return None
+    return Path(parts.path).resolve()
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    """Whether a path is an execution's output below the artifacts' directory."""
+    return path.is_relative_to(root) and len(path.relative_to(root).parts) >= _DEPTH
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)

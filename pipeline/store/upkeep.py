@@ -8,19 +8,15 @@ cleared away.
 
 import json
 import shutil
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.store import graph
-
-KEY_PROPERTY = "throughline_key"
-OUTPUTS_PROPERTY = "throughline_outputs"
-_PUSHED_DESTINATION = "pushed_destination"
-_WORKING_DIRECTORY_INDEX = "__stateful_working_dir_index__"
+from pipeline.store import graph, properties
 
 _UNFINISHED = (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
 
@@ -40,13 +36,14 @@ def note_execution(
         execution: One that ended well.
         key: The code, files and versions behind it.
     """
-    execution.custom_properties[KEY_PROPERTY].string_value = json.dumps(key)
+    execution.custom_properties[properties.KEY].string_value = json.dumps(key)
     if execution.last_known_state == mlmd.Execution.COMPLETE:
         sizes: dict[str, Size] = {}
         for artifacts in graph.outputs_of(store, execution).values():
             for artifact in artifacts:
-                sizes |= {str(path): size_of(path) for path in _places_of(artifact)}
-        execution.custom_properties[OUTPUTS_PROPERTY].string_value = json.dumps(sizes)
+                if artifact.uri.startswith("/"):
+                    sizes[artifact.uri] = size_of(Path(artifact.uri))
+        execution.custom_properties[properties.OUTPUTS].string_value = json.dumps(sizes)
     store.put_executions([execution])
 
 
@@ -62,14 +59,11 @@ def retire_incomplete_outputs(store: MetadataStore, node_context: str) -> list[s
     """
     noted: dict[str, Size] = {}
     for execution in graph.executions_of_node(store, node_context):
-        noted |= json.loads(graph.text_of(execution, OUTPUTS_PROPERTY) or "{}")
+        noted |= _noted_sizes(execution)
     broken = [
         artifact
         for artifact in graph.live_artifacts_of_node(store, node_context)
-        if any(
-            str(place) in noted and size_of(place) != noted[str(place)]
-            for place in _places_of(artifact)
-        )
+        if not _is_as_noted(artifact, noted)
     ]
     mark_deleted(store, broken)
     return sorted(artifact.uri for artifact in broken)
@@ -115,20 +109,78 @@ class Store:
         return nodes
 
 
+def is_whole(store: MetadataStore, artifact: mlmd.Artifact) -> bool:
+    """Whether an artifact's files are there, and are what its execution left."""
+    noted: dict[str, Size] = {}
+    for execution in graph.writers_of(store, artifact):
+        noted |= _noted_sizes(execution)
+    return Path(artifact.uri).exists() and _is_as_noted(artifact, noted)
+
+
+def claim_directories(
+    store: MetadataStore, execution: mlmd.Execution, node_directory: Path
+) -> str:
+    """Gives an execution directories of its own, which are empty or not there.
+
+    TFX names them by the execution's id alone, and ids begin anew with each store:
+    files of an earlier store below the same root would become part of the outputs.
+
+    Args:
+        store: The metadata store.
+        execution: One that is about to run; the name is noted with it.
+        node_directory: The node's directory below that of the artifacts.
+
+    Returns:
+        What to call its directories: its id, or if an earlier store had one of this
+        id, the id with something random behind it.
+    """
+    name = graph.text_of(execution, properties.DIRECTORY)
+    if name:
+        # An earlier try, which did not end well: it would mix with this one.
+        clear_outputs(execution, node_directory)
+        return name
+    name = str(execution.id)
+    if not _claimed(node_directory, name):
+        name = f"{execution.id}-{uuid.uuid4().hex[:8]}"
+        _claimed(node_directory, name)
+    execution.custom_properties[properties.DIRECTORY].string_value = name
+    # TFX names its working directory after this, and at random without it.
+    index = properties.WORKING_DIRECTORY_INDEX
+    execution.custom_properties[index].string_value = name
+    store.put_executions([execution])
+    return name
+
+
+def _claimed(node_directory: Path, name: str) -> bool:
+    """Takes a name for an execution's directories; false if another has it."""
+    if _directories_of(node_directory, name):
+        return False
+    claim = node_directory / ".system" / "executor_execution" / name
+    claim.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        claim.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
+def _directories_of(node_directory: Path, name: str) -> list[Path]:
+    """Lists the directories of a name, of outputs and of TFX's own."""
+    patterns = (f"*/{name}", f".system/*/{name}")
+    return [path for pattern in patterns for path in node_directory.glob(pattern)]
+
+
 def clear_outputs(execution: mlmd.Execution, node_directory: Path) -> None:
     """Removes what an execution that did not end well has written.
 
     Args:
-        execution: The execution; its id names its directories.
+        execution: The execution; without a note of its directories it has made none.
         node_directory: The node's directory below that of the artifacts.
     """
-    index = graph.text_of(execution, _WORKING_DIRECTORY_INDEX)
-    left = [
-        *node_directory.glob(f"*/{execution.id}"),
-        *node_directory.glob(f".system/*/{execution.id}"),
-        *(node_directory.glob(f".system/*/{index}") if index else []),
-    ]
-    for path in left:
+    name = graph.text_of(execution, properties.DIRECTORY)
+    if not name:
+        return
+    for path in _directories_of(node_directory, name):
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -138,7 +190,13 @@ def size_of(path: Path) -> Size:
     return [len(files), sum(file.stat().st_size for file in files)]
 
 
-def _places_of(artifact: mlmd.Artifact) -> list[Path]:
-    """Directories whose contents an artifact stands for, on this file system."""
-    pushed = graph.text_of(artifact, _PUSHED_DESTINATION)
-    return [Path(p) for p in (artifact.uri, pushed) if p.startswith("/")]
+def _noted_sizes(execution: mlmd.Execution) -> dict[str, Size]:
+    sizes: dict[str, Size]
+    sizes = json.loads(graph.text_of(execution, properties.OUTPUTS) or "{}")
+    return sizes
+
+
+def _is_as_noted(artifact: mlmd.Artifact, noted: Mapping[str, Size]) -> bool:
+    """Whether an artifact has as many files and bytes as noted, if that was noted."""
+    uri = artifact.uri
+    return uri not in noted or size_of(Path(uri)) == noted[uri]

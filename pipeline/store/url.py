@@ -1,17 +1,69 @@
-"""The URL of the metadata store: which kind it is, and how to show it."""
+"""The URL of the metadata store: which kind it is, and how to show it.
 
+Nothing that is printed, logged or stored holds a password: a URL is shown through
+`redact`, and text that libraries may have written through `without_secrets`.
+"""
+
+import logging
 import re
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-# Up to the last "@": in a wrong URL the password may hold any character unencoded.
-_PASSWORD = re.compile(r"(?<=://)([^:/@]*):(.*)@", re.DOTALL)
+from pipeline.errors import HIDDEN, remember_secrets, without_secrets
+
+_SERVER = re.compile(
+    # The user's name, and whatever else there is up to the last "@".
+    r"(?P<scheme>mysql|postgresql|postgres)://"
+    r"(?:(?P<user>[^:]*)(?P<password>:.*)?@)?"
+    r"(?P<where>(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/[\w.%~-]+/?)",
+    re.DOTALL,
+)
+_NAME = re.compile(r"[\w.%+~-]*")
+_FILE = re.compile(r"sqlite:///[^?#]*", re.DOTALL)
+# A path that was given without a scheme; a DSN or a password would need one of these.
+_PATH = re.compile(r"[./~][^:@=?#]*", re.DOTALL)
 
 
 def redact(url: str) -> str:
-    """Returns a URL that can be shown: `***` for the password and after a `?`."""
-    shown = _PASSWORD.sub(r"\1:***@", url)
-    return re.sub(r"\?.*", "?***", shown, flags=re.DOTALL)
+    """Returns a URL that can be shown: `***` for all that may be a password.
+
+    A URL that isn't one of a metadata store may hold a password anywhere, so nothing
+    of it is shown but a scheme that is known.
+
+    Args:
+        url: Of a metadata store, or what somebody gave in its place.
+    """
+    if _FILE.fullmatch(url) or _PATH.fullmatch(url):
+        return url
+    found = _SERVER.fullmatch(url)
+    if found is None:
+        scheme = re.match(r"(sqlite|mysql|postgresql|postgres)://", url)
+        return f"{scheme[0] if scheme else ''}{HIDDEN}"
+    user = found["user"]
+    if user is None:
+        return url
+    shown = user if _NAME.fullmatch(user) else HIDDEN
+    password = f":{HIDDEN}" if found["password"] else ""
+    return f"{found['scheme']}://{shown}{password}@{found['where']}"
+
+
+def remember_password(url: str) -> None:
+    """Keeps the password of a URL out of all text that `without_secrets` returns."""
+    try:
+        password = urlsplit(url).password or ""
+    except ValueError:
+        return
+    for text in (password, unquote(password)):
+        escaped = text.replace("\\", r"\\").replace("'", r"\'")
+        remember_secrets([text, escaped])
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats log records, tracebacks included, without passwords."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Formats a record as `logging.Formatter` does, and then redacts it."""
+        return without_secrets(super().format(record))
 
 
 def of_file(path: Path) -> str:
@@ -25,4 +77,4 @@ def of_file(path: Path) -> str:
 
 def is_file(url: str) -> bool:
     """Whether the store is a file of ours and not a server that many can use."""
-    return urlsplit(url).scheme == "sqlite"
+    return url.startswith("sqlite:")

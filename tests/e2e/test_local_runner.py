@@ -20,7 +20,7 @@ pytestmark = pytest.mark.e2e
 
 FLAGS = ("--preset", "smoke", "--min-auc", "0.01", "--max-auc-loss", "1")
 THROUGHLINE = (sys.executable, "-m", "pipeline.cli")
-# Runs always: it asks the metadata store what the newest blessed model is.
+# Runs always: it looks at which model is live.
 RESOLVER = {"Resolver"}
 
 
@@ -140,7 +140,8 @@ def test_force_runs_from_the_cache(used: Place) -> None:
     run = used.run("--force")
 
     assert run.exit_code == 0, run.text
-    assert ran(run) == RESOLVER
+    # The Pusher too looks at what is live, and finds nothing to do.
+    assert ran(run) == RESOLVER | {"Pusher"}
     assert run.versions == before.versions
 
 
@@ -345,6 +346,38 @@ def test_gc_spares_what_models_came_from(place: Place) -> None:
     assert freed.replace("freed", "would be freed") == dry
     assert again.startswith("0 artifacts")
     assert place.run().exit_code == 0
+
+
+def test_summary_and_serving_agree_when_models_come_back(place: Place) -> None:
+    """The model that a run names as its own is live, also one that was live before."""
+    seeds = ("1", "2", "1", "2", "1")
+
+    runs = [place.run("--seed", seed) for seed in seeds]
+    same = place.run("--seed", "1")
+    (runs[-1].versions[-1] / "saved_model.pb").write_text("")
+    mended = place.run("--seed", "1")
+    for kind in ("db", "db-journal"):
+        (place.output / f"metadata.{kind}").unlink(missing_ok=True)
+    anew = place.run("--seed", "1")
+
+    for count, run in enumerate(runs, start=1):
+        assert run.exit_code == 0, run.text
+        assert len(run.versions) == count
+        assert f"model      {run.versions[-1]}\n" in run.text
+    assert f"the model of version {runs[2].versions[-1].name} is back" in runs[4].text
+    live = runs[-1].versions[-1]
+    assert weights_equal(runs[0].versions[-1], mended.versions[-1])
+    assert "Nothing has changed" in same.text
+    assert str(live) in same.text
+    assert f"version {live.name} is damaged (saved_model.pb is empty)" in mended.text
+    assert "Nothing has changed" not in anew.text
+    assert anew.exit_code == 0, anew.text
+
+
+def weights_equal(one: Path, other: Path) -> bool:
+    """Whether two versions hold the same weights, bit by bit."""
+    name = "variables/variables.data-00000-of-00001"
+    return (one / name).read_bytes() == (other / name).read_bytes()
 
 
 def _by_age(directory: Path) -> list[Path]:

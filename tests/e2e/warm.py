@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
-_IMPORTING_TFX = ("summary", "parts", "scheduler")
+LOCAL = ("summary", "parts", "scheduler")
 MOMENTS = ("before it runs", "while it writes", "before it is published")
 
 
@@ -91,7 +91,7 @@ def serve() -> None:
     sys.path.insert(0, str(PROJECT))
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    for name in ("pipeline", *(f"runners.local.{n}" for n in _IMPORTING_TFX)):
+    for name in ("pipeline", *(f"runners.local.{n}" for n in LOCAL)):
         importlib.import_module(f"pipeline.{name}")
     import run_local
     from tests import terminals

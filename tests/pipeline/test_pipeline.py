@@ -162,7 +162,7 @@ def test_components(compiled: pipeline_pb2.Pipeline, node_id: str) -> None:
     assert set(node.upstream_nodes) == producers | also
 
 
-def test_baseline_is_the_latest_blessed_model(compiled: pipeline_pb2.Pipeline) -> None:
+def test_baseline_is_the_live_model(compiled: pipeline_pb2.Pipeline) -> None:
     """The model to beat is resolved from all earlier runs, and waits for nothing."""
     node = _nodes(compiled)["Baseline"]
 
@@ -170,9 +170,7 @@ def test_baseline_is_the_latest_blessed_model(compiled: pipeline_pb2.Pipeline) -
     strategies = [n.op_node.op_type for n in graph.nodes.values() if n.op_node.op_type]
     channels = [c for given in node.inputs.inputs.values() for c in given.channels]
     assert node.node_info.type.name == RESOLVER
-    assert [name.rpartition(".")[2] for name in strategies] == [
-        "LatestBlessedModelStrategy"
-    ]
+    assert [name.rpartition(".")[2] for name in strategies] == ["LiveModelStrategy"]
     assert {c.artifact_query.type.name for c in channels} == {"Model", "ModelBlessing"}
     # Not also a run's: that would be the model that was just trained.
     assert [[q.type.name for q in c.context_queries] for c in channels] == [
@@ -383,14 +381,16 @@ def test_the_graph_is_written_for_orchestrators(
         seen.add(node["id"])
 
 
-def test_every_node_may_use_the_cache(compiled: pipeline_pb2.Pipeline) -> None:
-    """Work that was done with the same inputs and code is not done again."""
+def test_every_node_but_the_pusher_may_use_the_cache(
+    compiled: pipeline_pb2.Pipeline,
+) -> None:
+    """What was done with the same inputs and code isn't done again, but for pushes."""
     cached = {
         node_id: node.execution_options.caching_options.enable_cache
         for node_id, node in _nodes(compiled).items()
     }
 
-    assert {node_id for node_id in GRAPH if not cached[node_id]} == set()
+    assert {node_id for node_id in GRAPH if not cached[node_id]} == {"Pusher"}
 
 
 def _bytes(message: Message) -> bytes:

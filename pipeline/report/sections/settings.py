@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.artifacts import Run
-from pipeline.lineage.facts import CODE_PROPERTY, flatten, short_name
+from pipeline.lineage.facts import flatten, short_name
 from pipeline.report.blocks import Block, Cell, Facts, Section, Table
+from pipeline.store import properties
 
 _DIGEST_LENGTH = 64
 
@@ -46,7 +47,7 @@ def _parameters(run: Run) -> list[list[Cell]]:
 def _versions(run: Run) -> dict[str, Cell]:
     found: dict[str, Cell] = {}
     for step in run.executions:
-        recorded = step.parameters.get(CODE_PROPERTY)
+        recorded = step.parameters.get(properties.KEY)
         if isinstance(recorded, dict):
             found |= {
                 name: str(value)

@@ -12,7 +12,6 @@ from pipeline.errors import UsageError
 from pipeline.runners import compiler, node
 from pipeline.store import graph
 
-_RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
 _REQUIRED = pipeline_pb2.NodeExecutionOptions.Skip.REQUIRED
 
 
@@ -106,7 +105,7 @@ def without(
 
 def _resolvers(pipeline: pipeline_pb2.Pipeline) -> list[str]:
     infos = [n.pipeline_node.node_info for n in pipeline.nodes]
-    return [info.id for info in infos if info.type.name == _RESOLVER]
+    return [info.id for info in infos if info.type.name == graph.RESOLVER]
 
 
 def _newest_run_with(

@@ -24,7 +24,8 @@ from pipeline.caching.fingerprint import digest, sources
 from pipeline.config import Config
 from pipeline.errors import UsageError, printable
 from pipeline.ingestion import digests, spans
-from pipeline.store import url
+from pipeline.registry import versions
+from pipeline.store import durable, url
 
 _LOG = logging.getLogger(__name__)
 RECORD_FILE = "run.json"
@@ -62,7 +63,8 @@ class Run:
         first: The node that it was to begin with, if not with all.
         last: The node that it was to end with, if not with all.
         nodes: State and seconds of each node.
-        live: The version of the model that was live at its end.
+        live: Directory of the version that was live at its end.
+        model: Directory of the version that holds its own model, if it was pushed.
         uncached: Nodes told not to use the cache, all if the list is empty.
     """
 
@@ -77,6 +79,7 @@ class Run:
     last: str | None = None
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     live: str | None = None
+    model: str | None = None
     uncached: list[str] | None = None
 
     @property
@@ -92,9 +95,8 @@ class Run:
         """Writes the record; a reader sees the old one or the new one."""
         (self.directory / "logs").mkdir(parents=True, exist_ok=True)
         values = {**vars(self), "directory": str(self.directory)}
-        part = self.directory / f".{RECORD_FILE}"
-        part.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
-        part.replace(self.directory / RECORD_FILE)
+        text = json.dumps(values, indent=1, sort_keys=True) + "\n"
+        durable.write(self.directory / RECORD_FILE, text)
 
     def is_alive(self) -> bool:
         """Whether the process that runs it still lives."""
@@ -218,21 +220,46 @@ def unchanged_since(config: Config) -> Run | None:
 
     Returns:
         The newest run of every node that ended well, had the same configuration, code,
-        locked versions and data, and ended with the model that is live now; else none.
+        locked versions and data, is in the metadata store, and whose model is live
+        and whole; else none.
+
+    Raises:
+        ThroughlineError: The metadata store can't be reached.
     """
-    live = live_version(config)
-    done = [r for r in read_runs(config) if r.outcome is Outcome.DONE and not r.is_part]
-    if not live or not any(run.live == live for run in done):
+    live = versions.live(config.serving_directory)
+    if not live or live.damage(config.output / digests.MEMORY_FILE):
         return None
-    now = (definition_of(config), data_digest(config), live)
-    same = [run for run in done if (run.definition, run.data, run.live) == now]
-    return same[-1] if same else None
+    candidates = [
+        run
+        for run in read_runs(config)
+        if run.outcome is Outcome.DONE
+        and not run.is_part
+        and run.model == str(live.path)
+    ]
+    if not candidates:
+        return None
+    now = (definition_of(config), data_digest(config))
+    same = [run for run in candidates if (run.definition, run.data) == now]
+    return same[-1] if same and _is_in_store(config, same[-1]) else None
 
 
 def live_version(config: Config) -> str | None:
-    """Returns the directory of the newest version of the model, if there is one."""
-    found = [p for p in config.serving_directory.glob("*") if p.name.isdecimal()]
-    return str(max(found, key=lambda p: int(p.name))) if found else None
+    """Returns the directory of the version that is live, if there is one."""
+    live = versions.live(config.serving_directory)
+    return str(live.path) if live else None
+
+
+def _is_in_store(config: Config, run: Run) -> bool:
+    """Whether the metadata store knows a run: it may have been deleted since."""
+    # MLMD takes a third of a second to import, which only a likely answer is worth.
+    from ml_metadata.metadata_store.metadata_store import MetadataStore
+
+    from pipeline.store import connection, graph
+
+    if not connection.exists(config.metadata_url):
+        return False
+    store = MetadataStore(connection.open_store(config.metadata_url))
+    return bool(graph.executions_of_run(store, run.run_id))
 
 
 def definition_of(config: Config) -> str:

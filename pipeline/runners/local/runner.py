@@ -45,6 +45,7 @@ from pipeline.runners.local import run_record
 from pipeline.runners.local.console import RunConsole, State, own_console, shown
 from pipeline.runners.local.run_record import Outcome, Run
 from pipeline.runners.logs import LogLevel, start_log
+from pipeline.store import locks
 from pipeline.store.url import redact
 from pipeline.trust import schema_review
 
@@ -139,7 +140,10 @@ def run(config: Config, options: Options, build: Build) -> int:
     if last:
         _say_unchanged(last)
         return EXIT_DONE
-    with run_record.output_directory_held(config):
+    with (
+        run_record.output_directory_held(config),
+        locks.in_use(config.artifact_directory),
+    ):
         run = _run_to_do(config, options)
         with run_record.held(run), own_console(run.log_of("runner")) as console:
             return _recorded(config, options, build, run, console)

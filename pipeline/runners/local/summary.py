@@ -16,9 +16,10 @@ from pipeline.errors import (
     EXIT_USAGE,
 )
 from pipeline.quality import eval_config, results
+from pipeline.registry import versions
 from pipeline.runners.local.console import RunConsole, shown
 from pipeline.runners.local.run_record import Run
-from pipeline.store import graph
+from pipeline.store import graph, properties
 from pipeline.store.url import redact
 from pipeline.trust.proposal import SCHEMA_FILE
 
@@ -57,6 +58,7 @@ def print_results(
     blessed = True
     if "Pusher" in outputs:
         blessed = _print_verdict(console, outputs)
+        run.model = _print_model(console, config, outputs)
     else:
         console.say(f"Done: {', '.join(run.nodes)}", "green")
     _print_quarantine(console, outputs)
@@ -98,8 +100,9 @@ def _print_quarantine(console: RunConsole, outputs: graph.Outputs) -> None:
     """Says how many rows were set aside and where they are, if there are any."""
     for artifact in outputs.get(DATA_NODE, {}).get("quarantine", []):
         noted = artifact.custom_properties
-        if count := noted["rows_quarantined"].int_value:
-            rows = f"{count:,} of {noted['rows_read'].int_value:,} rows don't fit"
+        if count := noted[properties.ROWS_QUARANTINED].int_value:
+            read = noted[properties.ROWS_READ].int_value
+            rows = f"{count:,} of {read:,} rows don't fit"
             console.say(f"quarantine {rows}: {shown(Path(artifact.uri))}", "yellow")
 
 
@@ -108,15 +111,34 @@ def _print_verdict(console: RunConsole, outputs: graph.Outputs) -> bool:
     evaluated = Path(outputs["Evaluator"]["evaluation"][0].uri)
     pushed = outputs["Pusher"]["pushed_model"][0].custom_properties
     console.rich.print(_metrics_table(evaluated))
-    if pushed["pushed"].int_value:
+    if pushed[properties.PUSHED].int_value:
         console.say("Blessed: the candidate reached every threshold.", "green")
-        version = Path(pushed["pushed_destination"].string_value)
-        console.say(f"model      {shown(version)}")
         return True
     console.say("Not blessed, and so not pushed:", "red")
     for reason in results.read_reasons(evaluated):
         console.say(f"  {reason}")
     return False
+
+
+def _print_model(
+    console: RunConsole, config: Config, outputs: graph.Outputs
+) -> str | None:
+    """Prints where the run's model is, and what is live if that is another one.
+
+    Returns:
+        The directory of the version that holds the run's model, if it was pushed.
+    """
+    (pushed,) = outputs["Pusher"]["pushed_model"]
+    own = graph.text_of(pushed, properties.PUSHED_DESTINATION) or None
+    live = versions.live(config.serving_directory)
+    if own:
+        console.say(f"model      {shown(Path(own))}")
+        if note := graph.text_of(pushed, properties.PUSH_NOTE):
+            console.say(f"           {note}")
+    if live and str(live.path) != own:
+        # Without a model of its own, or where another run has pushed since.
+        console.say(f"live       {shown(live.path)}")
+    return own
 
 
 def _metrics_table(evaluated: Path) -> Table:

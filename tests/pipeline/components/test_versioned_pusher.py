@@ -160,14 +160,17 @@ def test_the_live_model_is_not_pushed_again(pusher: _Pusher, base: Path) -> None
 
 def test_an_earlier_model_can_come_back(pusher: _Pusher, base: Path) -> None:
     """A model that was live before another one is pushed anew, as the newest."""
-    for model_id in (1, 2, 1):
-        pusher.push(model_id)
+    pushed = [pusher.push(model_id) for model_id in (1, 2, 1)]
 
     assert [(base / str(v) / "id").read_text() for v in versions(base)] == [
         "1",
         "2",
         "1",
     ]
+    first = versions(base)[0]
+    note = pushed[-1].get_string_custom_property("throughline_push_note")
+    assert note.startswith(f"the model of version {first} is back")
+    assert not pushed[0].has_custom_property("throughline_push_note")
 
 
 def test_changing_the_artifact_does_not_change_what_is_live(

@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.errors import DataRefusedError, ThroughlineError, UsageError
 from pipeline.runners import compiler
 from pipeline.runners.node import NodeResult, node_of, run_command, run_node
-from pipeline.store import retention
+from pipeline.store import locks, retention
 from pipeline.store.connection import open_store
 from pipeline.store.graph import executions_of_run, outputs_of_run
 
@@ -292,6 +292,65 @@ def test_what_was_passed_over_is_noted_once(project: _Project) -> None:
     project.ingest("monday")
 
     assert project.noted("monday")["spans_passed_over"] == ""
+
+
+@pytest.mark.parametrize("how", ["deleted", "switched"])
+def test_a_new_store_over_an_old_output_mixes_nothing_in(
+    project: _Project, how: str
+) -> None:
+    """Files of an earlier store are not part of what is ingested now, and stay."""
+    project.put("1.csv", "fare\n" + "1.5\n" * 50)
+    project.ingest("monday")
+    (old,) = outputs_of_run(project.store, "monday")["ExampleGen"]["examples"]
+    before = {p: p.read_bytes() for p in Path(old.uri).rglob("*") if p.is_file()}
+    project.put("1.csv", "fare\n" + "2.5\n" * 20)
+
+    if how == "deleted":
+        (project.output / "metadata.db").unlink()
+    else:
+        project.settings = {"metadata": f"sqlite://{project.data.parent}/other.db"}
+    project.ingest("monday")
+
+    (new,) = outputs_of_run(project.store, "monday")["ExampleGen"]["examples"]
+    assert new.id == old.id
+    assert new.uri != old.uri
+    assert before == {p: p.read_bytes() for p in before}
+    assert sum(1 for p in Path(new.uri).rglob("*") if p.is_file()) == len(before)
+
+
+def test_a_running_node_keeps_its_artifacts(project: _Project) -> None:
+    """While a node runs, also in another process, nothing is removed."""
+    project.put("1.csv", "fare\n1.5\n")
+    root = project.config.artifact_directory
+
+    with locks.in_use(root):
+        project.ingest("monday")
+        with pytest.raises(UsageError, match="in use by a run"), locks.unused(root):
+            pass
+
+    with locks.unused(root):
+        pass
+
+
+def test_the_pusher_is_never_cached(project: _Project) -> None:
+    """What it pushed before says nothing about what is live: it runs in each run."""
+    cached = {
+        n.pipeline_node.node_info.id: (
+            n.pipeline_node.execution_options.caching_options.enable_cache
+        )
+        for n in project.pipeline.nodes
+    }
+
+    assert not cached["Pusher"]
+    assert cached["Trainer"]
+
+
+def test_compiled_files_are_private(project: _Project) -> None:
+    """What is compiled holds settings, which only its owner reads."""
+    compiler.write(project.pipeline, project.output)
+
+    for name in ("ir.json", "dag.json"):
+        assert (project.output / name).stat().st_mode & 0o777 == 0o600
 
 
 def test_freed_examples_are_ingested_anew(project: _Project) -> None:

@@ -1,13 +1,17 @@
 """The metadata store: URLs, connections, and what a run left in it."""
 
 import contextlib
+import logging
 import os
 import pwd
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +21,10 @@ import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.errors import ThroughlineError, UsageError
-from pipeline.store.connection import connection_config, open_store
+from pipeline.errors import ThroughlineError, UsageError, without_secrets
+from pipeline.store.connection import connection_config, exists, open_store
 from pipeline.store.graph import executions_of_run, outputs_of_run
-from pipeline.store.url import redact
+from pipeline.store.url import RedactingFormatter, redact
 
 State = mlmd.Execution.State
 PASSWORD = "p w'\\@/:#?%"  # noqa: S105 - of the test's own server
@@ -48,13 +52,69 @@ POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres")))
         ("postgresql://u:sec:ret@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u:sec?ret@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u:sec\nret@h/d", "postgresql://u:***@h/d"),
-        ("mysql://u:secret@[h/d", "mysql://u:***@[h/d"),
-        ("postgresql://u@h/d?password=secret", "postgresql://u@h/d?***"),
+        ("mysql://admin@srv:secret@h/d", "mysql://***:***@h/d"),
+        ("postgresql://admin@srv:secret@h:5432/d", "postgresql://***:***@h:5432/d"),
+        ("mysql://dom/user:secret@h/d", "mysql://***:***@h/d"),
+        ("mysql://sec@ret@h/d", "mysql://***@h/d"),
+        # What can't be read is not shown: the password may be anywhere in it.
+        ("mysql://u:secret@[h/d", "mysql://***"),
+        ("postgresql://u@h/d?password=secret", "postgresql://***"),
+        ("mysql:/root:secret@h/d", "***"),
+        ("mysql:root:secret@h/d", "***"),
+        ("root:secret@h/d", "***"),
+        ("secret@h/d", "***"),
+        ("mysql://root:secret", "mysql://***"),
+        ("mysql://root:secret/db", "mysql://***"),
+        ("mysql://secret", "mysql://***"),
+        ("host=h password=secret", "***"),
+        ("host=h user=u password='s e c' dbname=d", "***"),
+        ("MYSQL://u:secret@h/d", "***"),
+        ("oracle://u:secret@h/d", "***"),
+        ("sqlite://u:secret@h/d", "sqlite://***"),
+        ("", "***"),
+        # A path that lacks the scheme.
+        ("/out/metadata.db", "/out/metadata.db"),
     ],
 )
 def test_redacted_urls_show_no_password(url: str, shown: str) -> None:
-    """A URL is shown whole but for the password, also one that is malformed."""
+    """A URL is shown whole but for the password; one that can't be read isn't."""
     assert redact(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "connection failed: host='h' user='u' password='p w\\' x' dbname='d'",
+            "connection failed: host='h' user='u' password=*** dbname='d'",
+        ),
+        ("can't connect: host=h password=pw", "can't connect: host=h password=***"),
+        ("opened mysql://u:p@w@h/d", "opened mysql://***@h/d"),
+        ("Access denied (using geheim1)", "Access denied (using ***)"),
+        ("geheim%31 and geheim1", "*** and ***"),
+        ("nothing to hide", "nothing to hide"),
+    ],
+)
+def test_passwords_are_removed_from_what_libraries_say(text: str, shown: str) -> None:
+    """Neither a DSN that a library repeats nor a known password is printed."""
+    connection_config("mysql://u:geheim%31@h/d")
+
+    assert without_secrets(text) == shown
+
+
+def test_logged_tracebacks_hold_no_password() -> None:
+    """A log shows no password, also not in a chain of tracebacks."""
+    connection_config("mysql://u:geheim%31@h/d")
+    record = logging.LogRecord("x", logging.ERROR, "f", 1, "failed", None, None)
+    first = RuntimeError("host=h password=geheim1")
+    second = ValueError("mysql://u:geheim%31@h/d")
+    second.__cause__ = first
+    record.exc_info = (ValueError, second, None)
+
+    text = RedactingFormatter("%(message)s").format(record)
+
+    assert "RuntimeError" in text
+    assert "geheim" not in text
 
 
 @pytest.mark.parametrize(
@@ -206,6 +266,125 @@ def test_a_sqlite_path_that_is_no_database(tmp_path: Path, what: str) -> None:
         f"The metadata store sqlite://{path} can't be opened: "
     )
     assert "\n" not in str(refused.value)
+
+
+def test_asking_for_a_store_creates_none(tmp_path: Path) -> None:
+    """Whether a file is there is told without making it; a server is taken to be."""
+    url = f"sqlite://{tmp_path}/a/metadata.db"
+
+    before = exists(url)
+    open_store(url)
+
+    assert (before, exists(url)) == (False, True)
+    assert exists("mysql://u@h/d")
+
+
+def test_half_created_tables_are_waited_for(tmp_path: Path) -> None:
+    """A store that another first run is creating is opened when it is complete."""
+    path = tmp_path / "metadata.db"
+    whole = tmp_path / "whole.db"
+    open_store(f"sqlite://{whole}")
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        with contextlib.closing(sqlite3.connect(whole)) as other:
+            other.backup(database)
+        # The version comes last.
+        database.execute("DELETE FROM MLMDEnv")
+        database.commit()
+    with pytest.raises(RuntimeError, match="concurrent connection"):
+        MetadataStore(connection_config(f"sqlite://{path}"))
+
+    # What the other run does in the meantime, in one step.
+    completed = threading.Timer(0.05, whole.replace, [path])
+    completed.start()
+    config = open_store(f"sqlite://{path}")
+    completed.join()
+
+    assert MetadataStore(config).get_executions() == []
+
+
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[str]:
+    """A MariaDB server on a loopback port, with an empty database; yields its URL."""
+    programs = [shutil.which(name) for name in ("mariadbd", "mariadb-install-db")]
+    if not all(programs):
+        pytest.skip("there is no MariaDB server (mariadbd) on PATH")
+    if os.geteuid() == 0 and not _has_user("mysql"):
+        pytest.skip("MariaDB does not run as root, and has no user mysql")
+    server_program, install = programs
+    directory = Path(tempfile.mkdtemp(prefix="mariadb-"))
+    user = "mysql" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    shutil.chown(directory, user)
+    data = directory / "data"
+    start = directory / "start.sql"
+    start.write_text(
+        "CREATE DATABASE mlmd; CREATE USER u@127.0.0.1 IDENTIFIED BY 'geheim';"
+        "GRANT ALL ON mlmd.* TO u@127.0.0.1;"
+    )
+    common = ["--no-defaults", f"--user={user}", f"--datadir={data}"]
+    subprocess.run([str(install), *common], check=True, capture_output=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            *(str(server_program), *common, f"--socket={directory}/s"),
+            *(f"--port={port}", "--bind-address=127.0.0.1", f"--init-file={start}"),
+            # Creating tables waits for the disk, which a test need not.
+            *("--innodb-flush-log-at-trx-commit=0", f"--log-error={directory}/log.err"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while "ready for connections" not in _text_of(directory / "log.err"):
+            assert time.monotonic() < deadline, _text_of(directory / "log.err")
+            assert server.poll() is None, _text_of(directory / "log.err")
+            time.sleep(0.05)
+        yield f"mysql://u:geheim@127.0.0.1:{port}/mlmd"
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(directory)
+
+
+def _has_user(name: str) -> bool:
+    return any(account.pw_name == name for account in pwd.getpwall())
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""
+
+
+OPEN = """
+import sys
+from pipeline.store.connection import open_store
+sys.stdin.readline()
+open_store(sys.argv[1])
+"""
+
+
+def test_two_first_runs_share_an_empty_server(mariadb: str) -> None:
+    """Processes that open an empty database at once all get a store that works."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN, mariadb],
+            cwd=Path(__file__).parents[3],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+    ended = [(p.communicate(timeout=120)[1], p.returncode) for p in processes]
+
+    assert [code for _, code in ended] == [0, 0, 0], ended
+    assert MetadataStore(open_store(mariadb)).get_executions() == []
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "postgresql"])

@@ -6,7 +6,7 @@ import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.store import graph, upkeep
+from pipeline.store import graph, properties, upkeep
 from pipeline.store.connection import connection_config
 
 State = mlmd.Execution.State
@@ -45,6 +45,8 @@ class Small:
         (execution.id,) = self.store.put_executions([execution])
         directory = self.root / "Transform" / "graph" / str(execution.id)
         directory.mkdir(parents=True)
+        note = execution.custom_properties[properties.DIRECTORY]
+        note.string_value = str(execution.id)
         for name, text in files.items():
             (directory / name).write_text(text)
         artifact = mlmd.Artifact(
@@ -102,7 +104,7 @@ def test_key_is_noted_with_the_execution(small: Small) -> None:
     upkeep.note_execution(small.store, execution, {"models.model": "abc"})
 
     (stored,) = small.store.get_executions()
-    assert graph.text_of(stored, upkeep.KEY_PROPERTY) == '{"models.model": "abc"}'
+    assert graph.text_of(stored, properties.KEY) == '{"models.model": "abc"}'
 
 
 @pytest.mark.parametrize(("canceled", "state"), [(True, "CANCELED"), (False, "FAILED")])
@@ -137,3 +139,78 @@ def test_missing_property_reads_as_nothing(small: Small) -> None:
     assert text == ""
     assert "absent" not in execution.custom_properties
     small.store.put_executions([execution])
+
+
+def claim(small: Small, execution: mlmd.Execution) -> str:
+    """Gives an execution its directories, as a node does before it runs."""
+    return upkeep.claim_directories(small.store, execution, small.root / "Transform")
+
+
+def started(small: Small) -> mlmd.Execution:
+    """Stores an execution that has no directories yet."""
+    type_id = small.store.get_execution_type("Transform").id
+    execution = mlmd.Execution(type_id=type_id, last_known_state=State.RUNNING)
+    (execution.id,) = small.store.put_executions([execution])
+    return execution
+
+
+def test_an_executions_directories_are_named_by_its_id(small: Small) -> None:
+    """In a fresh place an execution's id names its directories, now and later."""
+    execution = started(small)
+
+    name = claim(small, execution)
+
+    (stored,) = small.store.get_executions_by_id([execution.id])
+    assert name == str(execution.id)
+    assert graph.text_of(stored, properties.DIRECTORY) == name
+
+
+@pytest.mark.parametrize(
+    "place", ["graph", ".system/executor_execution", ".system/stateful_working_dir"]
+)
+def test_files_of_an_earlier_store_are_left_alone(place: str, small: Small) -> None:
+    """Where an earlier store had such an execution, the new one goes elsewhere."""
+    execution = started(small)
+    foreign = small.root / "Transform" / place / str(execution.id) / "old"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("of another store")
+
+    name = claim(small, execution)
+    upkeep.clear_outputs(execution, small.root / "Transform")
+
+    assert name.startswith(f"{execution.id}-")
+    assert foreign.read_text() == "of another store"
+
+
+def test_a_second_try_starts_with_empty_directories(small: Small) -> None:
+    """What the first try of an execution left is gone, and its name stays."""
+    execution = started(small)
+    name = claim(small, execution)
+    left = [
+        small.root / "Transform" / place / name
+        for place in ("graph", ".system/stateful_working_dir")
+    ]
+    for directory in left:
+        directory.mkdir(parents=True)
+        (directory / "half").write_text("")
+
+    again = claim(small, execution)
+
+    assert again == name
+    assert not any(directory.exists() for directory in left)
+
+
+@pytest.mark.parametrize("damage", ["none", "file gone", "all gone"])
+def test_wholeness_of_one_artifact(damage: str, small: Small) -> None:
+    """An artifact is whole as long as its files are what its execution left."""
+    execution = small.execution(State.COMPLETE, {"a": "12345"})
+    upkeep.note_execution(small.store, execution, {})
+    directory = small.root / "Transform" / "graph" / str(execution.id)
+    if damage != "none":
+        (directory / "a").unlink()
+    if damage == "all gone":
+        directory.rmdir()
+
+    (artifact,) = small.store.get_artifacts()
+
+    assert upkeep.is_whole(small.store, artifact) == (damage == "none")

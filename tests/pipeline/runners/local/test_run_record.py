@@ -11,8 +11,10 @@ import pytest
 
 from pipeline.config import Config, smoke
 from pipeline.errors import UsageError
+from pipeline.registry import versions
 from pipeline.runners.local import run_record
 from pipeline.runners.local.run_record import Outcome, Run
+from tests.pipeline.tfx_store import StockStore
 
 
 @pytest.fixture
@@ -25,11 +27,18 @@ def config(tmp_path: Path) -> Config:
 
 def done(config: Config) -> Run:
     """Records a run that ended well with a live model."""
-    version = config.serving_directory / "7"
-    version.mkdir(parents=True, exist_ok=True)
+    model = config.output / "model"
+    model.mkdir(parents=True, exist_ok=True)
+    (model / "saved_model.pb").write_text("graph")
+    number = versions.push_unless_live(
+        model, config.serving_directory, versions.identity(1, "/m/1", 7)
+    ).version
     run = run_record.new_run(config)
-    run.outcome, run.exit_code, run.live = Outcome.DONE, 0, str(version)
+    run.outcome, run.exit_code = Outcome.DONE, 0
+    run.live = run.model = str(config.serving_directory / str(number))
     run.save()
+    store = StockStore(config.metadata_url, config.artifact_directory, config.name)
+    store.ran(run.run_id, "Pusher")
     return run
 
 
@@ -48,9 +57,11 @@ def test_password_is_not_recorded(config: Config) -> None:
 
     run.save()
 
-    text = (run.directory / run_record.RECORD_FILE).read_text()
+    record = run.directory / run_record.RECORD_FILE
+    text = record.read_text()
     assert "mysql://me:***@host/db" in text
     assert "geheim" not in text
+    assert record.stat().st_mode & 0o777 == 0o600
 
 
 def test_runs_of_one_second_have_names_of_their_own(config: Config) -> None:
@@ -68,6 +79,16 @@ def test_record_is_read_back(config: Config) -> None:
     assert run_record.read_runs(config) == [run]
 
 
+def test_asking_what_changed_makes_no_store(config: Config) -> None:
+    """The question creates nothing where the store was deleted."""
+    done(config)
+    (config.output / "metadata.db").unlink()
+
+    run_record.unchanged_since(config)
+
+    assert not (config.output / "metadata.db").exists()
+
+
 def test_unknown_run_names_the_known(config: Config) -> None:
     """A run that does not exist is told with the names of those that do."""
     run = done(config)
@@ -83,9 +104,15 @@ def test_unchanged_pipeline_is_recognised(config: Config) -> None:
     assert run_record.unchanged_since(config) == run
 
 
-@pytest.mark.parametrize("change", ["setting", "data", "new file", "live", "outcome"])
+CHANGES = (
+    *("setting", "data", "new file", "live", "outcome"),
+    *("other model", "model damaged", "store gone", "store new", "output moved"),
+)
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_any_change_is_noticed(change: str, config: Config) -> None:
-    """A setting, a file edited or added, another live model: each is noticed."""
+    """A setting, a file, another or a damaged live model, a new store: each counts."""
     run = done(config)
     data = config.data_directory
     if change == "setting":
@@ -95,7 +122,20 @@ def test_any_change_is_noticed(change: str, config: Config) -> None:
     elif change == "new file":
         (data / "b.csv").write_text("x\n2\n")
     elif change == "live":
-        (config.serving_directory / "8").mkdir()
+        versions.push(config.output / "model", config.serving_directory, {})
+    elif change == "other model":
+        # What was live when the run ended was another run's model.
+        run.model = None
+        run.save()
+    elif change == "model damaged":
+        (Path(run.model or "") / "saved_model.pb").write_text("")
+    elif change == "store gone":
+        (config.output / "metadata.db").unlink()
+    elif change == "store new":
+        (config.output / "metadata.db").unlink()
+        StockStore(config.metadata_url, config.artifact_directory).ran("other", "Any")
+    elif change == "output moved":
+        (config.output / "serving").rename(config.output / "elsewhere")
     else:
         run.outcome = Outcome.NOT_BLESSED
         run.save()

@@ -1,0 +1,92 @@
+"""The model to beat is the one that is live, not the one that was blessed last.
+
+After a rollback, or when a version was removed by hand, the two are different models,
+and a candidate has to be compared with what it would replace.
+"""
+
+import logging
+from pathlib import Path
+
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from tfx.dsl.components.common.resolver import ResolverStrategy
+from tfx.types import Artifact
+
+from pipeline.components.versioned_pusher import origin_of
+from pipeline.registry import versions
+from pipeline.store import properties, upkeep
+
+_LOG = logging.getLogger(__name__)
+
+MODEL = "model"
+BLESSING = "model_blessing"
+
+
+class LiveModelStrategy(ResolverStrategy):
+    """Resolves to the Model artifact behind the live version, and its blessing.
+
+    Resolves to nothing, so that there is no baseline, if no version is live or if the
+    live one was not pushed from this metadata store, or its artifact is no longer
+    whole; the log says which.
+    """
+
+    def __init__(self, serving_directory: str) -> None:
+        """Creates the strategy.
+
+        Args:
+            serving_directory: Of the model; its versions are in there.
+        """
+        self._base = Path(serving_directory)
+
+    def resolve_artifacts(
+        self, store: MetadataStore, input_dict: dict[str, list[Artifact]]
+    ) -> dict[str, list[Artifact]]:
+        """Chooses from all models and blessings of the pipeline.
+
+        Args:
+            store: The metadata store.
+            input_dict: Artifacts of the store by name, "model" and "model_blessing".
+
+        Returns:
+            One model or none, and the blessing that it got, if it is in the store.
+        """
+        model = self._live_model(store, input_dict[MODEL])
+        if model is None:
+            return {name: [] for name in input_dict}
+        blessings = [
+            blessing
+            for blessing in input_dict.get(BLESSING, [])
+            if blessing.get_int_custom_property(properties.BLESSED)
+            and blessing.get_int_custom_property(properties.BLESSED_MODEL_ID)
+            == model.id
+        ]
+        newest = sorted(blessings, key=lambda blessing: blessing.id)[-1:]
+        return {MODEL: [model], BLESSING: newest}
+
+    def _live_model(
+        self, store: MetadataStore, models: list[Artifact]
+    ) -> Artifact | None:
+        live = versions.live(self._base)
+        if live is None:
+            _LOG.info("No baseline: %s has no version", self._base)
+            return None
+        origin = live.origin()
+        found = [m for m in models if versions.is_same_model(origin, origin_of(m))]
+        if not found:
+            _LOG.warning(
+                "No baseline: version %d is live, and its model (%s) is not in this "
+                "metadata store",
+                live.number,
+                origin.get(versions.MODEL_URI, "of unknown origin"),
+            )
+            return None
+        (model,) = found
+        if not upkeep.is_whole(store, model.mlmd_artifact):
+            _LOG.warning(
+                "No baseline: version %d is live, and the files of its model in %s are "
+                "gone or incomplete",
+                live.number,
+                model.uri,
+            )
+            return None
+        _LOG.info("The baseline is model %d, live as %d", model.id, live.number)
+        return model

@@ -1,0 +1,127 @@
+"""What `throughline gc` frees of a pipeline: artifacts, versions, runs' directories.
+
+Whatever a run could still need stays, and a call that was killed is finished by the
+next one.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.registry import versions
+from pipeline.registry.versions import Version
+from pipeline.runners.local import run_record
+from pipeline.runners.local.run_record import Run
+from pipeline.store import retention
+from pipeline.store.retention import Garbage
+from pipeline.store.upkeep import size_of
+
+VERSIONS = "serving versions"
+RUNS = "run directories"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What can be freed.
+
+    Attributes:
+        artifacts: Those that nothing in use depends on.
+        versions: Old versions in the model's serving directory.
+        runs: Old runs, with their records, logs and reports.
+    """
+
+    artifacts: list[Garbage]
+    versions: list[Version]
+    runs: list[Run]
+
+    def sizes(self) -> Mapping[str, list[int]]:
+        """Bytes of each thing to free, by its kind."""
+        found: dict[str, list[int]] = {}
+        for garbage in self.artifacts:
+            found.setdefault(garbage.artifact.type, []).append(garbage.size)
+        found = dict(sorted(found.items()))
+        for kind, paths in (
+            (VERSIONS, [version.path for version in self.versions]),
+            (RUNS, [run.directory for run in self.runs]),
+        ):
+            if paths:
+                found[kind] = [size_of(path)[1] for path in paths]
+        return found
+
+
+def find(config: Config, keep: int, keep_versions: int) -> Plan:
+    """Finds what can be freed; the caller keeps runs away until it is freed.
+
+    Args:
+        config: Names the pipeline, its metadata store and its output directory.
+        keep: How many of the newest runs stay whole, at least 1.
+        keep_versions: How many of the newest versions stay, the live one among them.
+
+    Raises:
+        UsageError: One of the numbers is less than 1.
+    """
+    if keep_versions < 1:
+        raise UsageError(
+            f"keep-versions is {keep_versions}; the live version must stay: 1 or more"
+        )
+    base = config.serving_directory
+    old = versions.disposable(base, keep_versions)
+    gone = {version.number for version in old}
+    stay = [n for n in versions.versions(base) if n not in gone]
+    origins = [versions.origin_of(base, number) for number in stay]
+    served = {
+        (origin[versions.MODEL_URI], origin[versions.MODEL_ID])
+        for origin in origins
+        if versions.MODEL_ID in origin and versions.MODEL_URI in origin
+    }
+    return Plan(
+        artifacts=retention.find(config, keep, served),
+        versions=old,
+        runs=list(_old_runs(config, keep, {str(base / str(n)) for n in stay})),
+    )
+
+
+def free(config: Config, plan: Plan) -> list[str]:
+    """Frees what was found.
+
+    Returns:
+        What couldn't be removed, and why; the next call tries again.
+    """
+    problems = retention.free(config, plan.artifacts)
+    versions.free(config.serving_directory, plan.versions)
+    problems += [why for run in plan.runs if (why := retention.remove(run.directory))]
+    if plan.runs:
+        from pipeline import report
+
+        report.index_runs(config)
+    return problems
+
+
+def lines(plan: Plan, *, dry_run: bool) -> list[str]:
+    """Says what was freed, or would be: a line for each kind, and the sums."""
+    sizes = plan.sizes()
+    found = [
+        f"{kind:20} {len(each):6} {_megabytes(each):>12}"
+        for kind, each in sizes.items()
+    ]
+    verb = "would be freed" if dry_run else "freed"
+    total = _megabytes(size for each in sizes.values() for size in each)
+    return [*found, f"{len(plan.artifacts)} artifacts, {total} in all {verb}"]
+
+
+def _old_runs(config: Config, keep: int, served: set[str]) -> Iterator[Run]:
+    """Yields runs whose directories can go: not the newest, none behind a version."""
+    ours = [
+        run
+        for run in run_record.read_runs(config)
+        if run.config.get("name") == config.name
+    ]
+    for run in ours[:-keep]:
+        is_elsewhere = run.directory.is_symlink()
+        if not (is_elsewhere or run.is_alive() or run.model in served):
+            yield run
+
+
+def _megabytes(sizes: Iterable[int]) -> str:
+    return f"{sum(sizes) / 1e6:.1f} MB"

@@ -1,0 +1,32 @@
+"""Names of the properties that nodes of ours, and TFX's, keep in the metadata store."""
+
+OURS = "throughline_"
+"""What the names of the runner's own notes begin with: no parameters of a node."""
+
+# On executions.
+KEY = f"{OURS}key"
+OUTPUTS = f"{OURS}outputs"
+DIRECTORY = f"{OURS}directory"
+WORKING_DIRECTORY_INDEX = "__stateful_working_dir_index__"
+
+# On Examples.
+FILES = "source_files"
+SPAN = "span"
+SPANS = "spans"
+SPANS_MISSING = "spans_missing"
+SPANS_PASSED_OVER = "spans_passed_over"
+FINGERPRINT = "input_fingerprint"
+
+# On Quarantine.
+ROWS_READ = "rows_read"
+ROWS_QUARANTINED = "rows_quarantined"
+
+# On ModelBlessing.
+BLESSED = "blessed"
+BLESSED_MODEL_ID = "current_model_id"
+
+# On PushedModel.
+PUSHED = "pushed"
+PUSHED_VERSION = "pushed_version"
+PUSHED_DESTINATION = "pushed_destination"
+PUSH_NOTE = f"{OURS}push_note"

@@ -1,0 +1,132 @@
+"""`throughline gc`: versions and run directories, and runs that go on."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Config, smoke
+from pipeline.errors import UsageError
+from pipeline.registry import versions
+from pipeline.runners.local import gc, run_record
+from pipeline.runners.local.run_record import Outcome, Run
+from pipeline.store import locks
+
+PROJECT = Path(__file__).resolve().parents[4]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A configuration with a data directory of its own."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_text("x\n1\n")
+    return replace(smoke(), data=tmp_path / "data", output=tmp_path / "out")
+
+
+def _push(config: Config) -> str:
+    model = config.output / "model"
+    model.mkdir(parents=True, exist_ok=True)
+    (model / "saved_model.pb").write_text("graph")
+    number = versions.push(model, config.serving_directory, {"model_id": 1})
+    return str(config.serving_directory / str(number))
+
+
+def _run(config: Config, model: str | None = None) -> Run:
+    """Records a run that has ended, with a log."""
+    run = run_record.new_run(config)
+    run.outcome, run.model = Outcome.DONE, model
+    run.save()
+    run.log_of("Trainer").write_text("ten bytes.")
+    return run
+
+
+def test_old_versions_and_runs_are_freed(config: Config) -> None:
+    """Old runs go with their logs and versions, and what is live stays with its run."""
+    pushed = [_push(config) for _ in range(3)]
+    old = _run(config, pushed[0])
+    behind = _run(config, pushed[1])
+    newest = _run(config, pushed[2])
+    other = _run(replace(config, name="bikes"))
+
+    plan = gc.find(config, keep=1, keep_versions=2)
+    said = gc.lines(plan, dry_run=False)
+    problems = gc.free(config, plan)
+
+    assert problems == []
+    assert not old.directory.exists()
+    assert all(run.directory.is_dir() for run in (behind, newest, other))
+    left = {path.name for path in config.serving_directory.iterdir()}
+    assert left == {Path(path).name for path in pushed[1:]}
+    assert [line.split()[:3] for line in said[:2]] == [
+        ["serving", "versions", "1"],
+        ["run", "directories", "1"],
+    ]
+    assert said[-1].startswith("0 artifacts, ")
+
+
+def test_asking_removes_nothing(config: Config) -> None:
+    """What would be freed is still there after it was listed."""
+    _push(config)
+    _push(config)
+    runs = [_run(config) for _ in range(2)]
+
+    plan = gc.find(config, keep=1, keep_versions=1)
+    said = gc.lines(plan, dry_run=True)
+
+    assert [run.run_id for run in plan.runs] == [runs[0].run_id]
+    assert said[-1].endswith("in all would be freed")
+    assert all(run.directory.is_dir() for run in runs)
+    assert len(versions.versions(config.serving_directory)) == 2
+
+
+def test_a_run_that_lives_keeps_its_directory(config: Config) -> None:
+    """A run whose process holds its lock stays, however old it is."""
+    alive = _run(config)
+    alive.outcome = Outcome.RUNNING
+    alive.save()
+    _run(config)
+
+    with run_record.held(alive):
+        plan = gc.find(config, keep=1, keep_versions=1)
+
+    assert plan.runs == []
+
+
+def test_a_linked_run_directory_is_left_alone(config: Config, tmp_path: Path) -> None:
+    """A directory that is a link to another place is not followed."""
+    run = _run(config)
+    _run(config)
+    run.directory.rename(tmp_path / "elsewhere")
+    run.directory.symlink_to(tmp_path / "elsewhere")
+
+    plan = gc.find(config, keep=1, keep_versions=1)
+
+    assert plan.runs == []
+
+
+def test_the_live_version_must_stay(config: Config) -> None:
+    """Keeping no version is refused with what is possible."""
+    with pytest.raises(UsageError, match="keep-versions is 0; the live version"):
+        gc.find(config, keep=1, keep_versions=0)
+
+
+def test_the_command_refuses_while_a_run_goes_on(config: Config) -> None:
+    """With a run in another process, the command removes nothing and ends with 2."""
+    for _ in range(2):
+        _push(config)
+    command = [sys.executable, "-m", "pipeline.cli", "gc", "--keep-versions", "1"]
+
+    with locks.in_use(config.artifact_directory):
+        done = subprocess.run(
+            [*command, "--output", str(config.output)],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 2
+    assert "is in use by a run, so nothing is removed" in done.stderr
+    assert len(versions.versions(config.serving_directory)) == 2

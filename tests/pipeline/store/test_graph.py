@@ -1,0 +1,67 @@
+"""The reader of MLMD: the same answers, however many calls it takes."""
+
+import pytest
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+
+from pipeline.config import Config
+from pipeline.store import graph
+from pipeline.store.connection import open_store
+from pipeline.store.graph import Events, Graph
+from tests.pipeline.tfx_store import StockStore, train
+
+
+class _Counting(MetadataStore):
+    """The real store, which counts its calls."""
+
+    calls = 0
+
+    def _call(self, *arguments: object, **named: object) -> None:
+        self.calls += 1
+        super()._call(*arguments, **named)
+
+
+@pytest.fixture
+def counting(config: Config, store: StockStore) -> _Counting:
+    """A store with twelve runs of six executions each."""
+    for i in range(12):
+        train(store, f"run-{i:02}")
+    return _Counting(open_store(config.metadata_url))
+
+
+def test_many_executions_take_fewer_calls_than_they_are(counting: _Counting) -> None:
+    """Pipeline, run and node of all executions come in batches, and are right."""
+    ids = {execution.id for execution in counting.get_executions()}
+    one_by_one = Graph(counting)
+    single = {i: one_by_one._load({i})[0] for i in sorted(ids)[:13]}
+    counting.calls = 0
+
+    found = {execution.id: execution for execution in Graph(counting)._load(ids)}
+
+    assert counting.calls < len(ids)
+    assert {i: found[i] for i in single} == single
+    assert {e.run for e in found.values()} == {f"run-{i:02}" for i in range(12)}
+    assert {e.pipeline for e in found.values()} == {"stock"}
+
+
+def test_outputs_of_a_run_take_two_calls_more_than_nodes(counting: _Counting) -> None:
+    """Artifacts of all nodes are loaded together."""
+    counting.calls = 0
+    outputs = graph.outputs_of_run(counting, "run-03")
+    calls_for_all = counting.calls
+
+    assert set(outputs) >= {"Trainer", "Pusher"}
+    assert calls_for_all <= 5 + 3 * len(outputs)
+
+
+def test_events_lead_back_to_the_data(config: Config, store: StockStore) -> None:
+    """What is behind a model is its examples and schema, and no other run's."""
+    first, second = train(store, "monday"), train(store, "tuesday")
+    raw = MetadataStore(open_store(config.metadata_url))
+    events = Events.of(raw, [e.id for e in raw.get_executions()])
+
+    behind = events.behind([first.model])
+
+    assert behind == {first.model, first.examples, first.schema}
+    assert second.model not in behind
+    assert events.behind([]) == set()
+    assert Events.of(raw, []).wrote == {}

@@ -1,0 +1,257 @@
+"""What may be freed, what must stay, and that a kill in between loses nothing."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.store import locks, retention, upkeep
+from pipeline.store.connection import open_store
+from tests.pipeline.tfx_store import StockStore, train
+
+State = mlmd.Artifact.State
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    """The configuration of the pipeline whose runs the store has."""
+    return replace(config, name="taxi")
+
+
+class _Taxi(StockStore):
+    """Outputs lie where TFX puts them: a node's, an output's, an execution's."""
+
+    def artifact(self, kind: str, properties: object = None) -> int:
+        """Registers an artifact with one file of ten bytes."""
+        artifact_id = super().artifact(kind, properties)  # type: ignore[arg-type]
+        (self.path(artifact_id) / "file").write_text("ten bytes.")
+        return artifact_id
+
+
+@pytest.fixture
+def store(config: Config) -> _Taxi:
+    """A store of the pipeline `taxi`."""
+    return _taxi(config, "taxi")
+
+
+def _taxi(config: Config, pipeline: str) -> _Taxi:
+    root = config.artifact_directory / pipeline
+    return _Taxi(config.metadata_url, root, pipeline)
+
+
+def _found(config: Config, keep: int = 1) -> set[int]:
+    return {garbage.artifact.id for garbage in retention.find(config, keep)}
+
+
+def test_unblessed_models_of_old_runs_can_go(config: Config, store: _Taxi) -> None:
+    """What a refused model was made from goes; of the newest run everything stays."""
+    refused = train(store, "monday")
+    newest = train(store, "tuesday")
+
+    found = _found(config)
+
+    assert {refused.model, refused.examples} <= found
+    assert not {newest.model, newest.examples} & found
+
+
+def test_pushed_models_keep_what_they_came_from(config: Config, store: _Taxi) -> None:
+    """Data, schema and model of a pushed version stay, however old."""
+    pushed = train(store, "monday", version="7")
+    train(store, "tuesday")
+
+    found = _found(config)
+
+    assert not {pushed.model, pushed.examples, pushed.schema} & found
+
+
+def test_a_model_in_serving_stays(config: Config, store: _Taxi) -> None:
+    """What a version names as its origin stays, whatever the store says of it."""
+    served = train(store, "monday")
+    train(store, "tuesday")
+    named = {(str(store.path(served.model)), served.model)}
+
+    found = {g.artifact.id for g in retention.find(config, 1, named)}
+
+    assert not {served.model, served.examples} & found
+
+
+def test_other_pipelines_of_the_store_are_left_alone(
+    config: Config, store: _Taxi
+) -> None:
+    """Only what the pipeline itself wrote is found, and nothing that others read."""
+    other = _taxi(config, "bikes")
+    bikes = train(other, "sunday")
+    train(other, "monday")
+    lent = store.examples()
+    store.ran("sunday 2", "ExampleGen", outputs={"examples": lent})
+    other._made[lent] = store._made[lent]
+    other.ran("monday", "Trainer", inputs={"examples": [lent]})
+    own = train(store, "monday 2")
+    train(store, "tuesday")
+
+    found = _found(config)
+
+    assert own.model in found
+    assert lent not in found
+    assert bikes.model not in found
+    assert bikes.model in _found(replace(config, name="bikes"))
+
+
+def test_runs_that_go_on_keep_their_artifacts(config: Config, store: _Taxi) -> None:
+    """A run with an execution that has not ended is left alone, however old."""
+    running = train(store, "monday")
+    store.ran("monday", "Late", state=mlmd.Execution.RUNNING)
+    ended = train(store, "tuesday")
+    train(store, "wednesday")
+
+    found = _found(config)
+
+    assert running.model not in found
+    assert ended.model in found
+
+
+@pytest.mark.parametrize("how", ["dots", "link", "shallow", "bucket"])
+def test_only_what_is_really_below_the_output_goes(
+    config: Config, store: _Taxi, tmp_path: Path, how: str
+) -> None:
+    """A URI that leads elsewhere, by `..` or a link, is never removed."""
+    precious = tmp_path / "precious"
+    (precious / "a" / "b").mkdir(parents=True)
+    config.artifact_directory.mkdir(parents=True)
+    (config.artifact_directory / "link").symlink_to(precious)
+    root = config.artifact_directory
+    uri = {
+        "dots": f"{root}/x/y/../../../../../../../../../..{precious}/a/b",
+        "link": f"{root}/link/a/b",
+        "shallow": f"{root}/x",
+        "bucket": "gs://bucket/x/y/1",
+    }[how]
+    artifact = store.examples()
+    store.ran("monday", "ExampleGen", outputs={"examples": artifact})
+    train(store, "tuesday")
+    raw = MetadataStore(open_store(config.metadata_url))
+    (kept,) = raw.get_artifacts_by_id([artifact])
+    kept.uri = uri
+    raw.put_artifacts([kept])
+
+    found = retention.find(config, 1)
+    retention.free(config, found)
+
+    assert artifact not in {garbage.artifact.id for garbage in found}
+    assert (precious / "a" / "b").is_dir()
+
+
+def test_a_directory_that_another_artifact_has_stays(
+    config: Config, store: _Taxi
+) -> None:
+    """Two artifacts in one directory: it goes only with the last of them."""
+    old = train(store, "monday")
+    new = train(store, "tuesday")
+    raw = MetadataStore(open_store(config.metadata_url))
+    (shared,) = raw.get_artifacts_by_id([old.model])
+    shared.uri = str(store.path(new.model))
+    raw.put_artifacts([shared])
+
+    retention.free(config, retention.find(config, 1))
+
+    assert (store.path(new.model) / "file").is_file()
+
+
+def test_freed_artifacts_are_marked_and_gone(config: Config, store: _Taxi) -> None:
+    """Files are gone, the store says so, and a second call finds nothing."""
+    refused = train(store, "monday")
+    train(store, "tuesday")
+
+    problems = retention.free(config, retention.find(config, 1))
+
+    raw = MetadataStore(open_store(config.metadata_url))
+    (model,) = raw.get_artifacts_by_id([refused.model])
+    assert problems == []
+    assert model.state == State.DELETED
+    assert not store.path(refused.model).exists()
+    assert _found(config) == set()
+
+
+def test_a_killed_call_is_finished_by_the_next(config: Config, store: _Taxi) -> None:
+    """What was marked as deleted and still has files is found and removed again."""
+    refused = train(store, "monday")
+    train(store, "tuesday")
+    raw = MetadataStore(open_store(config.metadata_url))
+    marked = [garbage.artifact for garbage in retention.find(config, 1)]
+    upkeep.mark_deleted(raw, marked)
+
+    again = retention.find(config, 1)
+    retention.free(config, again)
+
+    assert {g.artifact.id for g in again} == {artifact.id for artifact in marked}
+    assert not store.path(refused.model).exists()
+
+
+def test_what_cannot_be_removed_is_said(config: Config, store: _Taxi) -> None:
+    """A directory that resists is named, and the rest goes."""
+    refused = train(store, "monday")
+    train(store, "tuesday")
+    found = retention.find(config, 1)
+    stubborn = next(g for g in found if g.artifact.id == refused.model)
+    # A file in the place of a directory's parent: nobody's rights matter.
+    blocked = replace(stubborn, path=stubborn.path / "file" / "below")
+
+    problems = retention.free(config, [blocked, *(g for g in found if g != stubborn)])
+
+    assert problems == [f"{blocked.path} can't be removed: Not a directory"]
+    assert not store.path(refused.examples).exists()
+
+
+def test_without_a_store_nothing_is_found_or_made(config: Config) -> None:
+    """Asking in an empty place gives nothing and makes no store."""
+    assert retention.find(config, 1) == []
+    assert not (config.output / "metadata.db").exists()
+
+
+def test_one_run_must_stay(config: Config) -> None:
+    """Keeping no run at all is refused with what is possible."""
+    with pytest.raises(UsageError, match="keep is 0; at least the newest"):
+        retention.find(config, 0)
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from pipeline.store import locks
+with locks.in_use(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_nothing_is_removed_while_a_node_runs(config: Config) -> None:
+    """A removal is refused while another process uses the artifacts, then is not."""
+    directory = config.artifact_directory
+    with (
+        locks.in_use(directory),
+        subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(directory)],
+            cwd=Path(__file__).parents[3],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        # Two nodes at once are no trouble.
+        assert process.stdout
+        held = process.stdout.readline()
+        with pytest.raises(UsageError) as refused, locks.unused(directory):
+            pass
+        process.kill()
+        process.wait()
+
+    with locks.unused(directory):
+        pass
+    assert held == "held\n"
+    assert str(refused.value).startswith(f"{directory} is in use by a run")
