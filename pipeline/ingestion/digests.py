@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pipeline.errors import DataRefusedError
 from pipeline.ingestion.spans import Selection, files_of
+from pipeline.ingestion.walk import unreadable
 
 MEMORY_FILE = "contents.json"
 """In the output directory: which file had which content, when it was last read."""
@@ -82,22 +84,28 @@ def sha256_of(
 
     Returns:
         The SHA-256 of each, in hexadecimal.
+
+    Raises:
+        DataRefusedError: A file can't be read, or is gone; names it.
     """
     known = _recall(memory)
     learned: Memory = {}
     digests = {}
     for path in files:
         name, now = str(path.absolute()), time.time()
-        look = _look_at(path)
-        remembered = known.get(name, [])
-        if remembered[:-1] == list(look):
-            digests[path] = str(remembered[-1])
-            continue
-        with path.open("rb") as file:
-            digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
-        changed = max(look[-2:]) / 1e9
-        if _look_at(path) == look and changed <= now - settled_seconds:
-            learned[name] = [*look, digests[path]]
+        try:
+            look = _look_at(path)
+            remembered = known.get(name, [])
+            if remembered[:-1] == list(look):
+                digests[path] = str(remembered[-1])
+                continue
+            with path.open("rb") as file:
+                digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+            is_settled = max(look[-2:]) / 1e9 <= now - settled_seconds
+            if _look_at(path) == look and is_settled:
+                learned[name] = [*look, digests[path]]
+        except OSError as error:
+            raise DataRefusedError(unreadable(path, error)) from error
     if memory and learned:
         _remember(memory, known | learned)
     return digests
@@ -117,7 +125,11 @@ def memory_beside(uri: str) -> Path | None:
 def _line(
     directory: Path, name: str, files: Sequence[Path], digests: Mapping[Path, str]
 ) -> str:
-    sizes = [path.stat().st_size for path in files]
+    try:
+        sizes = [path.stat().st_size for path in files]
+    except OSError as error:
+        gone = Path(error.filename)
+        raise DataRefusedError(unreadable(gone, error)) from error
     names = [path.relative_to(directory).as_posix() for path in files]
     told = zip(names, sizes, (digests[path] for path in files), strict=True)
     digest = hashlib.sha256(json.dumps(list(told)).encode()).hexdigest()
