@@ -66,6 +66,7 @@ _OTHER_ENCODINGS = {
 _HEADER_BYTES = LONGEST_RECORD + 1
 _FIELD = re.compile(rb'(?:"(?:[^"]|"")*"|[^",]*)(?:,|$)')
 _NAMES_SHOWN = 5
+_NAMES_COMPARED = 10_000
 _ENVIRONMENT = "TRAINING"
 _ACTIVE_STAGES = (
     schema_pb2.UNKNOWN_STAGE,
@@ -356,21 +357,27 @@ def _refuse_utf_16(path: Path, data: bytes) -> None:
 
 
 def _check_expected(source: Source, schema: schema_pb2.Schema) -> None:
-    expected = [f.name for f in schema.feature if _in_training(f, schema)]
-    missing = [name for name in expected if name not in source.names]
+    there = set(source.names)
+    expected = expected_columns(schema)
+    missing = [name for name in expected if name not in there]
     if expected and missing == expected:
         raise DataRefusedError(
             f"{_where(source)}: none of the schema's columns; it must hold the column "
             f"names: {_shown(expected)}"
         )
     if missing:
-        unknown = set(source.names) - set(expected)
+        unknown = sorted(there - set(expected))[:_NAMES_COMPARED]
         close = difflib.get_close_matches(missing[0], unknown, 1)
         hint = f" (the header has {close[0]!r})" if close else ""
         raise DataRefusedError(
             f"{_where(source)}: {_columns(missing)} missing, which the schema "
             f"expects{hint}; add what is missing, or change the schema"
         )
+
+
+def expected_columns(schema: schema_pb2.Schema) -> list[str]:
+    """Lists the columns that a schema expects of data to learn from, in its order."""
+    return [f.name for f in schema.feature if _in_training(f, schema)]
 
 
 def _in_training(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> bool:
@@ -399,8 +406,9 @@ def _check_names(source: Source) -> None:
 
 
 def _refuse_other_header(source: Source, first: Source) -> NoReturn:
-    lacking = [name for name in first.names if name not in source.names]
-    extra = [name for name in source.names if name not in first.names]
+    here, there = set(source.names), set(first.names)
+    lacking = [name for name in first.names if name not in here]
+    extra = [name for name in source.names if name not in there]
     if lacking:
         difference = f"{_columns(lacking)} missing"
     elif extra:

@@ -158,7 +158,8 @@ def _write(number: int, pieces: Sequence[Piece], kinds: Kinds, job: Job) -> Tall
             split: stack.enter_context(_Records(job.file_of(split, number)))
             for split in job.directories
         }
-        rejected: list[str] = []
+        refuge = job.rejected_of(number)
+        refuge.unlink(missing_ok=True)
         for piece in pieces:
             encode = functools.partial(_encode, kinds=kinds, rule=job.rule)
             name = str(piece.source.path)
@@ -168,10 +169,9 @@ def _write(number: int, pieces: Sequence[Piece], kinds: Kinds, job: Job) -> Tall
                     files[split].write(data)
                 tally.written.update(ready.written)
                 tally.note(ready.rejected)
-                rejected += [row.to_json() for row in ready.rejected]
+                # At once: a file may hold more bad rows than memory does.
+                _append(refuge, [row.to_json() for row in ready.rejected])
             tally.read.setdefault(name, 0)
-    if rejected:
-        _put(job.rejected_of(number), "".join(f"{line}\n" for line in rejected))
     return tally
 
 
@@ -285,6 +285,13 @@ class _Records:
     ) -> None:
         with self._file:
             self._file.write(self._gzip.flush())
+
+
+def _append(path: Path, lines: Sequence[str]) -> None:
+    if lines:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
 
 
 def _put(path: Path, text: str) -> None:
