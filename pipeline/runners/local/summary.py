@@ -10,6 +10,7 @@ from rich.table import Table
 
 from pipeline.config import DATA_NODE, Config
 from pipeline.errors import EXIT_DATA_REFUSED, EXIT_DONE, EXIT_NOT_BLESSED
+from pipeline.lineage import splits
 from pipeline.quality import eval_config, results
 from pipeline.runners.local.console import RunConsole, shown
 from pipeline.runners.local.run_record import Run
@@ -51,6 +52,8 @@ def print_results(
     blessed = True
     if "Pusher" in outputs:
         blessed = _print_verdict(console, outputs)
+        if warning := splits.moved(graph.Graph(MetadataStore(connection)), run.run_id):
+            console.say(warning, "yellow")
     else:
         console.say(f"Done: {', '.join(run.nodes)}", "green")
     _print_quarantine(console, outputs)
