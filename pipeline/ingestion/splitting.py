@@ -37,6 +37,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _OF_MISSING = np.uint64(0x5851F42D4C957F2D)
 _NO_TIME = "has no value, and it decides which split the row is in; fill it in"
 _NO_DATE = "is not a date, and it decides which split the row is in; correct it"
+_NAMES_SHOWN = 5
 _STORED: Mapping[Kind, pa.DataType] = {
     "INT": pa.int64(),
     "FLOAT": pa.float32(),
@@ -251,9 +252,9 @@ def differences(before: AppliedRule, now: AppliedRule) -> list[str]:
     gone = sorted(before.kinds.keys() - now.kinds.keys())
     new = sorted(now.kinds.keys() - before.kinds.keys())
     if new:
-        found.append(f"columns that now decide: {', '.join(new)}")
+        found.append(f"columns that now decide: {_listed(new)}")
     if gone:
-        found.append(f"columns that no longer decide: {', '.join(gone)}")
+        found.append(f"columns that no longer decide: {_listed(gone)}")
     found += [
         f"{name} was {before.kinds[name]} and is {now.kinds[name]}"
         for name in sorted(before.kinds.keys() & now.kinds.keys())
@@ -269,6 +270,11 @@ def differences(before: AppliedRule, now: AppliedRule) -> list[str]:
         if was != is_:
             found.append(f"{field.name.replace('_', '-')} was {was} and is {is_}")
     return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _single(column: pa.Array) -> pa.Array:
