@@ -50,7 +50,7 @@ class Splits:
     """Parts of the rows that only the Evaluator sees."""
     hash_columns: tuple[str, ...] = ()
     """Columns whose values are hashed: rows that agree in them are in one split, as
-    those of one customer should be. The whole row if none are given."""
+    those of one customer should be. Those of the reviewed schema if none are given."""
     time_column: str = ""
     """Column that says when a row is from, if rows are shared out by time: seconds
     since 1970, or dates such as 2026-01-31."""

@@ -36,7 +36,7 @@ from pipeline.ingestion.plan import Piece
 from pipeline.ingestion.quarantine import COUNTS_FILE, Tally
 from pipeline.ingestion.source import Source
 from pipeline.ingestion.spans import files_of
-from pipeline.ingestion.splitting import SplitRule
+from pipeline.ingestion.splitting import AppliedRule, SplitRule
 from pipeline.store import properties
 
 QUARANTINE_KEY = "quarantine"
@@ -137,7 +137,7 @@ class Executor(BaseBeamExecutor):
         }
         try:
             sources = _sources(exec_properties, settings)
-            tally = self._ingest(sources, settings, directories, Path(refuge.uri))
+            tally, rule = self._ingest(sources, settings, directories, Path(refuge.uri))
             _check(tally, [found for found, _ in sources], settings, Path(refuge.uri))
             examples.set_string_custom_property(
                 properties.FILES, _fingerprints(exec_properties, sources, examples.uri)
@@ -150,6 +150,10 @@ class Executor(BaseBeamExecutor):
                 path.unlink()
             raise
         _finish(refuge, tally)
+        examples.set_string_custom_property(properties.SPLIT_RULE, rule.to_json())
+        examples.set_string_custom_property(
+            properties.SPLIT_FINGERPRINT, rule.fingerprint
+        )
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, "tfrecords_gzip")
 
@@ -159,12 +163,13 @@ class Executor(BaseBeamExecutor):
         settings: Settings,
         directories: Mapping[str, Path],
         refuge: Path,
-    ) -> Tally:
+    ) -> tuple[Tally, AppliedRule]:
         schema = _schema(settings)
         files = [found for found, _ in sources]
         source.check_headers(files, schema)
         shards = plan.divide(sources)
-        job = writing.Job(settings.rule, directories, refuge, len(shards))
+        rule = settings.rule.over(source.expected_columns(schema) if schema else ())
+        job = writing.Job(rule, directories, refuge, len(shards))
         for directory in (refuge, *directories.values()):
             directory.mkdir(parents=True, exist_ok=True)
         kinds = columns.kinds_of_schema(schema)
@@ -172,10 +177,10 @@ class Executor(BaseBeamExecutor):
             self._share("Look", shards, functools.partial(writing.note_kinds, job=job))
             kinds = {**writing.noted_kinds(job), **kinds}
         kinds = {name: kinds[name] for name in files[0].names}
-        settings.rule.check(kinds)
+        rule.check(kinds)
         write = functools.partial(writing.write_shard, kinds=kinds, job=job)
         self._share("Write", shards, write)
-        return writing.added_up(job)
+        return writing.added_up(job), AppliedRule.of(rule, kinds)
 
     def _share(
         self,

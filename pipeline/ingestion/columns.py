@@ -9,6 +9,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from typing import Literal
 
 import numpy as np
@@ -37,6 +38,16 @@ PARSED: Mapping[Kind, pa.DataType] = {
 _LONGEST_SHOWN_VALUE = 40
 _SPACES = " \t"
 _TOO_LONG = 2.0**63
+_HALF_WORD = 32
+_LEAST = -(2**63)
+_SECONDS_IN_DAY = 24 * 60 * 60
+# Of the years that ISO 8601 and Python can write, 1 to 9999.
+_FIRST_SECOND = (date.min - date(1970, 1, 1)).days * _SECONDS_IN_DAY
+_LAST_SECOND = ((date.max - date(1970, 1, 1)).days + 1) * _SECONDS_IN_DAY - 1
+_TICKS: Mapping[str, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_NO_DATE = "is not a date of the years 1 to 9999; correct it, or leave the field empty"
+_NO_TIME_OF_DAY = "is not a time of a day; correct it, or leave the field empty"
+_OFFSET = re.compile(r"[+-][0-9]{2}:?[0-9]{2}")
 _NOT_SO: Mapping[Kind, str] = {
     "INT": "is not a whole number; correct it, or leave the field empty",
     "FLOAT": "is not a number; correct it, or leave the field empty",
@@ -99,6 +110,46 @@ def is_text(kind: pa.DataType) -> bool:
     )
 
 
+def is_supported(kind: pa.DataType) -> bool:
+    """Whether a type of Parquet's is a text, a number, a date or a time, one in a row.
+
+    A duration is not: as a number it would be one of microseconds, or whatever the
+    file's unit is, and nothing would say so. A time zone must be known here.
+    """
+    if pa.types.is_dictionary(kind):
+        return is_supported(kind.value_type)
+    if pa.types.is_timestamp(kind):
+        return kind.tz is None or _knows_zone(kind)
+    return (
+        _is_number(kind)
+        or is_text(kind)
+        or pa.types.is_null(kind)
+        or pa.types.is_date(kind)
+        or pa.types.is_time(kind)
+    )
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """Turns what Parquet has besides into what can be converted: same values, or bytes.
+
+    Args:
+        column: Of a supported type.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if pa.types.is_float16(kind):
+        return column.cast(pa.float32())
+    if pa.types.is_timestamp(kind) and kind.tz and _OFFSET.fullmatch(kind.tz):
+        # Arrow writes times of named zones only.
+        return column.cast(pa.timestamp(kind.unit, "UTC"))
+    if (pa.types.is_string(kind) or pa.types.is_large_string(kind)) and not _is_valid(
+        column
+    ):
+        return column.cast(pa.binary() if kind == pa.string() else pa.large_binary())
+    return column
+
+
 def converted(column: pa.Array, kind: Kind) -> tuple[pa.Array, dict[int, str]]:
     """Turns a column into what a tf.Example holds.
 
@@ -110,8 +161,12 @@ def converted(column: pa.Array, kind: Kind) -> tuple[pa.Array, dict[int, str]]:
         Whole numbers of 64 bits, numbers of 32 bits or bytes; and for each value that
         is none, by row, why. What stands in its place there means nothing.
     """
+    if pa.types.is_temporal(column.type):
+        texts, out_of_range = _texts_of_times(column)
+        array, wrong = converted(texts, kind)
+        return array, {**wrong, **out_of_range}
     if kind == "BYTES":
-        # Times and numbers of Parquet files become texts, as they would be in CSV.
+        # Numbers of Parquet files become texts, as they would be in CSV.
         texts = column if is_text(column.type) else column.cast(pa.string())
         return texts.cast(pa.binary()), {}
     array, wrong = (
@@ -191,6 +246,48 @@ def _numbers_of_texts(column: pa.Array, kind: Kind) -> tuple[pa.Array, dict[int,
     return _parsed(_blanked(texts, wrong), PARSED[kind]), wrong
 
 
+def _knows_zone(kind: pa.TimestampType) -> bool:
+    if _OFFSET.fullmatch(kind.tz):
+        return True
+    try:
+        pa.array([0], pa.int64()).cast(kind).cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _is_valid(column: pa.Array) -> bool:
+    """Whether texts are UTF-8, which Arrow doesn't check when it reads Parquet."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _texts_of_times(column: pa.Array) -> tuple[pa.StringArray, dict[int, str]]:
+    """Writes dates and times as CSV would have them; says which can't be written."""
+    kind = column.type
+    numbers = column.cast(pa.int64() if kind.bit_width > _HALF_WORD else pa.int32())
+    if pa.types.is_time(kind):
+        lowest, highest, what = 0, _SECONDS_IN_DAY - 1, _NO_TIME_OF_DAY
+    else:
+        lowest, highest, what = _FIRST_SECOND, _LAST_SECOND, _NO_DATE
+    ticks = _TICKS[str(getattr(kind, "unit", "ms"))]
+    if kind == pa.date32():
+        lowest, highest = lowest // _SECONDS_IN_DAY, highest // _SECONDS_IN_DAY
+        ticks = 1
+    # In nanoseconds 64 bits hold the years 1677 to 2262 only.
+    bad = pc.or_(
+        pc.less(numbers, max(lowest * ticks, _LEAST)),
+        pc.greater(numbers, min((highest + 1) * ticks - 1, -_LEAST - 1)),
+    )
+    rows = np.flatnonzero(np.asarray(pc.fill_null(bad, fill_value=False)))
+    wrong = {int(row): f"{numbers[int(row)]} {what}" for row in rows}
+    fine = _blanked(column, wrong) if wrong else column
+    return fine.cast(pa.string()), wrong
+
+
 def _texts(column: pa.Array) -> pa.StringArray:
     """Turns a column into texts; bytes that are none are shown by their numbers."""
     try:
@@ -230,12 +327,21 @@ def _blanked(column: pa.Array, rows: Iterable[int]) -> pa.Array:
 
 
 def _parsed(texts: pa.StringArray, target: pa.DataType) -> pa.Array | None:
-    """Reads numbers as Arrow's CSV reader does; none if a value is no number."""
+    """Reads numbers as Arrow's CSV reader does; none if a value is no number.
+
+    Arrow takes 0x10 for 16. That is a code rather than a quantity, and refused.
+    """
+    if pa.types.is_integer(target) and _has_hexadecimal(texts):
+        return None
     try:
         empty = pc.equal(pc.binary_length(texts), 0)
         return pc.utf8_trim(pc.if_else(empty, None, texts), _SPACES).cast(target)
     except pa.ArrowInvalid:
         return None
+
+
+def _has_hexadecimal(texts: pa.StringArray) -> bool:
+    return pc.any(pc.match_substring_regex(texts, "[xX]")).as_py() is True
 
 
 def _reads(number: str, kind: Kind) -> bool:
@@ -258,10 +364,7 @@ def _is_finite_in_32_bits(number: float | None) -> bool:
 def _fits(column: pa.Array, kind: Kind) -> bool:
     if kind == "BYTES":
         return True
-    # Arrow takes 0x1F for a whole number, and a float loses digits of a long one: both
-    # are codes rather than quantities.
-    if pc.any(pc.match_substring_regex(column, "[xX]")).as_py():
-        return False
+    # A float loses digits of a long whole number, which is a code too.
     if kind == "FLOAT":
         numbers = pc.utf8_trim(column, _SPACES)
         long = numbers.filter(pc.match_substring_regex(numbers, "^[-+]?[0-9]{19,}$"))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pipeline.errors import DataRefusedError
 from pipeline.ingestion.spans import Selection, files_of
+from pipeline.ingestion.walk import unreadable
 
 MEMORY_FILE = "contents.json"
 """In the output directory: which file had which content, when it was last read."""
@@ -85,22 +86,25 @@ def sha256_of(
         The SHA-256 of each, in hexadecimal.
 
     Raises:
-        DataRefusedError: A file can't be read; names it.
+        DataRefusedError: A file can't be read, or is gone; names it.
     """
     known = _recall(memory)
     learned: Memory = {}
     digests = {}
     for path in files:
         name, now = str(path.absolute()), time.time()
-        look = _look_at(path)
-        remembered = known.get(name, [])
-        if remembered[:-1] == list(look):
-            digests[path] = str(remembered[-1])
-            continue
-        digests[path] = _digest_of(path)
-        changed = max(look[-2:]) / 1e9
-        if _look_at(path) == look and changed <= now - settled_seconds:
-            learned[name] = [*look, digests[path]]
+        try:
+            look = _look_at(path)
+            remembered = known.get(name, [])
+            if remembered[:-1] == list(look):
+                digests[path] = str(remembered[-1])
+                continue
+            digests[path] = _digest_of(path)
+            is_settled = max(look[-2:]) / 1e9 <= now - settled_seconds
+            if _look_at(path) == look and is_settled:
+                learned[name] = [*look, digests[path]]
+        except OSError as error:
+            raise DataRefusedError(unreadable(path, error)) from error
     if memory and learned:
         _remember(memory, known | learned)
     return digests
@@ -120,7 +124,11 @@ def memory_beside(uri: str) -> Path | None:
 def _line(
     directory: Path, name: str, files: Sequence[Path], digests: Mapping[Path, str]
 ) -> str:
-    sizes = [path.stat().st_size for path in files]
+    try:
+        sizes = [path.stat().st_size for path in files]
+    except OSError as error:
+        gone = Path(error.filename)
+        raise DataRefusedError(unreadable(gone, error)) from error
     names = [path.relative_to(directory).as_posix() for path in files]
     told = zip(names, sizes, (digests[path] for path in files), strict=True)
     digest = hashlib.sha256(json.dumps(list(told)).encode()).hexdigest()
@@ -130,13 +138,8 @@ def _line(
 
 
 def _digest_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        # What a read raises names no file.
-        reason = (error.strerror or str(error)).lower()
-        raise DataRefusedError(f"{path} can't be read: {reason}") from error
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _look_at(path: Path) -> Look:

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyarrow import parquet
-
 from pipeline.errors import DataRefusedError
 from pipeline.ingestion import source
 from pipeline.ingestion.records import EndlessLineError, Records, find_records
@@ -94,7 +92,7 @@ def stretches(piece: Piece) -> Iterator[Records]:
 def _pieces_of(found: Source, *, is_newest: bool) -> Iterator[tuple[Piece, int]]:
     """Yields pieces, and how many bytes of text each is."""
     if found.kind == "parquet":
-        file = parquet.ParquetFile(found.path)
+        file = source.opened_parquet(found.path)
         row = 1
         for group in range(file.num_row_groups):
             about = file.metadata.row_group(group)
@@ -103,7 +101,7 @@ def _pieces_of(found: Source, *, is_newest: bool) -> Iterator[tuple[Piece, int]]
         return
     at = found.start + (_MARK_BYTES if found.has_mark else 0)
     if not found.is_divisible:
-        size = found.path.stat().st_size * _UNPACKED
+        size = source.size_of(found.path) * _UNPACKED
         yield Piece(found, at, None, found.line, is_newest), size
         return
     with source.opened(found.path, found.kind, UTF_8) as text:

@@ -110,11 +110,7 @@ def read_table(file: str, batch: pa.RecordBatch, first_row: int, kinds: Kinds) -
     """
     numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.int64)
     flat = pa.RecordBatch.from_arrays(
-        [
-            c.dictionary_decode() if pa.types.is_dictionary(c.type) else c
-            for c in batch.columns
-        ],
-        batch.schema.names,
+        [columns.plain(column) for column in batch.columns], batch.schema.names
     )
     return _typed(Rows(file, flat, numbers, (), flat), kinds)
 
@@ -133,8 +129,19 @@ def well_formed(records: Records, names: tuple[str, ...], encoding: str) -> Reco
 
 def json_of(batch: pa.RecordBatch, row: int) -> bytes:
     """Writes a row's values as JSON."""
-    (values,) = batch.slice(row, 1).to_pylist()
+    values = {
+        name: _value_of(column[row])
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
     return json.dumps(values, default=str, ensure_ascii=False).encode()
+
+
+def _value_of(scalar: pa.Scalar) -> object:
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        # Python has no date that Arrow has; Arrow says so in its text.
+        return str(scalar.cast(pa.string()))
 
 
 def _all_at_once(
@@ -144,16 +151,26 @@ def _all_at_once(
     data = records.data
     if records.broken or b"\0" in data or not _is_utf_8(data):
         return None
+    types = {name: PARSED[kinds[name]] for name in names}
+    if b"0x" in data or b"0X" in data:
+        # Arrow would take 0x10 in a column of whole numbers for 16.
+        types |= {name: pa.string() for name in names if kinds[name] == "INT"}
     try:
-        batch = _parse(records, {name: PARSED[kinds[name]] for name in names}, names)
+        batch = _parse(records, types, names)
     except pa.ArrowInvalid:
         return None
     if batch.num_rows != len(records):
         return None
-    arrays = [
-        c.cast(pa.float32()) if pa.types.is_floating(c.type) else c
-        for c in batch.columns
-    ]
+    arrays = []
+    for name, column in zip(names, batch.columns, strict=True):
+        array = column
+        if kinds[name] == "INT" and pa.types.is_string(column.type):
+            array, wrong = columns.converted(column, "INT")
+            if wrong:
+                return None
+        elif pa.types.is_floating(column.type):
+            array = column.cast(pa.float32())
+        arrays.append(array)
     if not all(map(columns.is_finite, arrays)):
         return None
     return pa.RecordBatch.from_arrays(arrays, names)

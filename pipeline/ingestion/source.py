@@ -8,6 +8,7 @@ import codecs
 import csv
 import difflib
 import gzip
+import re
 import shlex
 import zlib
 from collections import Counter
@@ -22,11 +23,13 @@ from pyarrow import parquet
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipeline.errors import DataRefusedError
+from pipeline.ingestion import columns
 from pipeline.ingestion.records import (
     LONGEST_RECORD,
     EndlessLineError,
     find_records,
 )
+from pipeline.ingestion.walk import unreadable
 
 UTF_8 = "utf-8"
 BLOCK_BYTES = 4 << 20
@@ -61,7 +64,9 @@ _OTHER_ENCODINGS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _HEADER_BYTES = LONGEST_RECORD + 1
+_FIELD = re.compile(rb'(?:"(?:[^"]|"")*"|[^",]*)(?:,|$)')
 _NAMES_SHOWN = 5
+_NAMES_COMPARED = 10_000
 _ENVIRONMENT = "TRAINING"
 _ACTIVE_STAGES = (
     schema_pb2.UNKNOWN_STAGE,
@@ -123,9 +128,7 @@ def look_at(path: Path, encoding: str = UTF_8) -> Source:
         with opened(path, kind, encoding) as text:
             return _with_header(path, kind, encoding, text)
     except OSError as error:
-        raise DataRefusedError(
-            f"{path} cannot be read: {error.strerror or error}"
-        ) from error
+        raise DataRefusedError(unreadable(path, error)) from error
 
 
 @contextmanager
@@ -136,8 +139,8 @@ def opened(path: Path, kind: Kind, encoding: str) -> Iterator[Stream]:
     found where all such bytes are found.
 
     Raises:
-        DataRefusedError: While it is read: the gzip ends too early or is damaged, or
-            the text is cut in the middle of a character.
+        DataRefusedError: While it is read: the gzip ends too early or is damaged, the
+            text is cut in the middle of a character, or the file can't be read.
     """
     try:
         with path.open("rb") as file:
@@ -156,6 +159,44 @@ def opened(path: Path, kind: Kind, encoding: str) -> Iterator[Stream]:
         raise DataRefusedError(
             f"{path} is not {encoding}: {error}; give its --encoding"
         ) from error
+    except OSError as error:
+        raise DataRefusedError(unreadable(path, error)) from error
+
+
+def opened_parquet(path: Path) -> parquet.ParquetFile:
+    """Opens a Parquet file.
+
+    Raises:
+        DataRefusedError: It is none, or can't be read.
+    """
+    try:
+        return parquet.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        what = "is empty" if not path.stat().st_size else "is not a Parquet file"
+        raise DataRefusedError(
+            f"{path} {what}; export it again, or remove it ({_first_line(error)})"
+        ) from error
+    except OSError as error:
+        raise DataRefusedError(unread_parquet(path, error)) from error
+
+
+def unread_parquet(path: Path, error: Exception) -> str:
+    """Says why reading a Parquet file failed."""
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return unreadable(path, error)
+    return f"{path} is damaged: {_first_line(error)}; export it again"
+
+
+def size_of(path: Path) -> int:
+    """Returns a file's size in bytes.
+
+    Raises:
+        DataRefusedError: It is gone, or can't be looked up.
+    """
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise DataRefusedError(unreadable(path, error)) from error
 
 
 def read_fully(text: Stream, size: int) -> bytes:
@@ -235,20 +276,22 @@ def _check_contents(path: Path, kind: Kind, beginning: bytes) -> None:
 
 
 def _columns_of_parquet(path: Path) -> tuple[str, ...]:
-    try:
-        file = parquet.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        what = "is empty" if not path.stat().st_size else "is not a Parquet file"
-        raise DataRefusedError(
-            f"{path} {what}; export it again, or remove it ({_first_line(error)})"
-        ) from error
-    for column in file.schema_arrow:
+    schema = opened_parquet(path).schema_arrow
+    for column in schema:
         if pa.types.is_nested(column.type):
             raise DataRefusedError(
                 f"{path}, column {column.name!r}: {column.type} holds several values "
                 "in a row; give each a column of its own, or leave it out"
             )
-    return tuple(file.schema_arrow.names)
+        if not columns.is_supported(column.type):
+            wrong = "is neither text nor number, date or time; export it as one"
+            if zone := getattr(column.type, "tz", ""):
+                wrong = f"has the unknown time zone {zone!r}; export it in UTC"
+            raise DataRefusedError(
+                f"{path}, column {column.name!r}: {column.type} {wrong}, or leave it "
+                "out"
+            )
+    return tuple(schema.names)
 
 
 def _first_line(error: Exception) -> str:
@@ -285,8 +328,21 @@ def _with_header(path: Path, kind: Kind, encoding: str, text: Stream) -> Source:
             f"{path}, line 1: the byte at offset {offset:,} is not {encoding.upper()}; "
             "save the file as UTF-8, or give its --encoding"
         ) from error
+    except csv.Error as error:
+        # Python's reader takes 131,072 characters; Arrow's, which reads the rows, more.
+        raise DataRefusedError(
+            f"{path}, line 1, column {_first_long(header)}: a name of more than "
+            f"{csv.field_size_limit():,} characters; shorten it, or is it a CSV file?"
+        ) from error
     line = 1 + records.data[:end].count(b"\n")
     return Source(path, kind, encoding, tuple(names), end, line, has_mark)
+
+
+def _first_long(header: bytes) -> int:
+    """Finds which field, from 1, is longer than Python's reader takes."""
+    lengths = (len(found[0]) for found in _FIELD.finditer(header))
+    limit = csv.field_size_limit()
+    return next((n for n, length in enumerate(lengths, 1) if length > limit), 1)
 
 
 def _refuse_utf_16(path: Path, data: bytes) -> None:
@@ -301,21 +357,27 @@ def _refuse_utf_16(path: Path, data: bytes) -> None:
 
 
 def _check_expected(source: Source, schema: schema_pb2.Schema) -> None:
-    expected = [f.name for f in schema.feature if _in_training(f, schema)]
-    missing = [name for name in expected if name not in source.names]
+    there = set(source.names)
+    expected = expected_columns(schema)
+    missing = [name for name in expected if name not in there]
     if expected and missing == expected:
         raise DataRefusedError(
             f"{_where(source)}: none of the schema's columns; it must hold the column "
             f"names: {_shown(expected)}"
         )
     if missing:
-        unknown = set(source.names) - set(expected)
+        unknown = sorted(there - set(expected))[:_NAMES_COMPARED]
         close = difflib.get_close_matches(missing[0], unknown, 1)
         hint = f" (the header has {close[0]!r})" if close else ""
         raise DataRefusedError(
             f"{_where(source)}: {_columns(missing)} missing, which the schema "
             f"expects{hint}; add what is missing, or change the schema"
         )
+
+
+def expected_columns(schema: schema_pb2.Schema) -> list[str]:
+    """Lists the columns that a schema expects of data to learn from, in its order."""
+    return [f.name for f in schema.feature if _in_training(f, schema)]
 
 
 def _in_training(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> bool:
@@ -344,8 +406,9 @@ def _check_names(source: Source) -> None:
 
 
 def _refuse_other_header(source: Source, first: Source) -> NoReturn:
-    lacking = [name for name in first.names if name not in source.names]
-    extra = [name for name in source.names if name not in first.names]
+    here, there = set(source.names), set(first.names)
+    lacking = [name for name in first.names if name not in here]
+    extra = [name for name in source.names if name not in there]
     if lacking:
         difference = f"{_columns(lacking)} missing"
     elif extra:

@@ -6,6 +6,7 @@ beside either tells repeated deliveries of a span apart, and the newest of them 
 Importing this module imports neither TFX nor TensorFlow.
 """
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import DataRefusedError, UsageError
+from pipeline.ingestion import walk
+from pipeline.ingestion.walk import Entry, Part, What
 
 EVERY_FILE = "*"
 """The pattern of a directory without spans."""
@@ -24,13 +27,14 @@ EVERY_SPAN = 2**31 - 1
 """As a count: more spans than TFX's protos can number."""
 TO = ".."
 
-_HIDDEN = (".", "_")
 _PLACEHOLDER = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
 _TOKEN = re.compile(
     r"\{(?P<name>\w+)(?::(?P<width>[0-9]+))?\}|(?P<deep>\*\*/)|(?P<any>\*)|(?P<one>\?)"
     r"|\[(?P<set>!?\]?[^\]]*)\]|(?P<text>.)",
     re.DOTALL,
 )
+_DEEP = "**"
+_NOTHING = {"", "."}
 _DATE_DIGITS = {"YYYY": 4, "MM": 2, "DD": 2}
 _NUMBERS = ("SPAN", "VERSION")
 _FIRST_DAY = date(1970, 1, 1)
@@ -79,33 +83,41 @@ class Pattern:
         """Whether spans are days."""
         return "YYYY" in self.placeholders
 
-    @property
-    def glob(self) -> str:
-        """A pattern that finds all files of all spans."""
-        return _PLACEHOLDER.sub(_glob_of, self.text)
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """What stands between slashes, matching all spans."""
+        return parts_of(self.text)
+
+    @cached_property
+    def depth_of_spans(self) -> int:
+        """How many parts hold all placeholders of directories; 0 if none does."""
+        above = [part.text for part in self.parts[:-1]]
+        held = (n for n, text in enumerate(above, 1) if _PLACEHOLDER.search(text))
+        return max(held, default=0)
 
     def filled(self, tokens: Tokens) -> str:
         """Puts what stands in a file's path in the places of the placeholders."""
         return _PLACEHOLDER.sub(lambda match: tokens[match[1]], self.text)
 
-    def tokens_of(self, relative: str) -> Tokens | None:
+    def tokens_of(self, relative: str, depth: int | None = None) -> Tokens | None:
         """Reads what stands in a path where the placeholders are; none if it differs.
 
         Args:
             relative: Path below the data directory, with forward slashes.
+            depth: How many parts of the pattern the path takes up; all if not given.
         """
-        match = self._regex.fullmatch(relative)
+        match = self._regex_to(depth).fullmatch(relative)
         return match.groupdict() if match else None
+
+    @functools.lru_cache(maxsize=16)  # noqa: B019 - patterns are few, and small
+    def _regex_to(self, depth: int | None) -> re.Pattern[str]:
+        return _regex("/".join(part.text for part in self.parts[:depth]))
 
     def name_of(self, number: int) -> str:
         """Writes a span as a person does: a number, or a date."""
         if self.has_dates:
             return str(_FIRST_DAY + timedelta(days=number))
         return str(number)
-
-    @cached_property
-    def _regex(self) -> re.Pattern[str]:
-        return re.compile("".join(map(_regex_of, _TOKEN.finditer(self.text))))
 
 
 @dataclass(frozen=True)
@@ -134,11 +146,13 @@ class Span:
         number: As TFX counts; 0 if files have no spans.
         version: The newest that is there; none if files have no versions.
         pattern: That of its files, without placeholders.
+        fault: Why it can't be read, if something in it can't.
     """
 
     number: int
     version: int | None
     pattern: str
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,22 +164,34 @@ class Selection:
         taken: Spans to read, oldest first; one without a number if there are no spans.
         passed_over: Numbers of the spans that are there and not read.
         missing: First and last number of each gap among the spans to read.
+        empty: Directories of spans that hold no file that matches.
+        left_out: Directories where the pattern wants files, and that are not read.
     """
 
     pattern: Pattern
     taken: tuple[Span, ...]
     passed_over: tuple[int, ...] = ()
     missing: tuple[Gap, ...] = ()
+    empty: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """Says in words what is read, passed over and missing, if there are spans."""
-        if not self.pattern.has_spans:
-            return []
-        lines = [f"takes {_counted(self.pattern, [s.number for s in self.taken])}"]
-        if self.passed_over:
-            lines[0] += f", passes over {self.names_of_passed_over()}"
+        """Says in words what is read, passed over, missing, empty and left out."""
+        lines = []
+        if self.pattern.has_spans:
+            lines = [f"takes {_counted(self.pattern, [s.number for s in self.taken])}"]
+            if self.passed_over:
+                lines[0] += f", passes over {self.names_of_passed_over()}"
         if self.missing:
             lines.append(f"Missing among them: {self.names_of_missing()}")
+        if self.empty:
+            lines.append(f"finds no file that matches in {_listed(self.empty)}")
+        if self.left_out:
+            named = _listed(self.left_out)
+            lines.append(
+                f"leaves out the files in {named}, to which {self.pattern.text!r} "
+                "doesn't lead; a --pattern such as '**/*' does"
+            )
         return lines
 
     def names_of_passed_over(self) -> str:
@@ -235,23 +261,33 @@ def select(directory: Path, text: str, wanted: Wanted | None) -> Selection:
             something else where its span should be.
     """
     pattern = Pattern(text)
-    found = available(directory, pattern)
+    scan = _scan(directory, pattern)
+    found = scan.spans
     if not found:
         raise DataRefusedError(
             f"No file in {directory} matches {text!r}; {_holds(directory)}"
         )
     if not pattern.has_spans:
-        return Selection(pattern, tuple(found))
+        return Selection(pattern, tuple(found), left_out=scan.left_out)
     wanted = wanted or Newest(1)
     taken = found[-wanted.count :] if isinstance(wanted, Newest) else _in(found, wanted)
     if not taken:
         raise DataRefusedError(_not_there(directory, pattern, found, wanted))
+    for span in taken:
+        if span.fault:
+            raise DataRefusedError(span.fault)
+    if scan.has_links:
+        _refuse_repeated(
+            [path for span in taken for path in files_of(directory, span.pattern)]
+        )
     numbers = [span.number for span in taken]
     return Selection(
         pattern,
         tuple(taken),
         tuple(span.number for span in found if span.number not in numbers),
         tuple(_missing(pattern, found, numbers, wanted)),
+        scan.empty,
+        scan.left_out,
     )
 
 
@@ -259,40 +295,31 @@ def available(directory: Path, pattern: Pattern) -> list[Span]:
     """Lists the spans that are there, oldest first, each with its newest version.
 
     Raises:
-        DataRefusedError: Something that is no number or date stands where one should.
+        DataRefusedError: Something that is no number or date stands where one should,
+            or something can't be read and doesn't show which span it belongs to.
     """
-    files = files_of(directory, pattern.glob)
-    if not pattern.has_spans:
-        return [Span(0, None, pattern.text)] if files else []
-    newest: dict[int, Span] = {}
-    for path in files:
-        relative = path.relative_to(directory).as_posix()
-        tokens = pattern.tokens_of(relative)
-        if tokens is None:
-            continue
-        span = _span_of(relative, pattern, tokens)
-        known = newest.setdefault(span.number, span)
-        if (span.version or 0) > (known.version or 0):
-            newest[span.number] = span
-        elif span.version == known.version and span.pattern != known.pattern:
-            raise DataRefusedError(
-                f"{known.pattern} and {span.pattern} in {directory} are both span "
-                f"{pattern.name_of(span.number)}; move one of them away"
-            )
-    return [newest[number] for number in sorted(newest)]
+    return _scan(directory, pattern).spans
 
 
 def files_of(directory: Path, pattern: str) -> list[Path]:
     """Lists the files that match a pattern without placeholders, sorted.
 
-    Files whose names begin with a dot or an underscore are not data: editors, systems
-    and engines keep theirs beside it.
+    Names that begin with a dot or an underscore are not data, unless the pattern spells
+    that: editors, systems and engines keep theirs beside it.
+
+    Raises:
+        DataRefusedError: Something that matches can't be read, or is there twice.
     """
-    return sorted(
-        path
-        for path in directory.glob(pattern)
-        if path.is_file() and not path.name.startswith(_HIDDEN)
-    )
+    return _readable(walk.walk(directory, parts_of(pattern)))
+
+
+def parts_of(pattern: str) -> tuple[Part, ...]:
+    """Splits a pattern at its slashes.
+
+    Numbers of another width than a placeholder's match too, so that they are found and
+    can be refused.
+    """
+    return tuple(_part_of(text) for text in pattern.split("/") if text not in _NOTHING)
 
 
 def in_words(numbers: Sequence[int], name: Callable[[int], str] = str) -> str:
@@ -312,6 +339,8 @@ def _faults(text: str) -> Iterator[str]:
         yield "it must be a path below the data directory"
     if any("**" in part and part != "**" for part in parts):
         yield "** must stand alone between slashes"
+    if parts[-1] in {_DEEP, *_NOTHING}:
+        yield "it must end with the name of files, such as **/*.csv"
     yield from _wrong_placeholders(text)
     for name in names:
         if names.count(name) > 1:
@@ -341,18 +370,156 @@ def _wrong_placeholders(text: str) -> Iterator[str]:
             yield f"the width {width!r} of {{{name}}} is not a number above 0"
 
 
-def _glob_of(placeholder: re.Match[str]) -> str:
-    name, width = placeholder[1], placeholder[2]
-    digits = _DATE_DIGITS.get(name) or int(width or 0)
-    return "?" * digits or "*"
+@dataclass(frozen=True)
+class _Scan:
+    """What a directory holds, by a pattern."""
+
+    spans: list[Span]
+    empty: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    has_links: bool = False
 
 
-def _regex_of(token: re.Match[str]) -> str:
+def _scan(directory: Path, pattern: Pattern) -> _Scan:
+    """Looks through a directory once, and sorts what is there by spans."""
+    entries = list(walk.walk(directory, pattern.parts))
+    left_out = tuple(
+        entry.path.relative_to(directory).as_posix()
+        for entry in entries
+        if entry.what is What.LEFT_OUT
+    )
+    if not pattern.has_spans:
+        files = _readable(entries)
+        return _Scan([Span(0, None, pattern.text)] if files else [], (), left_out)
+    newest: dict[int, Span] = {}
+    for entry in entries:
+        if entry.what in {What.FILE, What.FAULTY}:
+            span = _span_at(directory, pattern, entry)
+            _note_newest(newest, span, directory, pattern)
+    spans = [newest[number] for number in sorted(newest)]
+    return _Scan(
+        spans,
+        tuple(_empty(directory, pattern, entries)),
+        left_out,
+        any(entry.is_linked for entry in entries),
+    )
+
+
+def _readable(entries: Iterable[Entry]) -> list[Path]:
+    # `**` twice in a pattern finds a file in two ways.
+    files: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.what is What.FAULTY:
+            raise DataRefusedError(entry.fault)
+        if entry.what is What.FILE:
+            files[str(entry.path)] = entry
+    paths = sorted(entry.path for entry in files.values())
+    if any(entry.is_linked for entry in files.values()):
+        _refuse_repeated(paths)
+    return paths
+
+
+def _empty(
+    directory: Path, pattern: Pattern, entries: Sequence[Entry]
+) -> Iterator[str]:
+    """Finds directories of spans without a file that matches, the last first."""
+    there = (entry for entry in entries if entry.what in {What.FILE, What.FAULTY})
+    parents = {str(parent): parent for parent in (e.path.parent for e in there)}
+    held = {path for parent in parents.values() for path in (parent, *parent.parents)}
+    for entry in reversed(entries):
+        is_span = entry.what is What.ENTERED and entry.depth == pattern.depth_of_spans
+        if is_span and entry.path not in held:
+            relative = entry.path.relative_to(directory).as_posix()
+            tokens = pattern.tokens_of(relative, entry.depth)
+            if tokens and all(token.isdecimal() for token in tokens.values()):
+                yield relative
+
+
+def _note_newest(
+    newest: dict[int, Span], span: Span, directory: Path, pattern: Pattern
+) -> None:
+    """Keeps the newest version of a span, and what is wrong with it."""
+    known = newest.setdefault(span.number, span)
+    if (span.version or 0) > (known.version or 0):
+        newest[span.number] = span
+    elif span.version == known.version:
+        if not (span.fault or known.fault) and span.pattern != known.pattern:
+            raise DataRefusedError(
+                f"{known.pattern} and {span.pattern} in {directory} are both span "
+                f"{pattern.name_of(span.number)}; move one of them away"
+            )
+        if span.fault and not known.fault:
+            newest[span.number] = span
+
+
+def _span_at(directory: Path, pattern: Pattern, entry: Entry) -> Span:
+    """Finds which span an entry is of.
+
+    Raises:
+        DataRefusedError: It can't be told, or what stands there is no number.
+    """
+    relative = _relative(entry.path, directory)
+    tokens = pattern.tokens_of(relative, entry.depth)
+    if tokens is None and entry.fault:
+        raise DataRefusedError(entry.fault)
+    if tokens is None:
+        raise DataRefusedError(
+            f"{relative} has numbers of other lengths than {pattern.text!r} takes "
+            f"({_widths(pattern)}); rename it, or choose another --pattern"
+        )
+    if entry.fault and not tokens.keys() >= pattern.placeholders - {"VERSION"}:
+        raise DataRefusedError(entry.fault)
+    return _span_of(relative, pattern, tokens, entry.fault)
+
+
+def _relative(path: Path, directory: Path) -> str:
+    """Path below the directory; `relative_to` takes ten times as long."""
+    text, above = str(path), f"{directory}/"
+    if text.startswith(above):
+        return text[len(above) :]
+    return path.relative_to(directory).as_posix()
+
+
+def _widths(pattern: Pattern) -> str:
+    widths = {
+        name: _DATE_DIGITS.get(name) or int(width or 0)
+        for name, width in _PLACEHOLDER.findall(pattern.text)
+    }
+    return ", ".join(
+        f"{width} {'digit' if width == 1 else 'digits'} for {name}"
+        for name, width in widths.items()
+        if width
+    )
+
+
+def _refuse_repeated(files: Sequence[Path]) -> None:
+    if twice := walk.repeated(files):
+        raise DataRefusedError(
+            f"{twice[0]} and {twice[1]} are the same file, which would be read twice; "
+            "remove the link, or choose files with --pattern"
+        )
+
+
+def _part_of(text: str) -> Part:
+    if text == _DEEP:
+        return Part(text, None)
+    is_literal = not re.search(r"[{*?\[]", text)
+    return Part(text, _regex(text, loose=True), is_literal)
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _regex(text: str, *, loose: bool = False) -> re.Pattern[str]:
+    say = functools.partial(_regex_of, loose=loose)
+    return re.compile("".join(map(say, _TOKEN.finditer(text))))
+
+
+def _regex_of(token: re.Match[str], *, loose: bool) -> str:
     name = token["name"]
     if name:
         digits = _DATE_DIGITS.get(name) or int(token["width"] or 0)
+        exact = f"[^/]{{{digits}}}" + ("|[0-9]+" if loose else "")
         # Digits first, or `{SPAN}*` would take all that follows for the number.
-        return f"(?P<{name}>{f'[^/]{{{digits}}}' if digits else '[0-9]+|[^/]+'})"
+        return f"(?P<{name}>{exact if digits else '[0-9]+|[^/]+'})"
     if token["set"] is not None:
         chosen = token["set"].replace("\\", "\\\\")
         return f"[^{chosen[1:]}]" if chosen.startswith("!") else f"[{chosen}]"
@@ -361,16 +528,26 @@ def _regex_of(token: re.Match[str]) -> str:
     return "(?:.*/)?" if token["deep"] else "[^/]*" if token["any"] else "[^/]"
 
 
-def _span_of(relative: str, pattern: Pattern, tokens: Tokens) -> Span:
+def _span_of(relative: str, pattern: Pattern, tokens: Tokens, fault: str) -> Span:
     for name, token in tokens.items():
         if not (token.isascii() and token.isdecimal()):
             raise DataRefusedError(
                 f"{relative} matches {pattern.text!r}, but {token!r} is no number for "
                 f"{{{name}}}; rename it, or move it out of the data directory"
             )
-    version = int(tokens["VERSION"]) if "VERSION" in tokens else None
+        if int(token) > EVERY_SPAN:
+            raise DataRefusedError(
+                f"{relative} matches {pattern.text!r}, but {token} is greater than "
+                f"{EVERY_SPAN}, the greatest number for {{{name}}}; rename it, or move "
+                "it out of the data directory"
+            )
+    version = None
+    if "VERSION" in pattern.placeholders:
+        # Above the directory of versions nobody knows which there would be.
+        version = int(tokens.get("VERSION", EVERY_SPAN))
+    files = "" if fault else pattern.filled(tokens)
     if not pattern.has_dates:
-        return Span(int(tokens["SPAN"]), version, pattern.filled(tokens))
+        return Span(int(tokens["SPAN"]), version, files, fault)
     try:
         day = date(*(int(tokens[name]) for name in _DATE_DIGITS))
     except ValueError as error:
@@ -378,7 +555,7 @@ def _span_of(relative: str, pattern: Pattern, tokens: Tokens) -> Span:
             f"{relative} matches {pattern.text!r}, but has no date ({error}); rename "
             "it, or move it out of the data directory"
         ) from error
-    return Span((day - _FIRST_DAY).days, version, pattern.filled(tokens))
+    return Span((day - _FIRST_DAY).days, version, files, fault)
 
 
 def _number(text: str, pattern: Pattern) -> int:
@@ -450,7 +627,9 @@ def _holds(directory: Path) -> str:
     """Says what is in a directory where nothing was found."""
     below = itertools.islice(directory.rglob("*"), _LOOKED_AT)
     files = sorted(p.relative_to(directory).as_posix() for p in below if p.is_file())
-    if not files:
-        return "it holds no file at all"
-    more = f" and {len(files) - _LISTED} more" if len(files) > _LISTED else ""
-    return f"it holds {', '.join(files[:_LISTED])}{more}"
+    return f"it holds {_listed(files)}" if files else "it holds no file at all"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{', '.join(names[:_LISTED])}{more}"

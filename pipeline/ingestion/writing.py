@@ -20,10 +20,9 @@ from typing import Self, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import parquet
 
 from pipeline.errors import DataRefusedError
-from pipeline.ingestion import columns, reading
+from pipeline.ingestion import columns, reading, source
 from pipeline.ingestion.columns import Kind, Kinds
 from pipeline.ingestion.encoding import to_tfrecords
 from pipeline.ingestion.plan import Piece, stretches
@@ -159,7 +158,8 @@ def _write(number: int, pieces: Sequence[Piece], kinds: Kinds, job: Job) -> Tall
             split: stack.enter_context(_Records(job.file_of(split, number)))
             for split in job.directories
         }
-        rejected: list[str] = []
+        refuge = job.rejected_of(number)
+        refuge.unlink(missing_ok=True)
         for piece in pieces:
             encode = functools.partial(_encode, kinds=kinds, rule=job.rule)
             name = str(piece.source.path)
@@ -169,10 +169,9 @@ def _write(number: int, pieces: Sequence[Piece], kinds: Kinds, job: Job) -> Tall
                     files[split].write(data)
                 tally.written.update(ready.written)
                 tally.note(ready.rejected)
-                rejected += [row.to_json() for row in ready.rejected]
+                # At once: a file may hold more bad rows than memory does.
+                _append(refuge, [row.to_json() for row in ready.rejected])
             tally.read.setdefault(name, 0)
-    if rejected:
-        _put(job.rejected_of(number), "".join(f"{line}\n" for line in rejected))
     return tally
 
 
@@ -187,7 +186,7 @@ def _raw(piece: Piece) -> Iterator[Raw]:
         return
     row = piece.first
     try:
-        file = parquet.ParquetFile(piece.source.path)
+        file = source.opened_parquet(piece.source.path)
         groups = list(range(piece.start, piece.end or file.num_row_groups))
         for batch in file.iter_batches(
             _PARQUET_ROWS, groups, list(piece.source.names), use_threads=False
@@ -195,10 +194,8 @@ def _raw(piece: Piece) -> Iterator[Raw]:
             yield piece, (batch, row)
             row += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        said = str(error).splitlines()[0]
-        raise DataRefusedError(
-            f"{piece.source.path} is damaged: {said}; export it again"
-        ) from error
+        said = source.unread_parquet(piece.source.path, error)
+        raise DataRefusedError(said) from error
 
 
 def _read(raw: Raw, kinds: Kinds) -> tuple[int, Rows]:
@@ -221,7 +218,7 @@ def _kinds_of(raw: Raw) -> dict[str, Kind]:
     else:
         batch = found[0]
     return {
-        name: columns.narrowest(column)
+        name: columns.narrowest(columns.plain(column))
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     }
 
@@ -288,6 +285,13 @@ class _Records:
     ) -> None:
         with self._file:
             self._file.write(self._gzip.flush())
+
+
+def _append(path: Path, lines: Sequence[str]) -> None:
+    if lines:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
 
 
 def _put(path: Path, text: str) -> None:

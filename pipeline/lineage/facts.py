@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.ingestion import digests
-from pipeline.ingestion.spans import Pattern, in_words
+from pipeline.ingestion import digests, walk
+from pipeline.ingestion.spans import Pattern, in_words, parts_of
+from pipeline.ingestion.walk import What
 from pipeline.lineage.answers import Change, Data, File, ModelDiff, ModelLineage, Schema
 from pipeline.quality import results
 from pipeline.store import artifact_files, properties
@@ -102,7 +103,8 @@ def _matching_files(source: Artifact, maker: Execution) -> list[Path]:
         pattern = _PLACEHOLDER.sub(
             lambda match: _placeholder(source, match), split.get("pattern", "*")
         )
-        found |= {path for path in base.glob(pattern) if path.is_file()}
+        entries = walk.walk(base, parts_of(pattern))
+        found |= {entry.path for entry in entries if entry.what is What.FILE}
     return sorted(found)
 
 

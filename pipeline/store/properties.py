@@ -16,6 +16,8 @@ SPANS = "spans"
 SPANS_MISSING = "spans_missing"
 SPANS_PASSED_OVER = "spans_passed_over"
 FINGERPRINT = "input_fingerprint"
+SPLIT_RULE = "split_rule"
+SPLIT_FINGERPRINT = "split_fingerprint"
 
 # On Quarantine.
 ROWS_READ = "rows_read"

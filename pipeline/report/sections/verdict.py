@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.artifacts import Run
+from pipeline.lineage import splits
 from pipeline.quality import results
 from pipeline.report.blocks import Block, Cell, Facts, Note, Section
 from pipeline.store import artifact_files
@@ -36,6 +37,8 @@ def _notes(run: Run) -> Iterator[Block]:
         )
     else:
         yield Note("The run has judged no model.", "info")
+    if warning := splits.moved(run.lineage.graph, run.run_id):
+        yield Note(warning, "warn")
 
 
 def _reasons(run: Run) -> list[str]:

@@ -15,6 +15,7 @@ from pipeline.errors import (
     EXIT_NOT_BLESSED,
     EXIT_USAGE,
 )
+from pipeline.lineage import splits
 from pipeline.quality import eval_config, results
 from pipeline.registry import versions
 from pipeline.runners.local.console import RunConsole, shown
@@ -58,6 +59,8 @@ def print_results(
     blessed = True
     if "Pusher" in outputs:
         blessed = _print_verdict(console, outputs)
+        if warning := splits.moved(graph.Graph(MetadataStore(connection)), run.run_id):
+            console.say(warning, "yellow")
         run.model = _print_model(console, config, outputs)
     else:
         console.say(f"Done: {', '.join(run.nodes)}", "green")

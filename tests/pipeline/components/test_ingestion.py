@@ -3,6 +3,7 @@
 import csv
 import gzip
 import itertools
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -572,6 +573,41 @@ def test_splits_by_chosen_columns(ingest: IngestText) -> None:
     assert sum(map(len, splits.values())) == 400
     assert sum(map(len, ids.values())) == 20
     assert len(ids["train"]) > 1
+
+
+def test_a_new_column_moves_no_row(ingest: IngestText) -> None:
+    """A constant column that the schema doesn't know leaves each row in its split."""
+    rows = [(n / 4, n, f"cab {n}") for n in range(200)]
+    before = "fare,miles,company\n" + "".join(f"{a},{b},{c}\n" for a, b, c in rows)
+    after = "note,fare,miles,company\n" + "".join(
+        f"new,{a},{b},{c}\n" for a, b, c in rows
+    )
+
+    splits = [ingest({"1.csv": text}, PARTS, SCHEMA) for text in (before, after)]
+
+    was, is_ = (
+        {name: [row["miles"] for row in rows] for name, rows in found.items()}
+        for found in splits
+    )
+    assert is_ == was
+
+
+def test_the_artifact_keeps_the_rule(tmp_path: Path) -> None:
+    """The examples name the columns that decide, whatever else the data has."""
+    schema = tmp_path / "schema.pbtxt"
+    schema.write_text(SCHEMA)
+    marks = []
+    for name in ("a", "note"):
+        text = f"fare,miles,company,{name}\n5.5,1,x,1\n"
+        data = _write(tmp_path / f"data-{name}", {"1.csv": text})
+        examples = _ingest(data, tmp_path / f"out-{name}", PARTS, schema)
+        marks.append(examples.get_string_custom_property("split_fingerprint"))
+        rule = json.loads(examples.get_string_custom_property("split_rule"))
+
+        assert rule["hash_columns"] == ["company", "fare", "miles"]
+        assert rule["kinds"] == {"company": "BYTES", "fare": "FLOAT", "miles": "INT"}
+
+    assert marks[0] == marks[1]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,14 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from data.taxi import lay_out
 from pipeline.errors import DataRefusedError
-from pipeline.ingestion import columns, plan, quarantine, source, writing
+from pipeline.ingestion import (
+    columns,
+    plan,
+    quarantine,
+    reading,
+    source,
+    writing,
+)
 from pipeline.ingestion.quarantine import Tally
 from pipeline.ingestion.splitting import SplitRule
 from schema import SCHEMA_PATH
@@ -212,6 +219,13 @@ def refusal(directory: Path, content: bytes, name: str = "trips.csv") -> str:
             id="damaged gzip",
         ),
         pytest.param(
+            "trips.csv",
+            b'fare,"ho,ur",' + b"x" * 131_073 + b"\n5,12,x\n",
+            "FILE, line 1, column 3: a name of more than 131,072 characters; shorten "
+            "it, or is it a CSV file?",
+            id="endless column name",
+        ),
+        pytest.param(
             "trips.notes",
             GOOD,
             "FILE is none of .csv, .csv.gz, .parquet by its name; rename it, move it "
@@ -350,6 +364,33 @@ def test_parquet_of_several_values_is_refused(tmp_path: Path) -> None:
             id="more than an int64 holds",
         ),
         pytest.param(
+            b"5.5,0x10,x",
+            "hour",
+            f"'0x10' is not a whole number; {ADVICE}",
+            id="hexadecimal",
+        ),
+        pytest.param(
+            b"5.5,0X1F,0x1F",
+            "hour",
+            f"'0X1F' is not a whole number; {ADVICE}",
+            id="hexadecimal in capitals",
+        ),
+        pytest.param(
+            b"5.5,1_000,x",
+            "hour",
+            f"'1_000' is not a whole number; {ADVICE}",
+            id="underscore",
+        ),
+        pytest.param(
+            b"5.5,+5,x", "hour", f"'+5' is not a whole number; {ADVICE}", id="plus"
+        ),
+        pytest.param(
+            "5.5,٣,x".encode(),
+            "hour",
+            f"'٣' is not a whole number; {ADVICE}",
+            id="digit of another script",
+        ),
+        pytest.param(
             b"5.5,1 2,x", "hour", f"'1 2' is not a whole number; {ADVICE}", id="inside"
         ),
         pytest.param(
@@ -470,6 +511,162 @@ def test_parquet_of_another_type_is_set_aside(
     assert (tally.rows, tally.written.total()) == (2, 1)
     assert row["line"] == 2
     assert row["reason"] == f"{shown} is not a whole number; {ADVICE}"
+
+
+def test_codes_in_hexadecimal_are_read_as_texts(tmp_path: Path) -> None:
+    """They cost their stretch nothing but time: its whole numbers are read as ever."""
+    file = tmp_path / "trips.csv"
+    file.write_bytes(GOOD + b"6.5,13,0x1F\n,,0X1F\n7.5, 14,x\n")
+
+    tally, rows = ingest([file], tmp_path / "out")
+
+    assert (tally.rows, tally.written.total(), rows) == (4, 4, [])
+
+
+def test_parquet_texts_in_hexadecimal_are_set_aside(tmp_path: Path) -> None:
+    """A text of Parquet is a whole number or none as one of CSV is."""
+    file = tmp_path / "trips.parquet"
+    columns_ = {"fare": [1.5, 2.5], "hour": ["16", "0x10"], "company": ["a", "0x10"]}
+    parquet.write_table(pa.table(columns_), file)
+
+    _, (row,) = ingest([file], tmp_path / "out")
+
+    assert (row["line"], row["reason"]) == (
+        2,
+        f"'0x10' is not a whole number; {ADVICE}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (
+            pa.array([5], pa.duration("us")),
+            "duration[us] is neither text nor number, date or time; export it as one",
+        ),
+        (
+            pa.array([b"x" * 16], pa.uuid()),
+            "extension<arrow.uuid> is neither text nor number, date or time; export",
+        ),
+        (
+            pa.array([1], pa.bool8()),
+            "extension<arrow.bool8> is neither text nor number, date or time; export",
+        ),
+        (
+            pa.array([0], pa.timestamp("us", "Mars/Olympus")),
+            (
+                "timestamp[us, tz=Mars/Olympus] has the unknown time zone "
+                "'Mars/Olympus'; export it in UTC, or leave it out"
+            ),
+        ),
+    ],
+    ids=["duration", "UUID", "extension type", "unknown time zone"],
+)
+def test_parquet_types_without_a_meaning_are_refused(
+    tmp_path: Path, column: pa.Array, said: str
+) -> None:
+    """They are named with file, column and type before anything is written."""
+    file = tmp_path / "trips.parquet"
+    parquet.write_table(pa.table({"fare": column}), file)
+
+    with pytest.raises(DataRefusedError) as refused:
+        source.look_at(file)
+
+    assert str(refused.value).startswith(f"{file}, column 'fare': {said}")
+
+
+NO_DATE = "is not a date of the years 1 to 9999"
+
+
+@pytest.mark.parametrize(
+    ("column", "texts", "reason"),
+    [
+        (
+            pa.array([0, 1], pa.timestamp("us", "+02:00")),
+            [b"1970-01-01 00:00:00.000000Z", b"1970-01-01 00:00:00.000001Z"],
+            "",
+        ),
+        (
+            pa.array([0, 1], pa.timestamp("ns")),
+            [b"1970-01-01 00:00:00.000000000", b"1970-01-01 00:00:00.000000001"],
+            "",
+        ),
+        (
+            pa.array([0, 2**62], pa.timestamp("ms", "UTC")),
+            [b"1970-01-01 00:00:00.000Z"],
+            f"{2**62} {NO_DATE}",
+        ),
+        (
+            pa.array([0, 2**31 - 1], pa.date32()),
+            [b"1970-01-01"],
+            f"{2**31 - 1} {NO_DATE}",
+        ),
+        (
+            pa.array([0, 86_400_000], pa.time32("ms")),
+            [b"00:00:00.000"],
+            "86400000 is not a time of a day",
+        ),
+        (pa.array([1.5, 2.0]).cast(pa.float16()), [b"1.5", b"2"], ""),
+    ],
+    ids=["offset", "nanoseconds", "far date and time", "far date", "far time", "half"],
+)
+def test_dates_and_times_of_parquet_become_texts(
+    column: pa.Array, texts: list[bytes], reason: str
+) -> None:
+    """Those that no calendar has are set aside, and none ends in an internal error."""
+    batch = pa.record_batch({"company": column})
+
+    rows = reading.read_table("trips.parquet", batch, 1, {"company": "BYTES"})
+
+    assert rows.batch.column(0).to_pylist() == texts
+    assert [r.reason.partition(";")[0] for r in rows.rejected] == list(
+        filter(None, [reason])
+    )
+    assert [r.line for r in rows.rejected] == ([2] if reason else [])
+
+
+def test_parquet_texts_that_are_not_utf_8_are_set_aside(tmp_path: Path) -> None:
+    """Arrow doesn't check what a file calls text; where a number should be, we do."""
+    file = tmp_path / "trips.parquet"
+    wrong = pa.array([b"\xff"]).buffers()
+    hours = pa.Array.from_buffers(pa.string(), 1, wrong)
+    parquet.write_table(
+        pa.table({"fare": [1.5], "hour": hours, "company": ["a"]}), file
+    )
+
+    _, (row,) = ingest([file], tmp_path / "out")
+
+    assert row["reason"] == rf"'\\xff' is not a whole number; {ADVICE}"
+
+
+@pytest.mark.parametrize("name", ["trips.csv", "trips.csv.gz", "trips.parquet"])
+def test_a_file_that_is_removed_while_it_is_read_is_named(
+    tmp_path: Path, name: str
+) -> None:
+    """Between a look at the file and its reading, it can go."""
+    file = tmp_path / name
+    if name.endswith(".parquet"):
+        parquet.write_table(
+            pa.table({"fare": [1.5], "hour": [1], "company": ["a"]}), file
+        )
+    else:
+        file.write_bytes(gzip.compress(GOOD) if name.endswith(".gz") else GOOD)
+    found = source.look_at(file)
+    (pieces,) = plan.divide([(found, False)])
+    rule = SplitRule({"all": 1})
+    job = writing.Job(rule, {"all": tmp_path / "all"}, tmp_path / "rejected", 1)
+    kinds = columns.kinds_of_schema(SCHEMA)
+    file.unlink()
+
+    writing.write_shard((0, pieces), kinds, job)
+
+    said = f"{file} was removed while it was being read; put it back, or run again"
+    with pytest.raises(DataRefusedError) as refused:
+        writing.added_up(job)
+    assert str(refused.value) == said
+    with pytest.raises(DataRefusedError) as refused:
+        plan.divide([(found, False)])
+    assert str(refused.value) == said
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.caching.fingerprint import digest
+from pipeline.errors import DataRefusedError
 from pipeline.ingestion import digests
 from pipeline.ingestion.spans import Newest, select
 
@@ -141,6 +142,19 @@ def test_a_memory_that_can_not_be_written(data: Path, tmp_path: Path) -> None:
     found = digests.sha256_of([data / "a.csv"], memory, settled_seconds=0)
 
     assert found == {data / "a.csv": digest("fare\n1\n")}
+
+
+def test_a_file_that_is_gone_is_named(data: Path) -> None:
+    """A file that is removed between being found and being read is named."""
+    file = data / "a.csv"
+    file.unlink()
+
+    with pytest.raises(DataRefusedError) as refused:
+        digests.sha256_of([file])
+
+    assert str(refused.value) == (
+        f"{file} was removed while it was being read; put it back, or run again"
+    )
 
 
 def test_files_that_are_gone_are_forgotten(data: Path, tmp_path: Path) -> None:

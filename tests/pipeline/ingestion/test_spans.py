@@ -1,6 +1,10 @@
 """Patterns, spans, and what is read together."""
 
-from collections.abc import Callable
+import errno
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from pipeline.ingestion.spans import EVERY_SPAN, Between, Newest, Pattern, Span
 
 NUMBERED = "span-{SPAN}/*.csv"
 DATED = "{YYYY}-{MM}-{DD}/*.csv"
+DENIED = os.strerror(errno.EACCES)
 FIRST_OF_2026 = (date(2026, 1, 1) - date(1970, 1, 1)).days
 
 Put = Callable[..., Path]
@@ -26,6 +31,8 @@ Put = Callable[..., Path]
         ("/data/*.csv", "must be a path below the data directory"),
         ("../{SPAN}/*.csv", "must be a path below the data directory"),
         ("a**/*.csv", "** must stand alone"),
+        ("a/**", "must end with the name of files"),
+        ("a/", "must end with the name of files"),
         ("{SPAN}/{YYYY}/{MM}/{DD}/*", "either {SPAN} or a date, not both"),
         ("{SPAN}/{SPAN}.csv", "{SPAN} stands there more than once"),
         ("{SPAN}/{SPAN:2}.csv", "{SPAN} stands there more than once"),
@@ -243,10 +250,228 @@ def test_without_spans_all_files_are_read(put: Put) -> None:
 
 
 def test_files_of_systems_and_engines_are_no_data(put: Put) -> None:
-    """Names that begin with a dot or an underscore, and directories, are left out."""
-    data = put("a.csv", ".a.csv", "_SUCCESS.csv", "dir.csv/x")
+    """Names that begin with a dot or an underscore are left out, files or not."""
+    data = put(
+        "a.csv",
+        ".a.csv",
+        "_SUCCESS.csv",
+        "x/b.csv",
+        "x/.ipynb_checkpoints/b-checkpoint.csv",
+        "_temporary/0/c.csv",
+    )
 
     assert spans.files_of(data, "*.csv") == [data / "a.csv"]
+    assert spans.files_of(data, "**/*.csv") == [data / "a.csv", data / "x/b.csv"]
+    assert spans.files_of(data, "*/*.csv") == [data / "x/b.csv"]
+    assert spans.files_of(data, "_temporary/*/*") == [data / "_temporary/0/c.csv"]
+
+
+def test_linked_directories_are_followed(put: Put, tmp_path: Path) -> None:
+    """`**/` leads through links as `*/` does."""
+    data = put("a.csv")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / "b.csv").write_text("b")
+    (data / "linked").symlink_to(disk)
+
+    assert spans.files_of(data, "**/*.csv") == [data / "a.csv", data / "linked/b.csv"]
+    assert spans.files_of(data, "*/*.csv") == [data / "linked/b.csv"]
+    assert spans.files_of(data, "linked/b.csv") == [data / "linked/b.csv"]
+
+
+def _link(to: str) -> Callable[[Path], object]:
+    return lambda path: path.symlink_to(to)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "text", "said"),
+    [
+        pytest.param(
+            _link("gone.csv"),
+            "b.csv",
+            "*",
+            "b.csv is a link to gone.csv, which is not there; restore it, remove",
+            id="dangling link",
+        ),
+        pytest.param(
+            _link("/gone"),
+            "b",
+            "*/*.csv",
+            "b is a link to /gone, which is not there; restore it, remove",
+            id="link to an unmounted directory",
+        ),
+        pytest.param(
+            _link("b.csv"),
+            "b.csv",
+            "*",
+            "b.csv is a link that leads nowhere",
+            id="loop",
+        ),
+        pytest.param(
+            _link("."),
+            "b",
+            "**/*.csv",
+            "b is a link to a directory that contains it; remove the link",
+            id="link to the directory above",
+        ),
+        pytest.param(
+            os.mkfifo, "b.csv", "*", "b.csv is a named pipe, and data is", id="pipe"
+        ),
+        pytest.param(
+            Path.mkdir,
+            "b.csv",
+            "*",
+            "b.csv is a directory with the name of a file; choose the files in it",
+            id="directory with the name of a file",
+        ),
+        pytest.param(
+            _link("a.csv"),
+            "b.csv",
+            "*",
+            "a.csv and {data}/b.csv are the same file, which would be read twice",
+            id="same file twice",
+        ),
+        pytest.param(
+            _link("x"),
+            "y",
+            "*/*.csv",
+            "x/c.csv and {data}/y/c.csv are the same file, which would be read twice",
+            id="same directory twice",
+        ),
+        pytest.param(
+            Path.touch,
+            "b\ud8ff.csv",
+            "*",
+            "has bytes that are not UTF-8 in its name; rename",
+            id="name that is not UTF-8",
+        ),
+        pytest.param(
+            Path.touch,
+            "b\n.csv",
+            "*",
+            "has a control character in its name; rename",
+            id="name of two lines",
+        ),
+    ],
+)
+def test_what_can_not_be_read_is_refused(
+    put: Put, make: Callable[[Path], object], name: str, text: str, said: str
+) -> None:
+    """Nothing that matches is left out or read twice: it is named, and what to do."""
+    data = put("a.csv", "x/c.csv")
+    make(data / name.replace("\ud8ff", os.fsdecode(b"\xff")))
+
+    with pytest.raises(DataRefusedError) as refused:
+        spans.select(data, text, None)
+
+    assert said.replace("{data}", str(data)) in str(refused.value)
+    assert str(data) in str(refused.value)
+    str(refused.value).encode()
+
+
+def test_hard_links_are_files_of_their_own(put: Put) -> None:
+    """Snapshots share what hasn't changed; that is no mistake."""
+    data = put("span-1/a.csv", "span-2/b.csv")
+    (data / "span-2/a.csv").hardlink_to(data / "span-1/a.csv")
+
+    found = spans.select(data, NUMBERED, Newest(2))
+
+    assert len(found.taken) == 2
+
+
+def test_directories_beside_the_files_are_named(put: Put) -> None:
+    """A directory that the pattern doesn't lead into is said to be left out."""
+    data = put("a.csv", "archive/b.csv")
+
+    found = spans.select(data, "*", None)
+
+    (line,) = found.lines()
+    assert line == (
+        "leaves out the files in archive, to which '*' doesn't lead; a --pattern such "
+        "as '**/*' does"
+    )
+    assert spans.select(data, "**/*", None).lines() == []
+    assert spans.select(data, "*.csv", None).lines() == []
+
+
+@contextmanager
+def _without_privileges() -> Iterator[None]:
+    """Root may read everything, so its tests do as another user."""
+    was = os.geteuid()
+    os.seteuid(65534 if was == 0 else was)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that other users can reach, which tmp_path is not."""
+    with tempfile.TemporaryDirectory(prefix="throughline-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+@pytest.mark.parametrize("text", [NUMBERED, "span-{SPAN}/a.csv"])
+def test_an_unreadable_span_is_refused(open_directory: Path, text: str) -> None:
+    """A span whose directory can't be read is no span that is not there."""
+    for number in (1, 2):
+        (open_directory / f"span-{number}").mkdir()
+        (open_directory / f"span-{number}/a.csv").write_text("a")
+    (open_directory / "span-2").chmod(0)
+
+    with _without_privileges(), pytest.raises(DataRefusedError) as refused:
+        spans.select(open_directory, text, Newest(EVERY_SPAN))
+
+    (open_directory / "span-2").chmod(0o755)
+    assert str(refused.value) == f"{open_directory}/span-2 cannot be read: {DENIED}"
+
+
+@pytest.mark.parametrize("place", ["span-3", "span-3/a.csv"])
+def test_the_newest_span_is_not_replaced_by_an_older_one(put: Put, place: str) -> None:
+    """Where the newest span is a link to a disk that isn't mounted, it is refused."""
+    data = put("span-1/a.csv", "span-2/a.csv", "span-3/.keep")
+    if place == "span-3":
+        (data / "span-3/.keep").unlink()
+        (data / "span-3").rmdir()
+    (data / place).symlink_to("/unmounted/x")
+
+    with pytest.raises(DataRefusedError, match="which is not there") as refused:
+        spans.select(data, NUMBERED, Newest(1))
+    earlier = spans.select(data, NUMBERED, Between(1, 2))
+
+    assert str(data / place) in str(refused.value)
+    assert [span.number for span in earlier.taken] == [1, 2]
+    assert earlier.passed_over == (3,)
+
+
+def test_the_newest_version_is_not_replaced_by_an_older_one(put: Put) -> None:
+    """A version that can't be read is refused if it is the newest, and only then."""
+    data = put("1/v1/a.csv", "1/v3/a.csv")
+    (data / "1/v2").symlink_to("/unmounted/x")
+    text = "{SPAN}/v{VERSION}/*.csv"
+
+    before = spans.select(data, text, Newest(1))
+    (data / "1/v4").symlink_to("/unmounted/x")
+
+    assert before.taken == (Span(1, 3, "1/v3/*.csv"),)
+    with pytest.raises(DataRefusedError, match="which is not there"):
+        spans.select(data, text, Newest(1))
+
+
+def test_spans_without_files_are_named(put: Put) -> None:
+    """The directory of a span that holds nothing to read is named."""
+    data = put("span-1/a.csv", "span-2/notes.txt", "old/notes.txt")
+    (data / "span-3").mkdir()
+
+    found = spans.select(data, NUMBERED, Newest(1))
+
+    assert [span.number for span in found.taken] == [1]
+    assert found.lines() == [
+        "takes span 1",
+        "finds no file that matches in span-3, span-2",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -292,6 +517,40 @@ def test_files_of_systems_and_engines_are_no_data(put: Put) -> None:
             NUMBERED,
             Newest(1),
             "span-01/*.csv and span-1/*.csv in {data} are both span 1; move one",
+        ),
+        (
+            ("span-999/a.csv", "span-1000/a.csv"),
+            "span-{SPAN:3}/*.csv",
+            Newest(1),
+            (
+                "span-1000/a.csv has numbers of other lengths than "
+                "'span-{SPAN:3}/*.csv' takes (3 digits for SPAN); rename it"
+            ),
+        ),
+        (
+            ("2026-01-05/a.csv", "2026-1-6/a.csv"),
+            DATED,
+            Newest(1),
+            (
+                "2026-1-6/a.csv has numbers of other lengths than "
+                "'{YYYY}-{MM}-{DD}/*.csv' takes (4 digits for YYYY, 2 digits for MM, 2"
+            ),
+        ),
+        (
+            ("1/v-9/a.csv", "1/v-10/a.csv"),
+            "{SPAN}/v-{VERSION:1}/*.csv",
+            Newest(1),
+            "1/v-10/a.csv has numbers of other lengths than",
+        ),
+        (
+            ("span-1/a.csv", "span-99999999999999999999/a.csv"),
+            NUMBERED,
+            Newest(1),
+            (
+                "span-99999999999999999999/a.csv matches 'span-{SPAN}/*.csv', but "
+                "99999999999999999999 is greater than 2147483647, the greatest number "
+                "for {SPAN}; rename it"
+            ),
         ),
     ],
 )

@@ -1,0 +1,56 @@
+"""Whether the split of known rows has moved between a model and its baseline."""
+
+from collections.abc import Mapping
+
+from pipeline.ingestion.splitting import AppliedRule, differences
+from pipeline.store import properties
+from pipeline.store.graph import Artifact, Graph
+
+_BASELINE, _EXAMPLES = "baseline_model", "examples"
+
+
+def moved(graph: Graph, run: str) -> str:
+    """Says that a run's test split isn't that of the examples behind its baseline.
+
+    Args:
+        graph: The metadata store.
+        run: The run's name.
+
+    Returns:
+        What has changed and what it means, in a sentence or two; empty if nothing has,
+        or the run has compared no models.
+    """
+    for step in graph.run(run):
+        baseline = step.inputs.get(_BASELINE, ())
+        now = _rule_of(graph.by_id(step.inputs.get(_EXAMPLES, ())))
+        if baseline and now:
+            return _in_words(_rule_behind(graph, baseline), now)
+    return ""
+
+
+def _rule_behind(graph: Graph, models: tuple[int, ...]) -> AppliedRule | None:
+    """Finds the rule of the examples that models were made from."""
+    read = {i for step in graph.ancestors(models) for i in step.wrote()}
+    return _rule_of([a for a in graph.by_id(read) if a.type == "Examples"])
+
+
+def _rule_of(artifacts: list[Artifact]) -> AppliedRule | None:
+    for artifact in reversed(artifacts):
+        noted = artifact.properties.get(properties.SPLIT_RULE)
+        if isinstance(noted, Mapping):
+            return AppliedRule.from_mapping(noted)
+    return None
+
+
+def _in_words(before: AppliedRule | None, now: AppliedRule) -> str:
+    if before is None:
+        why = "the baseline's examples don't say how they were split"
+    elif changes := differences(before, now):
+        why = "; ".join(changes)
+    else:
+        return ""
+    return (
+        f"The test split is not the baseline's ({why}). The baseline may have learned "
+        "from rows that it is tested on here, which flatters it; --hash-columns fixes "
+        "the columns that decide."
+    )
