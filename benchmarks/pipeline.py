@@ -51,7 +51,7 @@ def ours(data: Path, directory: Path) -> Measurement:
 
 def theirs(data: Path, directory: Path) -> Measurement:
     """Runs the stock template from nothing."""
-    stock.lay_out(directory, data, steps=STEPS, batch=BATCH)
+    stock.write_template(directory, data, steps=STEPS, batch=BATCH)
     return measure([sys.executable, "local_runner.py"], directory)
 
 

@@ -13,7 +13,7 @@ _TEMPLATE = Path("experimental/templates/taxi")
 _PIPELINE_NAME = "stock"
 
 
-def lay_out(directory: Path, data: Path, *, steps: int, batch: int) -> None:
+def write_template(directory: Path, data: Path, *, steps: int, batch: int) -> None:
     """Writes the template into a directory, ready for `python local_runner.py`.
 
     Args:

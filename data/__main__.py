@@ -28,9 +28,9 @@ def main(arguments: list[str]) -> int:
 def _lay_out(arguments: list[str]) -> None:
     match arguments:
         case [directory]:
-            print(taxi.lay_out(Path(directory)))
+            print(taxi.write_sample(Path(directory)))
         case [directory, "--by", "quarter"] | ["--by", "quarter", directory]:
-            files = quarters.lay_out(Path(directory))
+            files = quarters.write_sample(Path(directory))
             print(f"{files[0]} to {files[-1].relative_to(directory)}")
             print(
                 f"next: python run_local.py --data {directory} "

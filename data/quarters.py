@@ -14,7 +14,7 @@ _FIRST_YEAR = 2013
 _QUARTERS = 4
 
 
-def lay_out(directory: Path) -> list[Path]:
+def write_sample(directory: Path) -> list[Path]:
     """Makes sure that a directory holds the sample by quarter, and nothing else.
 
     Each row is in the file of the quarter in which its trip began, as it stands in the

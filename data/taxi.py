@@ -14,7 +14,7 @@ SHA256 = "cdaf0b5931442ef47693f408f25a37af710aca23fccb90a78f00930e89548805"
 _PATH_IN_TFX = Path("examples/chicago_taxi_pipeline/data/simple/data.csv")
 
 
-def lay_out(directory: Path) -> Path:
+def write_sample(directory: Path) -> Path:
     """Makes sure that a directory holds the taxi sample, and nothing else.
 
     ExampleGen reads every file of the directory, so a stray one would be ingested too.

@@ -23,7 +23,7 @@ SETTLED_SECONDS = 2.0
 
 _LOG = logging.getLogger(__name__)
 
-Look = tuple[int, int, int, int]
+FileStat = tuple[int, int, int, int]
 Memory = dict[str, list[int | str]]
 
 
@@ -94,15 +94,15 @@ def sha256_of(
     for path in files:
         name, now = str(path.absolute()), time.time()
         try:
-            look = _look_at(path)
+            stat = _stat(path)
             remembered = known.get(name, [])
-            if remembered[:-1] == list(look):
+            if remembered[:-1] == list(stat):
                 digests[path] = str(remembered[-1])
                 continue
             digests[path] = _digest_of(path)
-            is_settled = max(look[-2:]) / 1e9 <= now - settled_seconds
-            if _look_at(path) == look and is_settled:
-                learned[name] = [*look, digests[path]]
+            is_settled = max(stat[-2:]) / 1e9 <= now - settled_seconds
+            if _stat(path) == stat and is_settled:
+                learned[name] = [*stat, digests[path]]
         except OSError as error:
             raise DataRefusedError(unreadable(path, error)) from error
     if memory and learned:
@@ -142,7 +142,7 @@ def _digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _look_at(path: Path) -> Look:
+def _stat(path: Path) -> FileStat:
     status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 

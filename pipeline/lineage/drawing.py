@@ -65,7 +65,7 @@ STYLE = """
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """How a drawing looks.
 
     Attributes:
@@ -83,7 +83,7 @@ def draw(
     boxes: Mapping[str, Box],
     upstream: Mapping[str, Collection[str]],
     label: str,
-    look: Look | None = None,
+    look: Appearance | None = None,
 ) -> str:
     """Draws boxes and arrows between them.
 
@@ -96,7 +96,7 @@ def draw(
     Returns:
         An SVG element that scales down to the width it is given.
     """
-    look = look or Look()
+    look = look or Appearance()
     downwards, marker, style = look.downwards, look.marker, look.style
     before = {n: [u for u in upstream.get(n, ()) if u in boxes] for n in boxes}
     layers = _layers(before)

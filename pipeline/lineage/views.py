@@ -25,7 +25,7 @@ from pipeline.lineage.answers import (
     Verdict,
     as_json,
 )
-from pipeline.lineage.drawing import Box, Look, draw
+from pipeline.lineage.drawing import Appearance, Box, draw
 from pipeline.lineage.facts import flatten, short_name
 from pipeline.lineage.query import open_lineage
 from pipeline.quality.results import CANDIDATE, metric_text
@@ -71,7 +71,7 @@ def to_dot(answer: ModelLineage | DataLineage) -> str:
     return "\n".join([*lines, "}"])
 
 
-def to_svg(answer: ModelLineage | DataLineage, look: Look | None = None) -> str:
+def to_svg(answer: ModelLineage | DataLineage, look: Appearance | None = None) -> str:
     """Draws the executions and artifacts of an answer; see `graph_drawing.draw`."""
     boxes, upstream = _graph(answer.steps, answer.artifacts)
     return draw(boxes, upstream, "Lineage: components and what they wrote", look)

@@ -188,7 +188,7 @@ def compile_job(
     from pipeline.runners import compiler
 
     if config.data is None:
-        taxi.lay_out(config.data_directory)
+        taxi.write_sample(config.data_directory)
     out = options.out.absolute()
     compiler.write(compiler.compile_pipeline(build(config)), out)
     files = [IR_FILE, DAG_FILE]

@@ -17,7 +17,7 @@ from pipeline.ingestion.spans import Newest, select
 def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample by quarter."""
     directory = tmp_path_factory.mktemp("work") / "quarters"
-    quarters.lay_out(directory)
+    quarters.write_sample(directory)
     return directory
 
 
@@ -55,11 +55,11 @@ def test_trips_began_in_their_quarter(laid_out: Path) -> None:
 
 def test_laying_out_again_writes_what_is_missing(tmp_path: Path) -> None:
     """A second time only what is gone is written, and what is there stays."""
-    first, second, *_ = quarters.lay_out(tmp_path)
+    first, second, *_ = quarters.write_sample(tmp_path)
     before = second.stat()
     first.unlink()
 
-    quarters.lay_out(tmp_path)
+    quarters.write_sample(tmp_path)
 
     assert first.is_file()
     assert second.stat().st_ino == before.st_ino
@@ -68,11 +68,11 @@ def test_laying_out_again_writes_what_is_missing(tmp_path: Path) -> None:
 
 def test_an_edited_quarter_is_refused_and_kept(tmp_path: Path) -> None:
     """An edited file may be somebody's work, so it is neither used nor replaced."""
-    edited = quarters.lay_out(tmp_path)[2]
+    edited = quarters.write_sample(tmp_path)[2]
     edited.write_text("fare\n1\n")
 
     with pytest.raises(DataRefusedError, match=r"2013-q3.csv is not that quarter"):
-        quarters.lay_out(tmp_path)
+        quarters.write_sample(tmp_path)
 
     assert edited.read_text() == "fare\n1\n"
 
@@ -85,7 +85,7 @@ def test_a_directory_with_other_files_is_refused(tmp_path: Path, name: str) -> N
     other.write_text("x\n1\n")
 
     with pytest.raises(UsageError, match=r"which is not of the sample by quarter"):
-        quarters.lay_out(tmp_path)
+        quarters.write_sample(tmp_path)
 
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [other]
 
@@ -95,7 +95,7 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(UsageError, match="is a file; name a directory"):
-        quarters.lay_out(tmp_path / "file")
+        quarters.write_sample(tmp_path / "file")
 
 
 def test_the_command_says_what_to_type_next(

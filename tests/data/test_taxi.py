@@ -18,7 +18,7 @@ SHA256 = "cdaf0b5931442ef47693f408f25a37af710aca23fccb90a78f00930e89548805"
 
 def test_the_sample_is_written_as_it_came(tmp_path: Path) -> None:
     """The sample is the file from the wheel, byte by byte, 15,002 rows."""
-    written = taxi.lay_out(tmp_path / "sample")
+    written = taxi.write_sample(tmp_path / "sample")
 
     assert written == tmp_path / "sample" / "taxi.csv"
     assert hashlib.sha256(written.read_bytes()).hexdigest() == SHA256
@@ -28,16 +28,16 @@ def test_the_sample_is_written_as_it_came(tmp_path: Path) -> None:
 
 def test_nothing_but_the_sample_is_left_behind(tmp_path: Path) -> None:
     """Neither the directory nor its parent keeps an unfinished file."""
-    taxi.lay_out(tmp_path / "sample")
+    taxi.write_sample(tmp_path / "sample")
 
     assert [p.name for p in tmp_path.rglob("*")] == ["sample", "taxi.csv"]
 
 
 def test_a_sample_that_is_there_is_left_alone(tmp_path: Path) -> None:
     """Laying out twice does not write twice."""
-    first = taxi.lay_out(tmp_path).stat()
+    first = taxi.write_sample(tmp_path).stat()
 
-    second = taxi.lay_out(tmp_path).stat()
+    second = taxi.write_sample(tmp_path).stat()
 
     assert (first.st_ino, first.st_mtime_ns) == (second.st_ino, second.st_mtime_ns)
 
@@ -48,7 +48,7 @@ def test_an_edited_sample_is_refused_and_kept(tmp_path: Path) -> None:
     edited.write_text("fare,tips\n1.0,2.0\n")
 
     with pytest.raises(DataRefusedError) as refused:
-        taxi.lay_out(tmp_path)
+        taxi.write_sample(tmp_path)
 
     assert str(refused.value) == (
         f"{edited} is not the sample any more (its checksum differs); delete it to "
@@ -63,7 +63,7 @@ def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("fare\n1.0\n")
 
     with pytest.raises(UsageError) as refused:
-        taxi.lay_out(tmp_path)
+        taxi.write_sample(tmp_path)
 
     assert str(refused.value) == (
         f"{tmp_path} holds mine.csv, which would be ingested with the sample; empty "
@@ -79,7 +79,7 @@ def test_a_missing_tfx_is_named(
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
 
     with pytest.raises(UsageError) as refused:
-        taxi.lay_out(tmp_path)
+        taxi.write_sample(tmp_path)
 
     assert str(refused.value) == (
         "the sample data comes with TFX, which is not installed; run `make run`, or "
@@ -96,7 +96,7 @@ def test_another_sample_in_the_wheel_is_refused(
     with pytest.raises(
         DataRefusedError, match=r"not the sample this project was built"
     ):
-        taxi.lay_out(tmp_path)
+        taxi.write_sample(tmp_path)
 
     assert list(tmp_path.iterdir()) == []
 
@@ -104,8 +104,8 @@ def test_another_sample_in_the_wheel_is_refused(
 def test_tfx_is_found_without_importing_it(tmp_path: Path) -> None:
     """Laying out imports neither TFX nor TensorFlow, which would take seconds."""
     code = (
-        "import sys; from pathlib import Path; from data.taxi import lay_out; "
-        f"lay_out(Path({str(tmp_path)!r})); "
+        "import sys; from pathlib import Path; from data.taxi import write_sample; "
+        f"write_sample(Path({str(tmp_path)!r})); "
         "print([m for m in ('tfx', 'tensorflow') if m in sys.modules])"
     )
 

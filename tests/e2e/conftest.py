@@ -30,7 +30,7 @@ def _ctrl_c_is_heard() -> None:
 @pytest.fixture(scope="session")
 def sample_rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
     """The trips of the sample."""
-    path = taxi.lay_out(tmp_path_factory.mktemp("sample"))
+    path = taxi.write_sample(tmp_path_factory.mktemp("sample"))
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 

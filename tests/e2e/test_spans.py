@@ -36,7 +36,7 @@ class Quarters:
         self.data = root / "data"
         self.output = root / "out"
         self._warm = warm
-        quarters.lay_out(self.all)
+        quarters.write_sample(self.all)
 
     def arrive(self, span: int) -> None:
         """Puts a span where the pipeline looks."""

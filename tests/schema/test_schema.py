@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from data.taxi import lay_out
+from data.taxi import write_sample
 from schema import SCHEMA_PATH
 
 SCHEMA = text_format.Parse(SCHEMA_PATH.read_text(), schema_pb2.Schema())
@@ -31,7 +31,7 @@ def read_sample(directory: Path) -> Columns:
     convert = pyarrow.csv.ConvertOptions(
         column_types=types, null_values=[""], strings_can_be_null=True
     )
-    table = pyarrow.csv.read_csv(lay_out(directory), convert_options=convert)
+    table = pyarrow.csv.read_csv(write_sample(directory), convert_options=convert)
     return dict(table.to_pydict())
 
 

@@ -1,7 +1,7 @@
 """The pipeline's nodes: what each waited for, its state, and how long it took."""
 
 from pipeline.artifacts import Run
-from pipeline.lineage.drawing import Box, Look, draw
+from pipeline.lineage.drawing import Appearance, Box, draw
 from pipeline.report.blocks import Details, Drawing, Section, Table
 
 _COLUMNS = ["node", "state", "seconds", "waits for"]
@@ -18,8 +18,8 @@ def section(run: Run) -> Section | None:
     wide, narrow = (
         draw(boxes, upstream, _LABEL, look)
         for look in (
-            Look("", "pipeline-arrow"),
-            Look("", "pipeline-down", downwards=True),
+            Appearance("", "pipeline-arrow"),
+            Appearance("", "pipeline-down", downwards=True),
         )
     )
     rows = [

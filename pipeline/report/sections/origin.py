@@ -2,7 +2,7 @@
 
 from pipeline.artifacts import Run
 from pipeline.lineage.answers import ModelLineage
-from pipeline.lineage.drawing import Look
+from pipeline.lineage.drawing import Appearance
 from pipeline.lineage.views import to_svg
 from pipeline.report.blocks import Cell, Details, Drawing, Facts, Section, Table
 
@@ -17,8 +17,8 @@ def section(run: Run) -> Section | None:
         for source in model.data
         for file in source.files
     ]
-    drawing = to_svg(model, Look("", "lineage-arrow"))
-    narrow = to_svg(model, Look("", "lineage-down", downwards=True))
+    drawing = to_svg(model, Appearance("", "lineage-arrow"))
+    narrow = to_svg(model, Appearance("", "lineage-down", downwards=True))
     return Section(
         "Lineage",
         [

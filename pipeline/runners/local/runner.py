@@ -109,7 +109,7 @@ class Options:
         return bool(self.first or self.last or self.only)
 
     @property
-    def wants_all_anyway(self) -> bool:
+    def skips_unchanged_check(self) -> bool:
         """Whether to run though nothing may have changed."""
         asked = self.resume is not None or self.no_cache is not None
         return self.force or asked or self.is_part
@@ -136,7 +136,7 @@ def run(config: Config, options: Options, build: Build) -> int:
     check_places(config)
     schema_review.check(config.schema, config.quality.slice_columns)
     _provide_data(config)
-    last = None if options.wants_all_anyway else run_record.unchanged_since(config)
+    last = None if options.skips_unchanged_check else run_record.unchanged_since(config)
     if last:
         _say_unchanged(last)
         return EXIT_DONE
@@ -232,7 +232,7 @@ def _run(
         console.say(f"ExampleGen {line}")
     console.say("Loading TFX and TensorFlow, about ten seconds …", style="dim")
     # These import TFX, which takes seconds and prints: not before the console is ours.
-    with collecting_no_garbage():
+    with gc_frozen():
         from pipeline.runners import compiler
         from pipeline.runners.local import parts, summary
         from pipeline.runners.local.scheduler import Job, Scheduler
@@ -243,7 +243,7 @@ def _run(
     start_log()
     connection = open_store(config.metadata_url)
     store = upkeep.Store(connection, config.artifact_directory)
-    _clear_up_after_the_dead(config, store, run)
+    _recover_crashed_runs(config, store, run)
     pipeline = compiler.compile_pipeline(definition)
     compiler.write(pipeline, run.directory)
     parts.uncache(pipeline, run.uncached)
@@ -350,7 +350,7 @@ def _config_to_resume(config: Config, options: Options) -> Config:
 
 def _provide_data(config: Config) -> None:
     if config.data is None:
-        taxi.lay_out(config.data_directory)
+        taxi.write_sample(config.data_directory)
     elif not config.data.is_dir():
         raise UsageError(
             f"data is {config.data}, which is not a directory; give one of CSV files"
@@ -370,7 +370,7 @@ def _selection(config: Config) -> spans.Selection:
     return spans.select(config.data_directory, config.pattern, config.wanted_spans)
 
 
-def _clear_up_after_the_dead(config: Config, store: "Store", run: Run) -> None:
+def _recover_crashed_runs(config: Config, store: "Store", run: Run) -> None:
     """Ends what runs that were killed have left unfinished, this one's too."""
     for other in run_record.read_runs(config):
         if other.run_id == run.run_id:
@@ -403,7 +403,7 @@ def _say_unchanged(last: Run) -> None:
 
 
 @contextmanager
-def collecting_no_garbage() -> Iterator[None]:
+def gc_frozen() -> Iterator[None]:
     """Imports sooner: what a block makes is neither looked through nor ever freed.
 
     Python looks through a million lasting objects time and again while TFX is imported,

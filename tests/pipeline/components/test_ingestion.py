@@ -684,7 +684,7 @@ def test_the_newest_spans_are_the_test(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the taxi sample."""
-    return taxi.lay_out(tmp_path_factory.mktemp("sample") / "data").parent
+    return taxi.write_sample(tmp_path_factory.mktemp("sample") / "data").parent
 
 
 def test_all_of_the_sample_is_in_splits(sample: Path, tmp_path: Path) -> None:

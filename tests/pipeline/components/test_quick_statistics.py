@@ -22,7 +22,7 @@ from tests.pipeline.components.small_examples import write_examples
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """The sample's examples, in splits of which one is empty."""
     root = tmp_path_factory.mktemp("examples")
-    file = taxi.lay_out(root / "data")
+    file = taxi.write_sample(root / "data")
     return write_examples(file, root / "out", {"train": 3, "test": 1, "none": 0})
 
 

@@ -34,7 +34,7 @@ PROPERTIES = {
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """The sample's examples, all in one split of two."""
     root = tmp_path_factory.mktemp("examples")
-    file = taxi.lay_out(root / "data")
+    file = taxi.write_sample(root / "data")
     artifact = write_examples(file, root / "out", {"train": 1, "none": 0})
     examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(artifact, "tfrecords_gzip")

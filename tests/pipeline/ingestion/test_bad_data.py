@@ -15,7 +15,7 @@ from google.protobuf import text_format
 from pyarrow import parquet
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from data.taxi import lay_out
+from data.taxi import write_sample
 from pipeline.errors import DataRefusedError
 from pipeline.ingestion import (
     columns,
@@ -809,6 +809,6 @@ def test_the_sample_fits(tmp_path: Path) -> None:
     """No row of the taxi sample is set aside."""
     schema = text_format.Parse(SCHEMA_PATH.read_text(), schema_pb2.Schema())
 
-    tally, rows = ingest([lay_out(tmp_path / "data")], tmp_path / "out", schema)
+    tally, rows = ingest([write_sample(tmp_path / "data")], tmp_path / "out", schema)
 
     assert (tally.rows, rows) == (15_002, [])

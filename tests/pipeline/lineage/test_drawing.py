@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pipeline.lineage.drawing import Box, Look, draw
+from pipeline.lineage.drawing import Appearance, Box, draw
 
 BOXES = {name: Box([name]) for name in ("read", "train", "push")}
 UPSTREAM = {"train": ["read"], "push": ["train", "read"], "read": []}
@@ -20,7 +20,7 @@ def corners(drawing: str) -> dict[str, tuple[float, float]]:
 @pytest.mark.parametrize("downwards", [False, True])
 def test_what_waits_stands_behind(*, downwards: bool) -> None:
     """Each box stands behind all those it has an arrow from."""
-    drawing = draw(BOXES, UPSTREAM, "a graph", Look(downwards=downwards))
+    drawing = draw(BOXES, UPSTREAM, "a graph", Appearance(downwards=downwards))
 
     place = {name: corner[downwards] for name, corner in corners(drawing).items()}
     assert place["read"] < place["train"] < place["push"]
