@@ -6,20 +6,18 @@ Everything here is checked before TFX is imported, and so within a second.
 import re
 import zoneinfo
 from collections.abc import Iterable
-from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cronsim import CronSim, CronSimError
 
 from pipeline.errors import UsageError
 
 _MACROS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly")
-_MONTHS = (
-    *("jan", "feb", "mar", "apr", "may", "jun"),
-    *("jul", "aug", "sep", "oct", "nov", "dec"),
-)
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_LONGEST = dict.fromkeys(range(1, 13), 31) | dict.fromkeys((4, 6, 9, 11), 30) | {2: 29}
-_PART = re.compile(
-    r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>\d+))?", re.ASCII
-)
+_FIELDS = ("minute", "hour", "day of the month", "month", "day of the week")
+# cronsim takes more than Argo's and Airflow's parsers: "L", "#", 7 for Sunday, and
+# steps that reach beyond a field.
+_COMMON = re.compile(r"[A-Za-z0-9*,/-]+", re.ASCII)
+_NO_SUNDAY = re.compile(r"(?<!\d)7(?!\d)|[lL#]")
 
 _CPU = re.compile(r"\d+(?:\.\d{1,3})?|\d+m", re.ASCII)
 # Those that both Kubernetes and kfp take: they write kilobytes differently.
@@ -28,63 +26,6 @@ _DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 _DNS_NAME = re.compile(rf"{_DNS_LABEL.pattern}(?:\.{_DNS_LABEL.pattern})*")
 _LONGEST_NAME = 63
 _LONGEST_OBJECT = 253
-
-
-@dataclass(frozen=True)
-class _Field:
-    """A field of a schedule.
-
-    Attributes:
-        name: For messages.
-        low: Its lowest value.
-        high: Its highest value.
-        names: Words for its values, from the lowest.
-    """
-
-    name: str
-    low: int
-    high: int
-    names: tuple[str, ...] = ()
-
-    def values(self, text: str) -> set[int]:
-        """Returns the values that a field's text stands for.
-
-        Raises:
-            ValueError: It is malformed; says how.
-        """
-        return {value for part in text.split(",") for value in self._range(part)}
-
-    def _range(self, part: str) -> range:
-        found = _PART.fullmatch(part)
-        if not found:
-            raise ValueError(f"{part!r} is no {self.name}")
-        first, last, step = found["first"], found["last"], found["step"]
-        low = self._number(first) if first else self.low
-        high = self._number(last or first) if first else self.high
-        if low > high:
-            raise ValueError(f"{part!r} ends before it begins")
-        if step and first and not last:
-            raise ValueError(f"{part!r} has a step and is no range")
-        if step and not 1 <= int(step) <= self.high:
-            raise ValueError(f"{part!r} has a step that is not 1 to {self.high}")
-        return range(low, high + 1, int(step or 1))
-
-    def _number(self, word: str) -> int:
-        if word.lower() in self.names:
-            return self.low + self.names.index(word.lower())
-        if not word.isdecimal() or not self.low <= int(word) <= self.high:
-            raise ValueError(f"{word!r} is no {self.name}, {self.low} to {self.high}")
-        return int(word)
-
-
-# Sunday is 0, because Argo's parser doesn't take 7.
-_FIELDS = (
-    _Field("minute", 0, 59),
-    _Field("hour", 0, 23),
-    _Field("day of the month", 1, 31),
-    _Field("month", 1, 12, _MONTHS),
-    _Field("day of the week", 0, 6, _DAYS),
-)
 
 
 def at_least(settings: object, least: int, *names: str) -> None:
@@ -107,37 +48,33 @@ def at_least(settings: object, least: int, *names: str) -> None:
 def schedule(text: str) -> None:
     """Refuses a schedule that Argo or Airflow would not take.
 
-    The rules are what the parsers of both have in common: five fields of `*`, numbers,
-    ranges, lists, names of months and days, and steps of `*` or of a range; or one of
-    cron's macros. 0 is Sunday.
-
     Args:
-        text: As cron writes it.
+        text: Five fields as cron writes them, with 0 for Sunday, or a macro such as
+            `@daily`.
 
     Raises:
-        UsageError: It is malformed, or there is no such day.
+        UsageError: It is malformed, or no date ever matches it.
     """
     if text in _MACROS:
         return
     parts = text.split()
     if len(parts) != len(_FIELDS):
-        names = ", ".join(field.name for field in _FIELDS)
         raise _wrong(
             "schedule",
             text,
-            f"it must have five fields ({names}), or be one of {', '.join(_MACROS)}",
+            f"it must have five fields ({', '.join(_FIELDS)}), "
+            f"or be one of {', '.join(_MACROS)}",
         )
+    for name, part in zip(_FIELDS, parts, strict=True):
+        if not _COMMON.fullmatch(part):
+            raise _wrong("schedule", text, f"{part!r} is no {name}")
+    if _NO_SUNDAY.search(re.sub(r"/\d+", "", parts[-1])) or "l" in parts[2].lower():
+        raise _wrong("schedule", text, "days are numbers from 0, Sunday, or names")
     try:
-        _, _, days, months, weekdays = (
-            field.values(part) for field, part in zip(_FIELDS, parts, strict=True)
-        )
-    except ValueError as error:
-        raise _wrong("schedule", text, str(error)) from None
-    # Cron takes either of them where both the day of the month and of the week are
-    # restricted.
-    any_weekday = len(weekdays) == len(_DAYS)
-    if any_weekday and min(days) > max(_LONGEST[month] for month in months):
-        raise _wrong("schedule", text, f"none of its months has a day {min(days)}")
+        CronSim(text, datetime(2000, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        wrong = str(error).removeprefix("Bad ")
+        raise _wrong("schedule", text, f"its {wrong} is not one of cron's") from None
 
 
 def timezone(name: str) -> None:
