@@ -15,7 +15,7 @@ from typing import Literal
 
 from models import features
 from models.hyperparameters import Hyperparameters
-from pipeline.beam.engines import Beam, refuse_cloud_storage
+from pipeline.beam.engines import IN_PROCESS, Beam, refuse_cloud_storage
 from pipeline.errors import UsageError, is_one_line
 from pipeline.ingestion.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from pipeline.ingestion.times import seconds_in
@@ -33,9 +33,7 @@ _NAMES_SHOWN = 12
 
 VERTEX_MOUNT = Path("/gcs")
 """Where Vertex AI mounts Cloud Storage."""
-IN_PROCESS_BEAM_RUNNER = (
-    "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
-)
+IN_PROCESS_BEAM_RUNNER = IN_PROCESS
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import pyarrow as pa
 from pyarrow import parquet
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from pipeline.columnar.lists import is_list
 from pipeline.errors import DataRefusedError
 from pipeline.ingestion import columns
 from pipeline.ingestion.records import (
@@ -278,14 +279,16 @@ def _check_contents(path: Path, kind: Kind, beginning: bytes) -> None:
 def _columns_of_parquet(path: Path) -> tuple[str, ...]:
     schema = opened_parquet(path).schema_arrow
     for column in schema:
-        if pa.types.is_nested(column.type):
+        item = column.type.value_type if is_list(column.type) else column.type
+        if pa.types.is_nested(item):
             raise DataRefusedError(
-                f"{path}, column {column.name!r}: {column.type} holds several values "
-                "in a row; give each a column of its own, or leave it out"
+                f"{path}, column {column.name!r}: {column.type} is nested; a column "
+                "holds values, or lists of values: give each part a column of its own, "
+                "or leave it out"
             )
-        if not columns.is_supported(column.type):
+        if not columns.is_supported(item):
             wrong = "is neither text nor number, date or time; export it as one"
-            if zone := getattr(column.type, "tz", ""):
+            if zone := getattr(item, "tz", ""):
                 wrong = f"has the unknown time zone {zone!r}; export it in UTC"
             raise DataRefusedError(
                 f"{path}, column {column.name!r}: {column.type} {wrong}, or leave it "

@@ -1,0 +1,243 @@
+"""Who does the work on shards: local workers, or Beam; the work is written once.
+
+What is computed is a function of one shard: it writes another shard, or returns a small
+partial result. Partial results are merged in the order of the shards, in groups of
+fixed size, so both forms give the same result to the last bit. Beam's elements are
+shards and partial results, never rows.
+"""
+
+import functools
+import os
+import pickle
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pipeline.columnar import files
+
+In = TypeVar("In")
+Partial = TypeVar("Partial")
+
+MERGED_TOGETHER = 16
+"""Partial results that are merged at once, and so held at once by one worker."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Local workers: threads, since Arrow, NumPy, TFDV and TensorFlow release the lock.
+
+    Forked processes took a third more processor time for TFDV's statistics, and
+    TensorFlow doesn't survive a fork.
+
+    Attributes:
+        count: How many at once; 0 means one per core, see `limit_workers`.
+    """
+
+    count: int = 0
+
+    @property
+    def at_once(self) -> int:
+        """How many work at once."""
+        return self.count or min(cores(), _limit or cores())
+
+
+@dataclass(frozen=True)
+class OnBeam:
+    """Beam's workers.
+
+    Attributes:
+        pipeline: Makes a pipeline on an engine.
+        scratch: A directory that this process and the engine's workers share; partial
+            results pass through files in it.
+    """
+
+    pipeline: Callable[[], Any]
+    scratch: str
+
+
+Runner = Workers | OnBeam
+
+
+# Of this process: a runner sets it for the nodes that it forks.
+_limit = 0
+
+
+def limit_workers(count: int) -> None:
+    """Bounds the local workers of this process, and of processes that it forks.
+
+    Args:
+        count: Most at once; 0 means as many as there are cores.
+    """
+    global _limit  # noqa: PLW0603 - executors are created by TFX, out of our reach
+    _limit = count
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def map_shards(
+    do: Callable[[In], Partial], shards: Sequence[In], runner: Runner
+) -> list[Partial]:
+    """Does something with each shard.
+
+    Args:
+        do: What; picklable for Beam. Its result is small.
+        shards: The shards, or whatever describes a piece of work.
+        runner: Who does it.
+
+    Returns:
+        The results in the order of the shards.
+
+    Raises:
+        Exception: What `do` raised; on Beam, as the engine reports it.
+    """
+    if isinstance(runner, OnBeam):
+        alone = functools.partial(_as_list, do)
+        return aggregate(alone, _concatenated, shards, runner) or []
+    return list(_in_order(do, shards, runner))
+
+
+def aggregate(
+    accumulate: Callable[[In], Partial],
+    merge: Callable[[list[Partial]], Partial],
+    shards: Sequence[In],
+    runner: Runner,
+) -> Partial | None:
+    """Computes a partial result for each shard, and merges them to one.
+
+    Args:
+        accumulate: The partial result of a shard; picklable as its result is,
+            for Beam.
+        merge: One partial result of several, in the order of their shards.
+        shards: The shards, or whatever describes a piece of work.
+        runner: Who does it.
+
+    Returns:
+        The merged result; None if there are no shards.
+    """
+    if not shards:
+        return None
+    if isinstance(runner, OnBeam):
+        return _on_beam(accumulate, merge, shards, runner)
+    return _merged(_in_order(accumulate, shards, runner), merge)
+
+
+def _merged(
+    partials: Iterable[Partial], merge: Callable[[list[Partial]], Partial]
+) -> Partial:
+    """Merges groups of partial results as they come, then groups of what that gives."""
+    levels: list[list[Partial]] = [[]]
+
+    def close(level: int) -> None:
+        if level + 1 == len(levels):
+            levels.append([])
+        levels[level + 1].append(_one_of(levels[level], merge))
+        levels[level] = []
+        if len(levels[level + 1]) == MERGED_TOGETHER:
+            close(level + 1)
+
+    for partial in partials:
+        levels[0].append(partial)
+        if len(levels[0]) == MERGED_TOGETHER:
+            close(0)
+    level = 0
+    while level + 1 < len(levels) or len(levels[level]) > 1:
+        if levels[level]:
+            close(level)
+        level += 1
+    return levels[level][0]
+
+
+def _one_of(group: list[Partial], merge: Callable[[list[Partial]], Partial]) -> Partial:
+    return group[0] if len(group) == 1 else merge(group)
+
+
+def _in_order(
+    do: Callable[[In], Partial], shards: Sequence[In], workers: Workers
+) -> Iterator[Partial]:
+    """Ordered parallel map with a bounded backlog."""
+    at_once = min(workers.at_once, len(shards))
+    if at_once <= 1:
+        yield from map(do, shards)
+        return
+    waiting: deque[Future[Partial]] = deque()
+    with ThreadPoolExecutor(at_once) as pool:
+        for shard in shards:
+            waiting.append(pool.submit(do, shard))
+            if len(waiting) > at_once:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _as_list(do: Callable[[In], Partial], shard: In) -> list[Partial]:
+    return [do(shard)]
+
+
+def _concatenated(lists: list[list[Partial]]) -> list[Partial]:
+    return [result for results in lists for result in results]
+
+
+def _on_beam(
+    accumulate: Callable[[In], Partial],
+    merge: Callable[[list[Partial]], Partial],
+    shards: Sequence[In],
+    runner: OnBeam,
+) -> Partial:
+    """Runs a pipeline of as many merges as `_merged` has levels; see `OnBeam`."""
+    import apache_beam as beam
+
+    result = files.join(runner.scratch, f"result-{uuid.uuid4().hex}.pickle")
+    with runner.pipeline() as pipeline:
+        partials = (
+            pipeline
+            | "Shards" >> beam.Create(list(enumerate(shards)))
+            # Or an engine may fuse the source with the work: one worker does it all.
+            | "Spread" >> beam.Reshuffle()
+            | "Accumulate" >> beam.Map(functools.partial(_pickled, accumulate))
+        )
+        count, level = len(shards), 0
+        while count > 1:
+            partials = (
+                partials
+                | f"Group{level}" >> beam.GroupByKey()
+                | f"Merge{level}" >> beam.Map(functools.partial(_merged_group, merge))
+            )
+            count, level = -(-count // MERGED_TOGETHER), level + 1
+        _ = partials | "Write" >> beam.Map(functools.partial(_write_partial, result))
+    try:
+        found: Partial = pickle.loads(files.read_bytes(result))  # noqa: S301 - ours
+    finally:
+        files.remove(result)
+    return found
+
+
+Numbered = tuple[int, tuple[int, bytes]]
+"""Number of the group that a partial result is merged in, its own number, pickled."""
+
+
+def _numbered(number: int, partial: Any) -> Numbered:
+    return number // MERGED_TOGETHER, (number, pickle.dumps(partial))
+
+
+def _pickled(do: Callable[[Any], Any], shard: tuple[int, Any]) -> Numbered:
+    return _numbered(shard[0], do(shard[1]))
+
+
+def _merged_group(
+    merge: Callable[[list[Any]], Any],
+    group: tuple[int, Iterable[tuple[int, bytes]]],
+) -> Numbered:
+    partials = [pickle.loads(each) for _, each in sorted(group[1])]  # noqa: S301 - ours
+    return _numbered(group[0], _one_of(partials, merge))
+
+
+def _write_partial(location: str, partial: Numbered) -> None:
+    files.write_bytes(location, partial[1][1])

@@ -1,0 +1,105 @@
+"""The engine: local workers and Beam give the same results to the last bit."""
+
+import threading
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.columnar import engine
+from pipeline.columnar.engine import OnBeam, Runner, Workers
+from pipeline.config import IN_PROCESS_BEAM_RUNNER
+from pipeline.errors import ThroughlineError
+
+
+@pytest.fixture(params=["one", "threads", "beam"])
+def runner(request: pytest.FixtureRequest, tmp_path: Path) -> Runner:
+    """Each form that an engine has."""
+    options = PipelineOptions([IN_PROCESS_BEAM_RUNNER])
+    forms: dict[str, Runner] = {
+        "one": Workers(1),
+        "threads": Workers(3),
+        "beam": OnBeam(lambda: beam.Pipeline(options=options), str(tmp_path)),
+    }
+    return forms[request.param]
+
+
+def _fraction(number: int) -> tuple[float, list[int]]:
+    return (1.0 / (number + 1), [number])
+
+
+def _summed(partials: list[tuple[float, list[int]]]) -> tuple[float, list[int]]:
+    # Neither sum is the same in another order.
+    return (
+        sum(value for value, _ in partials),
+        [number for _, numbers in partials for number in numbers],
+    )
+
+
+def _refused(number: int) -> None:
+    raise ThroughlineError(f"shard {number} is damaged")
+
+
+@pytest.mark.parametrize("count", [1, 16, 17, 300])
+def test_results_are_the_same_in_each_form(runner: Runner, count: int) -> None:
+    """Sums of floats are equal to the last bit, and everything is there in order."""
+    expected = engine.aggregate(_fraction, _summed, range(count), Workers(1))
+
+    found = engine.aggregate(_fraction, _summed, range(count), runner)
+
+    assert found == expected
+    assert found is not None
+    assert found[1] == list(range(count))
+
+
+def test_map_keeps_the_order_of_the_shards(runner: Runner) -> None:
+    """There is a result for each shard, in their order."""
+    assert engine.map_shards(hex, range(20), runner) == [hex(n) for n in range(20)]
+
+
+def test_nothing_to_do_gives_nothing(runner: Runner) -> None:
+    """Without shards there are no results and no partial result."""
+    assert engine.map_shards(hex, [], runner) == []
+    assert engine.aggregate(_fraction, _summed, [], runner) is None
+
+
+def test_error_of_a_shard_is_raised(runner: Runner) -> None:
+    """What a worker raised says which shard it was."""
+    with pytest.raises(Exception, match="shard 0 is damaged"):
+        engine.map_shards(_refused, range(3), runner)
+
+
+def test_results_on_beam_leave_no_files(tmp_path: Path) -> None:
+    """The files that results pass through are removed."""
+    options = PipelineOptions([IN_PROCESS_BEAM_RUNNER])
+    runner = OnBeam(lambda: beam.Pipeline(options=options), str(tmp_path))
+
+    engine.map_shards(hex, range(20), runner)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_are_bounded() -> None:
+    """No more threads work at once than there are workers, and one is this thread."""
+    seen: set[int] = set()
+
+    def note(_: int) -> None:
+        seen.add(threading.get_ident())
+
+    engine.map_shards(note, range(50), Workers(2))
+    assert len(seen) <= 2
+    seen.clear()
+    engine.map_shards(note, range(5), Workers(1))
+    assert seen == {threading.get_ident()}
+
+
+def test_limit_holds_for_workers_without_a_count() -> None:
+    """What a runner's --workers says bounds the workers of a node."""
+    engine.limit_workers(1)
+    try:
+        assert Workers().at_once == 1
+        assert Workers(3).at_once == 3
+    finally:
+        engine.limit_workers(0)
+    assert Workers().at_once == engine.cores()
