@@ -33,6 +33,7 @@ from pipeline.components import (
     versioned_pusher,
 )
 from pipeline.components.anomaly_gate import AnomalyGate
+from pipeline.components.evaluator import Executor as EvaluatorExecutor
 from pipeline.components.example_gen import Ingestion
 from pipeline.components.ingestion import Settings
 from pipeline.config import Config
@@ -130,6 +131,7 @@ def create_pipeline(config: Config) -> Pipeline:
         baseline_model=baseline.outputs["model"],
         eval_config=eval_config(config.quality),
     )
+    evaluator.executor_spec = BeamExecutorSpec(EvaluatorExecutor)
 
     # Here the serving check will stand: Model, Examples -> InfraBlessing.
 
