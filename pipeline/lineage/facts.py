@@ -312,4 +312,4 @@ def _metric_changes(
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    return results.UNDEFINED if value is None else f"{value:.4g}"

@@ -28,7 +28,7 @@ from pipeline.lineage.answers import (
 from pipeline.lineage.drawing import Box, Look, draw
 from pipeline.lineage.facts import flatten, short_name
 from pipeline.lineage.query import open_lineage
-from pipeline.quality.results import CANDIDATE
+from pipeline.quality.results import CANDIDATE, UNDEFINED
 
 _SHORT = 12
 _LONGEST_VALUE = 100
@@ -195,7 +195,7 @@ def _add_metrics(root: Tree, metrics: Mapping[str, Mapping[str, float]]) -> None
         table.add_column(name, justify="right")
     for metric, value in metrics[CANDIDATE].items():
         compared = [metrics[name].get(metric) for name in others]
-        shown = ["" if v is None else f"{v:.4g}" for v in (value, *compared)]
+        shown = [UNDEFINED if v is None else f"{v:.4g}" for v in (value, *compared)]
         table.add_row(metric, *shown)
     root.add(_line("metrics", "")).add(table)
 

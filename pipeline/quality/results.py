@@ -1,4 +1,4 @@
-"""Reads the files that TFMA's Evaluator writes, without importing TensorFlow or TFMA.
+"""Reads the files that an Evaluator writes, without importing TensorFlow or TFMA.
 
 Both take seconds to import, and a question about an old run should take none. The
 formats are those of TFMA 0.52.
@@ -6,8 +6,10 @@ formats are those of TFMA 0.52.
 
 import importlib
 import importlib.util
+import math
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ OVERALL: Slice = ()
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 Metrics = dict[str, dict[Slice, dict[str, float]]]
+Intervals = dict[str, dict[Slice, dict[str, tuple[float, float]]]]
+UNDEFINED = "-"
+"""Shown where a metric has no value, such as the AUC of rows of one class."""
 
 _TFMA = "tensorflow_model_analysis"
 # In the order in which they build on each other: they don't import what they need.
@@ -54,20 +59,37 @@ def read_metrics(directory: Path) -> Metrics:
 
     Returns:
         For each model (candidate first, then baseline if there was one), for each
-        slice (`OVERALL` is the empty one), the value of each single-number metric.
+        slice (`OVERALL` is the empty one), the value of each single-number metric that
+        is defined there.
     """
-    protos = tfma_proto("metrics_for_slice_pb2")
     models: Metrics = {}
-    for path in sorted(directory.glob("metrics*")):
-        for record in read_records(path):
-            found = protos.MetricsForSlice.FromString(record)
-            where = _slice(found.slice_key)
-            for entry in found.metric_keys_and_values:
-                if not entry.key.is_diff and entry.value.HasField("double_value"):
-                    name = entry.key.model_name or CANDIDATE
-                    values = models.setdefault(name, {}).setdefault(where, {})
-                    values[entry.key.name] = entry.value.double_value.value
+    for where, entry in _entries(directory):
+        name = entry.key.model_name or CANDIDATE
+        values = models.setdefault(name, {}).setdefault(where, {})
+        # The stock Evaluator writes NaN where ours writes nothing.
+        if not math.isnan(entry.value.double_value.value):
+            values[entry.key.name] = entry.value.double_value.value
     return {n: models[n] for n in sorted(models, key=lambda n: n != CANDIDATE)}
+
+
+def read_intervals(directory: Path) -> Intervals:
+    """Reads the 95 % confidence intervals of a ModelEvaluation artifact.
+
+    Returns:
+        For each model, slice and metric with an interval its lower and upper bound:
+        `ci_low`, `ci_high`. Metrics that no threshold is on have none.
+    """
+    models: Intervals = {}
+    for where, entry in _entries(directory):
+        if entry.HasField("confidence_interval"):
+            bounds = entry.confidence_interval
+            name = entry.key.model_name or CANDIDATE
+            found = models.setdefault(name, {}).setdefault(where, {})
+            found[entry.key.name] = (
+                bounds.lower_bound.double_value.value,
+                bounds.upper_bound.double_value.value,
+            )
+    return models
 
 
 def read_calibration(directory: Path) -> dict[str, list[dict[str, float]]]:
@@ -120,6 +142,21 @@ def read_reasons(directory: Path) -> list[str]:
 def slice_name(where: Slice) -> str:
     """Names a slice for people, such as "payment_type Cash", or "overall"."""
     return ", ".join(f"{column} {value}" for column, value in where) or "overall"
+
+
+def _entries(directory: Path) -> Iterator[tuple[Slice, Any]]:
+    """Yields each single-number metric of a model with its slice."""
+    protos = tfma_proto("metrics_for_slice_pb2")
+    for path in sorted(directory.glob("metrics*")):
+        for record in read_records(path):
+            found = protos.MetricsForSlice.FromString(record)
+            # A difference between two slices is no slice's metric.
+            if found.HasField("cross_slice_key"):
+                continue
+            where = _slice(found.slice_key)
+            for entry in found.metric_keys_and_values:
+                if not entry.key.is_diff and entry.value.HasField("double_value"):
+                    yield where, entry
 
 
 def _import_protos() -> dict[str, types.ModuleType]:

@@ -1,10 +1,8 @@
 """The metrics of each slice, which an average hides."""
 
-import math
-
 from pipeline.artifacts import Run
 from pipeline.report.blocks import Section, Table, Text
-from pipeline.report.sections.metrics import _TITLES
+from pipeline.report.sections.metrics import TITLES, number
 
 _SHOWN = (
     "example_count",
@@ -27,10 +25,10 @@ def section(run: Run) -> Section | None:
         return None
     columns = [name for name in _SHOWN if name in values.columns]
     rows = [
-        [str(name), *(None if math.isnan(v) else float(v) for v in row)]
+        [str(name), *map(number, row)]
         for name, row in zip(values.index, values[columns].to_numpy(), strict=True)
     ]
-    titles = [_TITLES[name] for name in columns]
+    titles = [TITLES[name] for name in columns]
     return Section(
         "Slices",
         [
