@@ -28,8 +28,18 @@ import pyarrow as pa
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from pipeline import config as settings
+from pipeline.columnar.lists import is_list, lengths_of, unwrap
+from pipeline.columnar.shards import (
+    SUFFIX,
+    count_rows,
+    read_batches,
+    schema_of,
+    shards_of,
+)
 from pipeline.config import Config
 from pipeline.errors import EXIT_DATA_REFUSED, UsageError
+from pipeline.ingestion.columns import is_text
+from pipeline.ingestion.export import export_split
 from pipeline.ingestion.tfrecord import read_records
 from pipeline.lineage.query import Lineage, open_lineage
 from pipeline.quality import results
@@ -324,6 +334,8 @@ class Run:
     def examples_table(self, split: str = "train", rows: int | None = None) -> pa.Table:
         """Reads ingested rows as an Arrow table; a missing value is null.
 
+        A column in which a row has several values stays a column of lists.
+
         Args:
             split: Name of the split.
             rows: At most so many, the first; all if not given.
@@ -331,22 +343,39 @@ class Run:
         Raises:
             UsageError: There is no such split.
         """
-        from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
-
         directory = _directory(self.artifact("Examples", self._ingesting_node()))
         files = sorted((directory / f"Split-{split}").glob("*"))
         if not files:
             names = sorted(p.name.removeprefix("Split-") for p in directory.iterdir())
             raise UsageError(f"There is no split {split!r}; there are {names}")
-        decoder = ExamplesToRecordBatchDecoder()
-        records = itertools.chain.from_iterable(map(read_records, files))
-        batch = decoder.DecodeBatch(list(itertools.islice(records, rows)))
-        columns = [_first_values(column) for column in batch.columns]
-        return pa.Table.from_arrays(columns, batch.schema.names)
+        table = _first_rows(files, rows)
+        columns = [_values(column.combine_chunks()) for column in table.columns]
+        return pa.Table.from_arrays(columns, table.column_names)
 
     def examples(self, split: str = "train", rows: int | None = None) -> pd.DataFrame:
         """Reads ingested rows as a pandas frame; see `examples_table`."""
         return self.examples_table(split, rows).to_pandas()
+
+    def export_examples(self, out: Path) -> dict[str, int]:
+        """Writes ingested rows as gzipped TFRecords of tf.Examples, a file per shard.
+
+        Args:
+            out: Directory that gets a directory per split.
+
+        Returns:
+            The rows written, by split.
+
+        Raises:
+            UsageError: The examples are TFRecords already; names their directory.
+        """
+        directory = _directory(self.artifact("Examples", self._ingesting_node()))
+        splits = sorted(directory.glob("Split-*"))
+        if not any(split.glob(f"*{SUFFIX}") for split in splits):
+            raise UsageError(f"The examples in {directory} are no Parquet files")
+        return {
+            split.name.removeprefix("Split-"): export_split(split, out / split.name)
+            for split in splits
+        }
 
     def learning_curves(self) -> pd.DataFrame:
         """Reads the learning curves: a row an evaluation, by training step."""
@@ -599,16 +628,34 @@ def _directory(artifact: Artifact) -> Path:
     return path
 
 
-def _first_values(column: pa.Array) -> pa.Array:
-    """Takes the only value of each row, as ours have; texts become strings."""
-    if pa.types.is_null(column.type):
+def _first_rows(files: Sequence[Path], rows: int | None) -> pa.Table:
+    """Reads the first rows of examples: shards of ours, or a stock ExampleGen's."""
+    if files[0].suffix == SUFFIX:
+        found = shards_of(files[0].parent)
+        batches, left = [], count_rows(found) if rows is None else rows
+        for batch in itertools.chain.from_iterable(map(read_batches, found)):
+            batches.append(batch.slice(0, left))
+            left -= len(batches[-1])
+            if not left:
+                break
+        return pa.Table.from_batches(batches, schema_of(found))
+    from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+
+    records = itertools.chain.from_iterable(map(read_records, files))
+    some = list(itertools.islice(records, rows))
+    return pa.Table.from_batches([ExamplesToRecordBatchDecoder().DecodeBatch(some)])
+
+
+def _values(column: pa.Array) -> pa.Array:
+    """Takes the only value of each row, if there is one at most; texts are strings."""
+    if is_list(column.type):
+        if lengths_of(column).max(initial=0) > 1:
+            return column
+        column = unwrap(column)
+    if not is_text(column.type):
         return column
-    if not pa.types.is_list(column.type) and not pa.types.is_large_list(column.type):
-        return column
-    values = [row[0] if row else None for row in column.to_pylist()]
-    if any(isinstance(value, bytes) for value in values):
-        return pa.array([v.decode(errors="replace") if v else v for v in values])
-    return pa.array(values, column.type.value_type)
+    texts = column.to_pylist()
+    return pa.array([v if v is None else v.decode(errors="replace") for v in texts])
 
 
 def _filled(values: pd.Series, dtype: Any) -> list[Any]:

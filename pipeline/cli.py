@@ -320,6 +320,37 @@ def _report(arguments: list[str]) -> int:
     return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class _ExportFlags(_StoreFlags):
+    """Whose examples, and where to."""
+
+    out: Path
+    """Directory for the files; it gets a directory per split."""
+    run: str | None = None
+    """Name of the run that ingested them; the newest one if not given."""
+
+
+def _export(arguments: list[str]) -> int:
+    """Write a run's examples as TFRecords of tf.Examples: export examples --out DIR."""
+    what, *rest = arguments or ["--help"]
+    if what != "examples":
+        sys.stdout.write("usage: throughline export examples --out DIR [FLAGS]\n")
+        return 0 if what in {"-h", "--help"} else EXIT_USAGE
+    flags = tyro.cli(_ExportFlags, prog="throughline export examples", args=rest)
+    from pipeline import artifacts
+
+    config = flags.config()
+    output, metadata = config.output, config.metadata
+    run = (
+        artifacts.of_run(flags.run, output=output, metadata=metadata)
+        if flags.run
+        else artifacts.newest(output=output, metadata=metadata)
+    )
+    for split, rows in run.export_examples(flags.out).items():
+        sys.stdout.write(f"{rows:,} rows in {flags.out / f'Split-{split}'}\n")
+    return 0
+
+
 COMMANDS: Mapping[str, Command] = {
     "run": _run,
     "explain": _explain,
@@ -329,6 +360,7 @@ COMMANDS: Mapping[str, Command] = {
     "schema": _schema,
     "lineage": _lineage,
     "report": _report,
+    "export": _export,
     "doctor": _doctor,
 }
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from models import features
 from models.hyperparameters import Hyperparameters
-from pipeline.beam.engines import Beam, check_output
+from pipeline.beam.engines import IN_PROCESS, Beam, check_output
 from pipeline.errors import UsageError
 from pipeline.ingestion.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from pipeline.ingestion.times import seconds_in
@@ -26,9 +26,7 @@ SAMPLE_DATA_DIRECTORY = "sample"
 DATA_NODE = "ExampleGen"
 PROPOSAL_NODE = "SchemaGen"
 
-IN_PROCESS_BEAM_RUNNER = (
-    "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
-)
+IN_PROCESS_BEAM_RUNNER = IN_PROCESS
 
 
 @dataclass(frozen=True)

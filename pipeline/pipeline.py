@@ -27,11 +27,9 @@ from tfx.proto import (
 from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
-from pipeline.components import (
-    quick_statistics,
-    quick_transform,
-    versioned_pusher,
-)
+from pipeline.components import statistics_gen as statistics_executor
+from pipeline.components import transform as transform_executor
+from pipeline.components import versioned_pusher
 from pipeline.components.anomaly_gate import AnomalyGate
 from pipeline.components.evaluator import Executor as EvaluatorExecutor
 from pipeline.components.example_gen import Ingestion
@@ -61,7 +59,7 @@ def create_pipeline(config: Config) -> Pipeline:
 
     # Examples -> ExampleStatistics
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
-    statistics_gen.executor_spec = BeamExecutorSpec(quick_statistics.Executor)
+    statistics_gen.executor_spec = BeamExecutorSpec(statistics_executor.Executor)
 
     # ExampleStatistics -> Schema: what the data looks like, a proposal
     schema_gen = SchemaGen(statistics=statistics_gen.outputs["statistics"])
@@ -96,7 +94,7 @@ def create_pipeline(config: Config) -> Pipeline:
         disable_analyzer_cache=True,
         custom_config={"label_policy": config.label_policy},
     )
-    transform.executor_spec = BeamExecutorSpec(quick_transform.Executor)
+    transform.executor_spec = BeamExecutorSpec(transform_executor.Executor)
     transform.add_upstream_node(anomaly_gate)
 
     # transformed Examples, TransformGraph -> Model

@@ -13,6 +13,11 @@ from pathlib import Path
 
 from pipeline.errors import UsageError
 
+IN_PROCESS = (
+    "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+)
+"""Beam's argument for the engine in this process."""
+
 ENVIRONMENTS = ("DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK")
 
 REFUSED = {

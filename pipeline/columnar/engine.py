@@ -7,13 +7,12 @@ shards and partial results, never rows.
 """
 
 import functools
-import multiprocessing
 import os
 import pickle
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,21 +27,21 @@ MERGED_TOGETHER = 16
 
 @dataclass(frozen=True)
 class Workers:
-    """Local workers.
+    """Local workers: threads, since Arrow, NumPy, TFDV and TensorFlow release the lock.
+
+    Forked processes took a third more processor time for TFDV's statistics, and
+    TensorFlow doesn't survive a fork.
 
     Attributes:
-        count: How many at once; 0 means one per core that this process may use.
-        forked: Processes instead of threads: for work that holds Python's lock. Not
-            for work that calls TensorFlow, which doesn't survive a fork.
+        count: How many at once; 0 means one per core, see `limit_workers`.
     """
 
     count: int = 0
-    forked: bool = False
 
     @property
     def at_once(self) -> int:
         """How many work at once."""
-        return self.count or cores()
+        return self.count or min(cores(), _limit or cores())
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,20 @@ class OnBeam:
 Runner = Workers | OnBeam
 
 
+# Of this process: a runner sets it for the nodes that it forks.
+_limit = 0
+
+
+def limit_workers(count: int) -> None:
+    """Bounds the local workers of this process, and of processes that it forks.
+
+    Args:
+        count: Most at once; 0 means as many as there are cores.
+    """
+    global _limit  # noqa: PLW0603 - executors are created by TFX, out of our reach
+    _limit = count
+
+
 def cores() -> int:
     """Returns how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -75,7 +88,7 @@ def map_shards(
     """Does something with each shard.
 
     Args:
-        do: What; picklable for forked workers and for Beam. Its result is small.
+        do: What; picklable for Beam. Its result is small.
         shards: The shards, or whatever describes a piece of work.
         runner: Who does it.
 
@@ -100,8 +113,8 @@ def aggregate(
     """Computes a partial result for each shard, and merges them to one.
 
     Args:
-        accumulate: The partial result of a shard; picklable as its result is, for
-            forked workers and for Beam.
+        accumulate: The partial result of a shard; picklable as its result is,
+            for Beam.
         merge: One partial result of several, in the order of their shards.
         shards: The shards, or whatever describes a piece of work.
         runner: Who does it.
@@ -155,19 +168,13 @@ def _in_order(
         yield from map(do, shards)
         return
     waiting: deque[Future[Partial]] = deque()
-    with _pool(at_once, forked=workers.forked) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         for shard in shards:
             waiting.append(pool.submit(do, shard))
             if len(waiting) > at_once:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _pool(count: int, *, forked: bool) -> Executor:
-    if forked:
-        return ProcessPoolExecutor(count, multiprocessing.get_context("fork"))
-    return ThreadPoolExecutor(count)
 
 
 def _as_list(do: Callable[[In], Partial], shard: In) -> list[Partial]:

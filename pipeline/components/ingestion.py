@@ -39,6 +39,7 @@ from pipeline.ingestion.spans import files_of
 from pipeline.ingestion.splitting import SplitRule
 
 QUARANTINE_KEY = "quarantine"
+FILE_FORMAT = example_gen_pb2.FileFormat.Name(example_gen_pb2.FILE_FORMAT_PARQUET)
 _LOG = logging.getLogger(__name__)
 _PROGRESS = logging.getLogger("throughline.progress")
 _LOGGED = 100
@@ -149,8 +150,8 @@ class Executor(BaseBeamExecutor):
                 path.unlink()
             raise
         _finish(refuge, tally)
-        examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
-        examples_utils.set_file_format(examples, "tfrecords_gzip")
+        examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_PARQUET)
+        examples_utils.set_file_format(examples, FILE_FORMAT)
 
     def _ingest(
         self,
@@ -170,7 +171,7 @@ class Executor(BaseBeamExecutor):
         if not set(files[0].names) <= kinds.keys():
             self._share("Look", shards, functools.partial(writing.note_kinds, job=job))
             kinds = {**writing.noted_kinds(job), **kinds}
-        kinds = {name: kinds[name] for name in files[0].names}
+        kinds = {name: kinds[name] for name in _in_order(schema, files[0].names)}
         settings.rule.check(kinds)
         write = functools.partial(writing.write_shard, kinds=kinds, job=job)
         self._share("Write", shards, write)
@@ -193,6 +194,12 @@ class Executor(BaseBeamExecutor):
                 | "Spread" >> beam.Reshuffle()
                 | name >> beam.Map(do)
             )
+
+
+def _in_order(schema: schema_pb2.Schema | None, names: Sequence[str]) -> list[str]:
+    """Orders columns as the schema does: TFX's reader of Parquet expects it so."""
+    described = [f.name for f in schema.feature if f.name in names] if schema else []
+    return [*described, *(name for name in names if name not in described)]
 
 
 def _sources(

@@ -1,7 +1,8 @@
 """What type a column has, and which of its values are not of it.
 
-A tf.Example knows whole numbers of 64 bits, numbers of 32 bits, and bytes. A column is
-one of these by the reviewed schema, or by what all its values fit.
+TFX knows whole numbers of 64 bits, numbers of 32 bits, and bytes. A column is one of
+these by the reviewed schema, or by what all its values fit. In a column of lists it is
+the type of the items.
 """
 
 import functools
@@ -15,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipeline.columnar.lists import is_list, lengths_of
 
 Kind = Literal["INT", "FLOAT", "BYTES"]
 Kinds = Mapping[str, Kind]
@@ -34,9 +37,17 @@ PARSED: Mapping[Kind, pa.DataType] = {
 }
 """What text is parsed as; numbers are rounded from 64 to 32 bits as Python does."""
 
+WRITTEN: Mapping[Kind, pa.DataType] = {
+    "INT": pa.int64(),
+    "FLOAT": pa.float32(),
+    "BYTES": pa.large_binary(),
+}
+"""What the items of a column's lists are in a shard."""
+
 _LONGEST_SHOWN_VALUE = 40
 _SPACES = " \t"
 _TOO_LONG = 2.0**63
+_NO_ITEM = "a list with an item that is missing; give it a value, or leave it out"
 _NOT_SO: Mapping[Kind, str] = {
     "INT": "is not a whole number; correct it, or leave the field empty",
     "FLOAT": "is not a number; correct it, or leave the field empty",
@@ -62,6 +73,8 @@ def narrowest(column: pa.Array) -> Kind:
         INT if there are no values at all.
     """
     kind = column.type
+    if is_list(kind):
+        return narrowest(_items(column))
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return "INT"
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
@@ -100,16 +113,18 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def converted(column: pa.Array, kind: Kind) -> tuple[pa.Array, dict[int, str]]:
-    """Turns a column into what a tf.Example holds.
+    """Turns a column into what a shard holds.
 
     Args:
-        column: Texts in UTF-8, or what a Parquet file holds.
+        column: Texts in UTF-8, or what a Parquet file holds; lists of them too.
         kind: What it is to be.
 
     Returns:
-        Whole numbers of 64 bits, numbers of 32 bits or bytes; and for each value that
-        is none, by row, why. What stands in its place there means nothing.
+        Whole numbers of 64 bits, numbers of 32 bits or bytes, or lists of them; and for
+        each value that is none, by row, why. What is in its place means nothing.
     """
+    if is_list(column.type):
+        return _converted_lists(column, kind)
     if kind == "BYTES":
         # Times and numbers of Parquet files become texts, as they would be in CSV.
         texts = column if is_text(column.type) else column.cast(pa.string())
@@ -126,6 +141,25 @@ def converted(column: pa.Array, kind: Kind) -> tuple[pa.Array, dict[int, str]]:
     for row in np.flatnonzero(np.asarray(endless)):
         wrong[int(row)] = str(complaint(str(column[int(row)].as_py()), kind))
     return array, wrong
+
+
+def _converted_lists(column: pa.Array, kind: Kind) -> tuple[pa.Array, dict[int, str]]:
+    lengths = lengths_of(column)
+    items, wrong = converted(_items(column), kind)
+    for item in np.flatnonzero(np.asarray(items.is_null())):
+        wrong.setdefault(int(item), _NO_ITEM)
+    ends = np.cumsum(lengths)
+    rows = np.searchsorted(ends, list(wrong), side="right")
+    present = np.asarray(column.is_valid())
+    offsets = pa.array(np.append(0, ends), pa.int64(), mask=np.append(~present, False))
+    lists = pa.LargeListArray.from_arrays(offsets, items)
+    return lists, dict(zip(map(int, rows), wrong.values(), strict=True))
+
+
+def _items(column: pa.Array) -> pa.Array:
+    """Returns the items of all lists, one behind the other."""
+    items = column.flatten()
+    return items.dictionary_decode() if pa.types.is_dictionary(items.type) else items
 
 
 def is_finite(array: pa.Array) -> bool:

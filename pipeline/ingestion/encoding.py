@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columnar.lists import is_list, lengths_of, unwrap
 from pipeline.ingestion.tfrecord import CHECKSUM_BYTES, checksums, head
 
 # Field number and wire type: a length, and so many bytes.
@@ -39,8 +40,8 @@ def to_tfrecords(batch: pa.RecordBatch) -> pa.BinaryArray:
     """Encodes each row as a tf.Example, and frames it as a record of a TFRecord file.
 
     Args:
-        batch: Columns of int64, float32 or binary; a value that is missing becomes a
-            feature without a list, as of tfx_bsl's encoder.
+        batch: Columns of int64, float32 or binary, or of lists of them; a value that is
+            missing becomes a feature without a list, as of tfx_bsl's encoder.
 
     Returns:
         One entry a row: its length, the length's checksum, the tf.Example, and its
@@ -69,7 +70,13 @@ def varint(number: int) -> bytes:
 
 
 def _entry(name: str, column: pa.Array) -> list[pa.Array]:
-    """Encodes a column: for each row what stands before the value, and the value."""
+    """Encodes a column: for each row what is before the value, and the value."""
+    if is_list(column.type):
+        if (lengths_of(column) != np.asarray(column.is_valid())).any():
+            return _list_entry(name, column)
+        column = unwrap(column)
+    if pa.types.is_large_binary(column.type):
+        column = column.cast(pa.binary())
     if pa.types.is_binary(column.type):
         values = pc.fill_null(column, b"")
         lengths, tag = _lengths(values), _BYTES_LIST
@@ -90,6 +97,35 @@ def _entry(name: str, column: pa.Array) -> list[pa.Array]:
     if column.null_count:
         values = pc.if_else(pa.array(present), values, pa.scalar(b""))
     return [starts, values]
+
+
+def _list_entry(name: str, column: pa.Array) -> list[pa.Array]:
+    """Encodes a column whose rows hold any number of values, as `_entry` does."""
+    items = column.flatten()
+    if pa.types.is_large_binary(items.type):
+        items = items.cast(pa.binary())
+        starts = _by_length(_lengths(items), lambda n: _VALUE + varint(n))
+        items, tag = _joined([starts, items], len(items)), _BYTES_LIST
+    elif pa.types.is_floating(items.type):
+        numbers = np.asarray(items).astype("<f4")
+        items = _cut(numbers.view(np.uint8), np.full(len(items), _BYTES_OF_FLOAT))
+        tag = _FLOAT_LIST
+    else:
+        items, tag = _varints(np.asarray(items)), _INT64_LIST
+    offsets = pa.array(np.append(0, np.cumsum(lengths_of(column))), pa.int32())
+    values = pc.binary_join(pa.ListArray.from_arrays(offsets, items), b"")
+    present = np.asarray(column.is_valid())
+    lengths = np.where(present, _lengths(values), _MISSING)
+    key = name.encode()
+
+    def start(length: int) -> bytes:
+        if length < 0:
+            return _in_entry(key, b"", 0)
+        # Numbers are packed: one length for all of them; of none there is no field.
+        packed = _VALUE + varint(length) if tag != _BYTES_LIST and length else b""
+        return _in_entry(key, tag + varint(len(packed) + length) + packed, length)
+
+    return [_by_length(lengths, start), values]
 
 
 def _before(tag: bytes, length: int) -> tuple[bytes, int]:

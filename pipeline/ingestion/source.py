@@ -21,6 +21,7 @@ import pyarrow as pa
 from pyarrow import parquet
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from pipeline.columnar.lists import is_list
 from pipeline.errors import DataRefusedError
 from pipeline.ingestion.records import (
     LONGEST_RECORD,
@@ -243,10 +244,12 @@ def _columns_of_parquet(path: Path) -> tuple[str, ...]:
             f"{path} {what}; export it again, or remove it ({_first_line(error)})"
         ) from error
     for column in file.schema_arrow:
-        if pa.types.is_nested(column.type):
+        item = column.type.value_type if is_list(column.type) else column.type
+        if pa.types.is_nested(item):
             raise DataRefusedError(
-                f"{path}, column {column.name!r}: {column.type} holds several values "
-                "in a row; give each a column of its own, or leave it out"
+                f"{path}, column {column.name!r}: {column.type} is nested; a column "
+                "holds values, or lists of values: give each part a column of its own, "
+                "or leave it out"
             )
     return tuple(file.schema_arrow.names)
 

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columnar.lists import is_list, lengths_of
 from pipeline.errors import DataRefusedError
 from pipeline.ingestion import columns
 from pipeline.ingestion.columns import Kinds
@@ -28,6 +29,7 @@ Wrong = dict[int, tuple[str | None, str]]
 # Of the boost library's hash_combine, in 64 bits.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _OF_MISSING = np.uint64(0x5851F42D4C957F2D)
+_NO_ONE_TIME = "a list, where one time is needed; choose another time-column"
 _NO_TIME = "has no value, and it decides which split the row is in; fill it in"
 _NO_DATE = "is not a date, and it decides which split the row is in; correct it"
 _NEWEST_OF_ALL = float("inf")
@@ -154,6 +156,10 @@ def seconds_of(
         Seconds since 1970; and by row, why there are none.
     """
     column = batch.column(name)
+    if is_list(column.type):
+        return np.zeros(len(column)), dict.fromkeys(
+            range(len(column)), (name, _NO_ONE_TIME)
+        )
     missing = np.flatnonzero(np.asarray(column.is_null()))
     wrong: Wrong = {int(row): (name, _NO_TIME) for row in missing}
     if not columns.is_text(column.type):
@@ -170,6 +176,8 @@ def seconds_of(
 
 
 def _hash_column(column: pa.Array) -> Hashes:
+    if is_list(column.type):
+        return _hash_lists(column)
     present = np.asarray(column.is_valid())
     if columns.is_text(column.type):
         encoded = column.dictionary_encode()
@@ -182,6 +190,20 @@ def _hash_column(column: pa.Array) -> Hashes:
         values = np.asarray(pc.fill_null(column, 0)) + column.type.to_pandas_dtype()(0)
         hashes = pd.util.hash_array(values, categorize=False)
     return np.where(present, hashes, _OF_MISSING)
+
+
+def _hash_lists(column: pa.Array) -> Hashes:
+    """Hashes lists by their lengths and their items, place by place."""
+    lengths = lengths_of(column)
+    items = _hash_column(column.flatten())
+    starts = np.cumsum(lengths) - lengths
+    hashes = np.where(
+        np.asarray(column.is_valid()), lengths.view(np.uint64), _OF_MISSING
+    )
+    for place in range(int(lengths.max(initial=0))):
+        rows = np.flatnonzero(lengths > place)
+        hashes[rows] = _combined(hashes[rows], items[starts[rows] + place])
+    return hashes
 
 
 def _combined(left: Hashes, right: Hashes) -> Hashes:

@@ -1,31 +1,29 @@
-"""Writes shards: tf.Examples a split, and what doesn't fit beside them.
+"""Writes shards: a Parquet file per split, and what doesn't fit beside them.
 
-Reading and encoding the next stretch goes on while the last one is compressed.
+Reading and typing the next stretch goes on while the last one is compressed.
 """
 
 import contextlib
 import functools
 import json
-import os
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import parquet
 
+from pipeline.columnar.engine import cores
+from pipeline.columnar.lists import wrap_batch
+from pipeline.columnar.shards import SUFFIX, ShardWriter
 from pipeline.errors import DataRefusedError
 from pipeline.ingestion import columns, reading
 from pipeline.ingestion.columns import Kind, Kinds
-from pipeline.ingestion.encoding import to_tfrecords
 from pipeline.ingestion.plan import Piece, stretches
 from pipeline.ingestion.quarantine import Rejected, Tally
 from pipeline.ingestion.reading import Rows
@@ -33,8 +31,6 @@ from pipeline.ingestion.records import Records
 from pipeline.ingestion.splitting import SplitRule
 
 _PARQUET_ROWS = 1 << 15
-_COMPRESSION_LEVEL = 1
-_GZIP_WINDOW = 31
 
 Out = TypeVar("Out")
 
@@ -56,8 +52,8 @@ class Job:
     shards: int
 
     def file_of(self, split: str, number: int) -> Path:
-        """Names the examples of a shard in a split, as TFX does."""
-        name = f"data_tfrecord-{number:05d}-of-{self.shards:05d}.gz"
+        """Names the examples of a shard in a split."""
+        name = f"data-{number:05d}-of-{self.shards:05d}{SUFFIX}"
         return self.directories[split] / name
 
     def rejected_of(self, number: int) -> Path:
@@ -82,19 +78,18 @@ class _Ready:
     """A stretch of data, ready to be written."""
 
     read: int
-    records: Mapping[str, bytes]
-    written: Mapping[str, int]
+    batches: Mapping[str, pa.RecordBatch]
     rejected: tuple[Rejected, ...]
 
 
 def write_shard(numbered: tuple[int, Sequence[Piece]], kinds: Kinds, job: Job) -> None:
-    """Writes the examples of a shard, what doesn't fit, and how many there were.
+    """Writes the rows of a shard, what doesn't fit, and how many there were.
 
     A file that can't be read is told in a file too: an engine would wrap the error.
 
     Args:
         numbered: The shard's number, and its pieces.
-        kinds: What each column is to be.
+        kinds: What each column is to be, in the order in which they are written.
         job: Where to.
     """
     number, pieces = numbered
@@ -154,20 +149,24 @@ def added_up(job: Job) -> Tally:
 
 def _write(number: int, pieces: Sequence[Piece], kinds: Kinds, job: Job) -> Tally:
     tally = Tally()
+    there = pieces[0].source.names
+    # A schema may describe columns that the data needn't have.
+    written = {name: kinds[name] for name in kinds if name in there}
+    schema = pa.schema([(n, columns.WRITTEN[kind]) for n, kind in written.items()])
     with ExitStack() as stack:
         files = {
-            split: stack.enter_context(_Records(job.file_of(split, number)))
+            split: stack.enter_context(ShardWriter(job.file_of(split, number), schema))
             for split in job.directories
         }
         rejected: list[str] = []
         for piece in pieces:
-            encode = functools.partial(_encode, kinds=kinds, rule=job.rule)
+            divide = functools.partial(_divided, kinds=written, rule=job.rule)
             name = str(piece.source.path)
-            for ready in _in_order(encode, _raw(piece)):
+            for ready in _in_order(divide, _raw(piece)):
                 tally.read[name] += ready.read
-                for split, data in ready.records.items():
-                    files[split].write(data)
-                tally.written.update(ready.written)
+                for split, batch in ready.batches.items():
+                    files[split].write(batch)
+                    tally.written[split] += batch.num_rows
                 tally.note(ready.rejected)
                 rejected += [row.to_json() for row in ready.rejected]
             tally.read.setdefault(name, 0)
@@ -226,68 +225,30 @@ def _kinds_of(raw: Raw) -> dict[str, Kind]:
     }
 
 
-def _encode(raw: Raw, kinds: Kinds, rule: SplitRule) -> _Ready:
+def _divided(raw: Raw, kinds: Kinds, rule: SplitRule) -> _Ready:
     count, rows = _read(raw, kinds)
     splits, wrong = rule.split_of(rows.batch, is_newest=raw[0].is_newest)
     splits = np.delete(splits, list(wrong))
     rows = rows.without(wrong)
-    records = to_tfrecords(rows.batch)
-    shared = {
-        name: records.filter(pa.array(splits == index))
+    batch = wrap_batch(rows.batch.select(list(kinds)))
+    batches = {
+        name: batch.filter(pa.array(splits == index))
         for index, name in enumerate(rule.names)
     }
-    return _Ready(
-        count,
-        {name: _bytes_of(some) for name, some in shared.items()},
-        {name: len(some) for name, some in shared.items()},
-        rows.rejected,
-    )
-
-
-def _bytes_of(records: pa.BinaryArray) -> bytes:
-    """Joins records; what a filter leaves lies together already."""
-    (joined,) = pc.binary_join(
-        pa.ListArray.from_arrays(pa.array([0, len(records)], pa.int32()), records), b""
-    ).to_pylist()
-    return bytes(joined)
+    return _Ready(count, batches, rows.rejected)
 
 
 def _in_order(do: Callable[[Raw], Out], raw: Iterable[Raw]) -> Iterator[Out]:
-    """Does something with stretches on all cores, few at a time, and keeps order."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    """Ordered parallel map of stretches with a bounded backlog."""
+    at_once = cores()
     waiting: deque[Future[Out]] = deque()
-    with ThreadPoolExecutor(cores) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         for some in raw:
             waiting.append(pool.submit(do, some))
-            if len(waiting) > cores:
+            if len(waiting) > at_once:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-class _Records:
-    """A gzipped TFRecord file."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("wb")
-        self._gzip = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-
-    def write(self, framed: bytes) -> None:
-        """Writes records that are framed."""
-        self._file.write(self._gzip.compress(framed))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with self._file:
-            self._file.write(self._gzip.flush())
 
 
 def _put(path: Path, text: str) -> None:

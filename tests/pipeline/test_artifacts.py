@@ -7,11 +7,16 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+from tfx_bsl.coders.example_coder import (
+    ExamplesToRecordBatchDecoder,
+    RecordBatchToExamplesEncoder,
+)
 
-from pipeline import artifacts
+from pipeline import artifacts, cli
+from pipeline.columnar.shards import ShardWriter
 from pipeline.config import Config
 from pipeline.errors import UsageError
+from pipeline.ingestion.tfrecord import read_records
 from tests.pipeline.tfx_store import StockStore, train, write_records
 
 BUCKETS = [(0.0, 0.5, 60.0, 6.0), (0.5, 1.0, 40.0, 30.0)]
@@ -150,6 +155,59 @@ def test_examples_are_rows(config: Config, store: StockStore) -> None:
     assert two.num_rows == 2
     with pytest.raises(UsageError, match="train"):
         run_of(config).examples("test")
+
+
+@pytest.fixture
+def ingested(config: Config, store: StockStore) -> Path:
+    """A run whose examples are shards of Parquet; returns their directory."""
+    examples = store.examples()
+    store.ran("monday", "ExampleGen", outputs={"examples": examples})
+    for split in ("eval", "train"):
+        path = store.path(examples) / f"Split-{split}" / "data-00000-of-00001.parquet"
+        batch = pa.RecordBatch.from_pydict(
+            {
+                "fare": pa.array([1.5, None, 2.0], pa.float32()),
+                "payment_type": ["Cash", "Größe", None],
+                "areas": [[8, 32], None, [7]],
+            }
+        )
+        with ShardWriter(path, batch.schema) as writer:
+            writer.write(batch)
+    return store.path(examples)
+
+
+@pytest.mark.usefixtures("ingested")
+def test_examples_of_shards(config: Config) -> None:
+    """Shards are read as values; a column of several values stays one of lists."""
+    table = run_of(config).examples_table("train", rows=2)
+
+    assert table.to_pylist() == [
+        {"fare": 1.5, "payment_type": "Cash", "areas": [8, 32]},
+        {"fare": None, "payment_type": "Größe", "areas": None},
+    ]
+    with pytest.raises(UsageError, match="train"):
+        run_of(config).examples("test")
+
+
+@pytest.mark.usefixtures("ingested")
+def test_export_writes_tf_examples(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`throughline export examples` writes TFRecords that TFX's readers read."""
+    arguments = ["examples", "--out", str(tmp_path), "--output", str(config.output)]
+
+    code = cli.COMMANDS["export"](arguments)
+
+    assert code == 0
+    assert f"3 rows in {tmp_path / 'Split-train'}" in capsys.readouterr().out
+    (file,) = (tmp_path / "Split-train").iterdir()
+    assert file.name == "data-00000-of-00001.tfrecord.gz"
+    decoded = ExamplesToRecordBatchDecoder().DecodeBatch(list(read_records(file)))
+    assert decoded.to_pylist() == [
+        {"areas": [8, 32], "fare": [1.5], "payment_type": [b"Cash"]},
+        {"areas": None, "fare": None, "payment_type": ["Größe".encode()]},
+        {"areas": [7], "fare": [2.0], "payment_type": None},
+    ]
 
 
 @pytest.fixture

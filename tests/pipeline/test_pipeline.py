@@ -33,7 +33,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
     ),
     "StatisticsGen": (
         f"{TFX}.statistics_gen.component.StatisticsGen",
-        "pipeline.components.quick_statistics.Executor",
+        "pipeline.components.statistics_gen.Executor",
         {"examples": ("ExampleGen", "examples")},
         set(),
     ),
@@ -69,7 +69,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
     ),
     "Transform": (
         f"{TFX}.transform.component.Transform",
-        "pipeline.components.quick_transform.Executor",
+        "pipeline.components.transform.Executor",
         {
             "examples": ("ExampleGen", "examples"),
             "schema": ("ImportSchemaGen", "schema"),

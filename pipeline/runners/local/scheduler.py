@@ -20,6 +20,7 @@ from pathlib import Path
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.proto.orchestration import pipeline_pb2
 
+from pipeline.columnar.engine import limit_workers
 from pipeline.errors import EXIT_FAILED, cause_of, exit_code_of
 from pipeline.runners import node
 from pipeline.runners.local.console import RunConsole, State
@@ -90,7 +91,7 @@ class Scheduler:
 
         Args:
             upstream: The nodes to run, each with those of them that it waits for.
-            workers: Most processes at once.
+            workers: Most processes at once, and most workers on the data within each.
 
         Returns:
             The nodes that failed; no failure means that all are done.
@@ -98,6 +99,7 @@ class Scheduler:
         Raises:
             KeyboardInterrupt: Ctrl-C; no process is left.
         """
+        limit_workers(workers)
         waiting = {node_id: set(before) for node_id, before in upstream.items()}
         urgency = {n: len(descendants(upstream, n)) for n in upstream}
         try:

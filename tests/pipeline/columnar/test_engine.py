@@ -1,6 +1,5 @@
 """The engine: local workers and Beam give the same results to the last bit."""
 
-import os
 import threading
 from pathlib import Path
 
@@ -14,14 +13,13 @@ from pipeline.config import IN_PROCESS_BEAM_RUNNER
 from pipeline.errors import ThroughlineError
 
 
-@pytest.fixture(params=["one", "threads", "forked", "beam"])
+@pytest.fixture(params=["one", "threads", "beam"])
 def runner(request: pytest.FixtureRequest, tmp_path: Path) -> Runner:
     """Each form that an engine has."""
     options = PipelineOptions([IN_PROCESS_BEAM_RUNNER])
     forms: dict[str, Runner] = {
         "one": Workers(1),
         "threads": Workers(3),
-        "forked": Workers(2, forked=True),
         "beam": OnBeam(lambda: beam.Pipeline(options=options), str(tmp_path)),
     }
     return forms[request.param]
@@ -96,12 +94,12 @@ def test_workers_are_bounded() -> None:
     assert seen == {threading.get_ident()}
 
 
-def test_forked_workers_are_processes() -> None:
-    """Forked workers don't run in this process."""
-    found = engine.map_shards(_process_of, range(4), Workers(2, forked=True))
-
-    assert os.getpid() not in found
-
-
-def _process_of(_: int) -> int:
-    return os.getpid()
+def test_limit_holds_for_workers_without_a_count() -> None:
+    """What a runner's --workers says bounds the workers of a node."""
+    engine.limit_workers(1)
+    try:
+        assert Workers().at_once == 1
+        assert Workers(3).at_once == 3
+    finally:
+        engine.limit_workers(0)
+    assert Workers().at_once == engine.cores()

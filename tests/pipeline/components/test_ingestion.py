@@ -1,4 +1,4 @@
-"""Files in, tf.Examples out: the same as the stock component reads, and in order."""
+"""Files in, Parquet out: the same as the stock component reads, and in order."""
 
 import csv
 import gzip
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from pyarrow import csv as arrow_csv
@@ -20,6 +21,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from data import taxi
+from pipeline.columnar import shards
 from pipeline.components.example_gen import Quarantine
 from pipeline.components.ingestion import Executor, Settings
 from pipeline.config import IN_PROCESS_BEAM_RUNNER, Config
@@ -68,6 +70,12 @@ def _records(directory: Path) -> list[bytes]:
     files = sorted(map(str, directory.iterdir()))
     dataset = tf.data.TFRecordDataset(files, compression_type="GZIP")
     return [record.numpy() for record in dataset]
+
+
+def _rows(directory: Path) -> list[Row]:
+    """Reads a split's rows; a column without a value isn't among a row's."""
+    table = shards.read_table(shards.shards_of(directory))
+    return [{n: v for n, v in row.items() if v} for row in table.to_pylist()]
 
 
 def _write(directory: Path, files: Mapping[str, str]) -> Path:
@@ -121,12 +129,7 @@ def _ingest(
 
 def _splits(examples: standard_artifacts.Examples) -> Splits:
     return {
-        split: [
-            _parse(record)
-            for record in _records(
-                Path(artifact_utils.get_split_uri([examples], split))
-            )
-        ]
+        split: _rows(Path(artifact_utils.get_split_uri([examples], split)))
         for split in artifact_utils.decode_split_names(examples.split_names)
     }
 
@@ -411,7 +414,7 @@ def test_a_split_without_rows_can_be_read(tmp_path: Path) -> None:
     assert sorted(map(len, splits.values())) == [0, 0, 1]
     for split in PARTS:
         files = list((tmp_path / "out" / f"Split-{split}").iterdir())
-        assert [file.name for file in files] == ["data_tfrecord-00000-of-00001.gz"]
+        assert [file.name for file in files] == ["data-00000-of-00001.parquet"]
 
 
 def test_the_artifact_says_what_it_is(tmp_path: Path) -> None:
@@ -425,13 +428,11 @@ def test_the_artifact_says_what_it_is(tmp_path: Path) -> None:
         "eval",
         "test",
     ]
-    assert examples_utils.get_file_format(examples) == "tfrecords_gzip"
-    assert (
-        examples_utils.get_payload_format(examples) == example_gen_pb2.FORMAT_TF_EXAMPLE
-    )
+    assert examples_utils.get_file_format(examples) == "FILE_FORMAT_PARQUET"
+    assert examples_utils.get_payload_format(examples) == example_gen_pb2.FORMAT_PARQUET
     for split in PARTS:
         names = sorted(p.name for p in (tmp_path / "out" / f"Split-{split}").iterdir())
-        assert names == ["data_tfrecord-00000-of-00001.gz"]
+        assert names == ["data-00000-of-00001.parquet"]
 
 
 @pytest.mark.parametrize(
@@ -560,6 +561,48 @@ def test_a_byte_order_mark_is_stripped(ingest: IngestText) -> None:
     rows = ingest({"1.csv": "\ufeffa,b\n1,x\n"})["all"]
 
     assert rows == [{"a": [1], "b": [b"x"]}]
+
+
+LISTS = {
+    "id": [1, 2, 3, 4, 5],
+    "areas": pa.array([[8, 32], None, [], [8], [7, None]], pa.list_(pa.int32())),
+    "tags": [["a", "b"], ["c"], None, ["", "d"], ["e"]],
+    "point": pa.array([[0.5, 1.0]] * 5, pa.list_(pa.float64(), 2)),
+}
+
+
+def test_lists_of_parquet_stay_lists(tmp_path: Path) -> None:
+    """A column of lists keeps all its values; a list with a hole is set aside."""
+    (tmp_path / "data").mkdir()
+    parquet.write_table(pa.table(LISTS), tmp_path / "data" / "trips.parquet")
+
+    examples = _ingest(tmp_path / "data", tmp_path / "out", max_quarantined=0.5)
+
+    point = [0.5, 1.0]
+    assert _splits(examples)["all"] == [
+        {"id": [1], "areas": [8, 32], "tags": [b"a", b"b"], "point": point},
+        {"id": [2], "tags": [b"c"], "point": point},
+        {"id": [3], "point": point},
+        {"id": [4], "areas": [8], "tags": [b"", b"d"], "point": point},
+    ]
+    (rejected,) = read_rows(tmp_path / "out-rejected")
+    assert (rejected["line"], rejected["column"]) == (5, "areas")
+    assert "an item that is missing" in rejected["reason"]
+
+
+def test_rows_of_equal_lists_are_in_one_split(tmp_path: Path) -> None:
+    """Lists are hashed by their items and their order."""
+    lists = [[n, n + 1] for n in range(200)] * 2 + [[n + 1, n] for n in range(200)]
+    (tmp_path / "data").mkdir()
+    table = pa.table({"areas": lists})
+    parquet.write_table(table, tmp_path / "data" / "trips.parquet", row_group_size=37)
+
+    splits = _splits(_ingest(tmp_path / "data", tmp_path / "out", PARTS))
+
+    of = {n: {tuple(r["areas"]) for r in rows} for n, rows in splits.items()}
+    assert not of["train"] & of["test"]
+    assert all(of.values())
+    assert of["train"] != {pair[::-1] for pair in of["train"]}
 
 
 def test_splits_by_chosen_columns(ingest: IngestText) -> None:

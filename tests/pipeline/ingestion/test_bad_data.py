@@ -236,12 +236,13 @@ def test_what_is_no_parquet_file_is_refused(tmp_path: Path, content: bytes) -> N
     assert said.startswith(f"FILE {what}; export it again, or remove it (")
 
 
-def test_parquet_of_several_values_is_refused(tmp_path: Path) -> None:
-    """A column of lists is named with its type."""
+@pytest.mark.parametrize("value", [[[1.0, 2.0]], {"net": 1.0}], ids=["lists", "struct"])
+def test_nested_parquet_is_refused(tmp_path: Path, value: object) -> None:
+    """A column of structs, or of lists of lists, is named with its type."""
     file = tmp_path / "trips.parquet"
-    parquet.write_table(pa.table({"fare": [[1.0, 2.0]]}), file)
+    parquet.write_table(pa.table({"fare": [value]}), file)
 
-    with pytest.raises(DataRefusedError, match=r"column 'fare': list<element: double>"):
+    with pytest.raises(DataRefusedError, match=r"column 'fare': .* is nested"):
         source.look_at(file)
 
 

@@ -63,6 +63,27 @@ def test_many_rows_of_random_numbers(tmp_path: Path) -> None:
     assert [e.features.feature["n"].int64_list.value[0] for e in examples] == list(bits)
 
 
+def test_lists_as_the_library_encodes_them() -> None:
+    """Rows of any number of values are what tfx_bsl's encoder makes of them."""
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "n": pa.array([[1, -1], None, [], [2**40]], pa.large_list(pa.int64())),
+            "x": pa.array([[0.5], [1, 2, 3], None, []], pa.large_list(pa.float32())),
+            "t": pa.array(
+                [[b"", b"a" * 200], [], [b"b"], None], pa.large_list(pa.large_binary())
+            ),
+            "one": pa.array([[1], None, [3], [4]], pa.large_list(pa.int64())),
+        }
+    )
+    expected = RecordBatchToExamplesEncoder().encode(batch)
+
+    records = to_tfrecords(batch).to_pylist()
+
+    parse = tf.train.Example.FromString
+    found = [parse(record[12:-4]) for record in records]
+    assert found == list(map(parse, expected))
+
+
 def test_no_rows() -> None:
     """A batch without rows gives no records."""
     batch = pa.RecordBatch.from_pydict({"n": pa.array([], pa.int64())})

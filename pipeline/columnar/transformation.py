@@ -1,0 +1,143 @@
+"""TensorFlow Transform on shards: analysis on Beam, the graph on batches by our engine.
+
+TFT's analysis exists on Beam only; its elements here are record batches of a row group.
+The graph that it writes is then a function of tensors, and is called on whole batches.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+import tensorflow_transform as tft
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_transform import beam as tft_beam
+from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
+
+from pipeline.columnar import engine, files, shards
+from pipeline.columnar.engine import Runner
+from pipeline.columnar.shards import SUFFIX, Shard, ShardWriter, read_batches
+from pipeline.columnar.tensors import FromTensors, ToTensors
+
+ROWS_IN_SHARD = 100_000
+"""About how many rows a transformed shard holds: two row groups of the raw one."""
+
+NAME = "transformed_examples"
+
+Preprocess = Callable[..., Any]
+
+
+def analyze(
+    found: Sequence[Shard],
+    schema: schema_pb2.Schema,
+    preprocess: Preprocess,
+    graph: str,
+    make_pipeline: Callable[[], beam.Pipeline],
+) -> None:
+    """Has TFT compute what the transform graph must know, and writes the graph.
+
+    Args:
+        found: The shards to analyze.
+        schema: Of the raw rows.
+        preprocess: The preprocessing function.
+        graph: Directory of the transform graph.
+        make_pipeline: Makes a Beam pipeline.
+    """
+    pieces = shards.split_up(found)
+    config = ToTensors(schema).config
+    temporary = files.join(graph, ".analysis")
+    with (
+        make_pipeline() as pipeline,
+        tft_beam.Context(temp_dir=temporary, use_deep_copy_optimization=True),
+    ):
+        batches = (
+            pipeline
+            | "Shards" >> beam.Create(pieces)
+            | "Read" >> beam.FlatMap(functools.partial(_raw_batches, schema))
+        )
+        _ = (
+            (batches, config)
+            | "Analyze" >> tft_beam.AnalyzeDataset(preprocess)
+            | "Write" >> tft_beam.WriteTransformFn(graph)
+        )
+    metadata_io.write_metadata(
+        dataset_metadata.DatasetMetadata(schema),
+        files.join(graph, tft.TFTransformOutput.RAW_METADATA_DIR),
+    )
+    files.remove_directory(temporary)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A shard to transform.
+
+    Attributes:
+        graph: Directory of the transform graph.
+        source: The raw rows.
+        target: The file to write.
+    """
+
+    graph: str
+    source: Shard
+    target: str
+
+
+def apply(graph: str, found: Sequence[Shard], directory: str, runner: Runner) -> int:
+    """Transforms a split.
+
+    Args:
+        graph: Directory of the transform graph.
+        found: The split's shards.
+        directory: Gets the transformed shards, in the order of the raw rows.
+        runner: Who transforms them.
+
+    Returns:
+        How many rows were transformed.
+    """
+    pieces = shards.split_up(found, ROWS_IN_SHARD) or list(found[:1])
+    names = [f"{NAME}-{n:05d}-of-{len(pieces):05d}{SUFFIX}" for n in range(len(pieces))]
+    tasks = [
+        Task(graph, piece, files.join(directory, name))
+        for piece, name in zip(pieces, names, strict=True)
+    ]
+    return sum(engine.map_shards(transform_shard, tasks, runner))
+
+
+def transform_shard(task: Task) -> int:
+    """Transforms a shard and writes it; returns how many rows it has."""
+    graph = _graph(task.graph)
+    with ShardWriter(task.target, graph.from_tensors.arrow_schema) as writer:
+        for batch in read_batches(task.source):
+            writer.write(graph.from_tensors(graph(graph.to_tensors(batch))))
+    return writer.written
+
+
+class Graph:
+    """A transform graph with the conversions before and after it."""
+
+    def __init__(self, directory: str) -> None:
+        """Loads it."""
+        self._output = tft.TFTransformOutput(directory)
+        self.to_tensors = ToTensors(self._output.raw_metadata.schema)
+        self.from_tensors = FromTensors(self._output.transformed_metadata.schema)
+
+    def __call__(self, tensors: dict[str, Any]) -> dict[str, tf.Tensor]:
+        """Transforms a batch of raw tensors."""
+        transformed: dict[str, tf.Tensor] = self._output.transform_raw_features(tensors)
+        return transformed
+
+
+@functools.lru_cache(maxsize=1)
+def _graph(directory: str) -> Graph:
+    """Loads a graph once per worker process, however many shards it transforms."""
+    return Graph(directory)
+
+
+def _raw_batches(schema: schema_pb2.Schema, piece: Shard) -> Any:
+    to_tensors = ToTensors(schema)
+    there = shards.schema_of([piece]).names
+    columns = [name for name in to_tensors.columns if name in there]
+    for batch in read_batches(piece, columns=columns):
+        yield to_tensors.conformed(batch)
