@@ -447,6 +447,26 @@ class Run:
         overall = {name: found[results.OVERALL] for name, found in models.items()}
         return pd.DataFrame(overall).rename_axis("metric")
 
+    def intervals(self) -> pd.DataFrame:
+        """Reads the 95 % confidence intervals of the metrics that thresholds are on.
+
+        Returns:
+            "ci_low" and "ci_high" by "model", "slice" and "metric".
+        """
+        found = results.read_intervals(_directory(self.artifact("ModelEvaluation")))
+        rows = {
+            (model, results.slice_name(where), metric): bounds
+            for model, slices in found.items()
+            for where, metrics in slices.items()
+            for metric, bounds in metrics.items()
+        }
+        named = ["model", "slice", "metric"]
+        frame = pd.DataFrame(
+            [(*where, *bounds) for where, bounds in rows.items()],
+            columns=[*named, "ci_low", "ci_high"],
+        )
+        return frame.set_index(named)
+
     def slices(self, column: str | None = None) -> pd.DataFrame:
         """Reads the candidate's metrics of each slice.
 

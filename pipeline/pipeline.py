@@ -31,6 +31,7 @@ from pipeline.components import statistics_gen as statistics_executor
 from pipeline.components import transform as transform_executor
 from pipeline.components import versioned_pusher
 from pipeline.components.anomaly_gate import AnomalyGate
+from pipeline.components.evaluator import Executor as EvaluatorExecutor
 from pipeline.components.example_gen import Ingestion
 from pipeline.components.ingestion import Settings
 from pipeline.components.live_model import BLESSING, MODEL, LiveModelStrategy
@@ -125,6 +126,7 @@ def create_pipeline(config: Config) -> Pipeline:
         baseline_model=baseline.outputs["model"],
         eval_config=eval_config(config.quality),
     )
+    evaluator.executor_spec = BeamExecutorSpec(EvaluatorExecutor)
 
     # Here the serving check will stand: Model, Examples -> InfraBlessing.
 

@@ -1,1 +1,1 @@
-"""Beam engines, their arguments, and patches of Beam and TFMA."""
+"""Beam engines, their arguments, and patches of Beam."""

@@ -1,27 +1,25 @@
-"""Answers that Beam and TFMA work out over and over, worked out once.
+"""Answers that Beam works out over and over, worked out once.
 
 On small data a node spends most of its time not on rows but on Beam's own questions:
 which arguments a function takes, what the flags say, which states a DoFn keeps. The
 answers don't change within a process, so they are remembered. docs/speed.md says what
 that saves; the results are the same.
 
-Each shortcut stands before a function of Beam 2.77 or TFMA 0.52 and asks it whenever
-its answer could be another one.
+Each shortcut stands before a function of Beam 2.77 and asks it whenever its answer
+could be another one.
 """
 
 import argparse
 import copy
 import functools
-import threading
 import types
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.worker.statesampler import StateSampler
 from apache_beam.transforms import core, userstate
-from tensorflow_model_analysis.metrics import metric_util
 
 # How often Beam looks which step it is in, for a counter that nobody here reads. At a
 # bundle's end it waits for the next look: 0.5 s in a node with Beam's 200 ms.
@@ -29,7 +27,6 @@ _SAMPLING_PERIOD_MS = 5
 
 Inspect = Callable[[Any], tuple[list[str], list[Any]]]
 Specs = Callable[[Any], tuple[set[Any], set[Any]]]
-Triples = Callable[..., Iterator[Any]]
 
 
 @functools.cache
@@ -39,9 +36,6 @@ def install() -> None:
     userstate.get_dofn_specs = by_class(userstate.get_dofn_specs)
     PipelineOptions.__init__ = parsed_once(PipelineOptions.__init__)
     StateSampler.__init__.__defaults__ = (_SAMPLING_PERIOD_MS,)
-    metric_util.to_label_prediction_example_weight = by_row(
-        metric_util.to_label_prediction_example_weight
-    )
 
 
 def by_function(inspect: Inspect) -> Inspect:
@@ -103,27 +97,3 @@ def parsed_once(parse: Callable[..., None]) -> Callable[..., None]:
         self._all_options = {**vars(self._visible_options), **options}
 
     return quick
-
-
-def by_row(triples: Triples) -> Triples:
-    """Remembers label, prediction and weight of the row that is being looked at.
-
-    Each metric on each slice asks for them anew, all for the same row.
-    """
-    memory = threading.local()
-
-    def quick(inputs: Any, *arguments: Any, **named: Any) -> Iterator[Any]:
-        if getattr(memory, "row", None) is not inputs:
-            memory.row, memory.known = inputs, {}
-        key = tuple(map(_identity, (*arguments, *named.keys(), *named.values())))
-        if key not in memory.known:
-            # The arguments are kept: the identity of a lost one could come again.
-            found = list(triples(inputs, *arguments, **named))
-            memory.known[key] = found, arguments, named
-        return iter(memory.known[key][0])
-
-    return quick
-
-
-def _identity(value: Any) -> Any:
-    return value if isinstance(value, str | bool) else id(value)

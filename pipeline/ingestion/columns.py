@@ -85,7 +85,7 @@ def narrowest(column: pa.Array) -> Kind:
     """
     kind = column.type
     if is_list(kind):
-        return narrowest(_items(column))
+        return narrowest(plain(column.flatten()))
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return "INT"
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):

@@ -313,4 +313,4 @@ def _metric_changes(
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else results.metric_text(value)
+    return results.metric_text(value)

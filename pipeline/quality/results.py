@@ -1,4 +1,4 @@
-"""Reads the files that TFMA's Evaluator writes, without importing TensorFlow or TFMA.
+"""Reads the files that an Evaluator writes, without importing TensorFlow or TFMA.
 
 Both take seconds to import, and a question about an old run should take none. The
 formats are those of TFMA 0.52.
@@ -9,6 +9,7 @@ import importlib.util
 import math
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ OVERALL: Slice = ()
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 Metrics = dict[str, dict[Slice, dict[str, float]]]
+Intervals = dict[str, dict[Slice, dict[str, tuple[float, float]]]]
+UNDEFINED = "-"
+"""Shown where a metric has no value, such as the AUC of rows of one class."""
 
 # From here on the four digits would be an exponent and less than the whole part.
 _LARGE = 1000
@@ -57,24 +61,40 @@ def read_metrics(directory: Path) -> Metrics:
 
     Returns:
         For each model (candidate first, then baseline if there was one), for each
-        slice (`OVERALL` is the empty one), the value of each single-number metric; NaN
-        where it is not defined.
+        slice (`OVERALL` is the empty one), the value of each single-number metric that
+        is defined there.
     """
-    protos = tfma_proto("metrics_for_slice_pb2")
     models: Metrics = {}
-    for path in sorted(directory.glob("metrics*")):
-        for record in read_records(path):
-            found = protos.MetricsForSlice.FromString(record)
-            where = _slice(found.slice_key)
-            for entry in found.metric_keys_and_values:
-                if not entry.key.is_diff and entry.value.HasField("double_value"):
-                    name = entry.key.model_name or CANDIDATE
-                    values = models.setdefault(name, {}).setdefault(where, {})
-                    values[entry.key.name] = entry.value.double_value.value
+    for where, entry in _entries(directory):
+        name = entry.key.model_name or CANDIDATE
+        values = models.setdefault(name, {}).setdefault(where, {})
+        # The stock Evaluator writes NaN where ours writes nothing.
+        if not math.isnan(entry.value.double_value.value):
+            values[entry.key.name] = entry.value.double_value.value
     for slices in models.values():
         for values in slices.values():
-            _mark_undefined(values)
+            _drop_undefined(values)
     return {n: models[n] for n in sorted(models, key=lambda n: n != CANDIDATE)}
+
+
+def read_intervals(directory: Path) -> Intervals:
+    """Reads the 95 % confidence intervals of a ModelEvaluation artifact.
+
+    Returns:
+        For each model, slice and metric with an interval its lower and upper bound:
+        `ci_low`, `ci_high`. Metrics that no threshold is on have none.
+    """
+    models: Intervals = {}
+    for where, entry in _entries(directory):
+        if entry.HasField("confidence_interval"):
+            bounds = entry.confidence_interval
+            name = entry.key.model_name or CANDIDATE
+            found = models.setdefault(name, {}).setdefault(where, {})
+            found[entry.key.name] = (
+                bounds.lower_bound.double_value.value,
+                bounds.upper_bound.double_value.value,
+            )
+    return models
 
 
 def read_calibration(directory: Path) -> dict[str, list[dict[str, float]]]:
@@ -134,7 +154,7 @@ def metric_text(value: float | None) -> str:
         Such as "0.9592", "198,612", or "-" for an undefined one.
     """
     if value is None or math.isnan(value):
-        return "-"
+        return UNDEFINED
     if math.isfinite(value) and (value.is_integer() or abs(value) >= _LARGE):
         return f"{value:,.0f}"
     return f"{value:.4g}"
@@ -143,6 +163,21 @@ def metric_text(value: float | None) -> str:
 def slice_name(where: Slice) -> str:
     """Names a slice for people, such as "payment_type Cash", or "overall"."""
     return ", ".join(f"{column} {value}" for column, value in where) or "overall"
+
+
+def _entries(directory: Path) -> Iterator[tuple[Slice, Any]]:
+    """Yields each single-number metric of a model with its slice."""
+    protos = tfma_proto("metrics_for_slice_pb2")
+    for path in sorted(directory.glob("metrics*")):
+        for record in read_records(path):
+            found = protos.MetricsForSlice.FromString(record)
+            # A difference between two slices is no slice's metric.
+            if found.HasField("cross_slice_key"):
+                continue
+            where = _slice(found.slice_key)
+            for entry in found.metric_keys_and_values:
+                if not entry.key.is_diff and entry.value.HasField("double_value"):
+                    yield where, entry
 
 
 def _import_protos() -> dict[str, types.ModuleType]:
@@ -159,8 +194,8 @@ def _slice_value(key: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def _mark_undefined(values: dict[str, float]) -> None:
-    """Replaces what TFMA writes as 0 though it is not defined.
+def _drop_undefined(values: dict[str, float]) -> None:
+    """Removes what the stock Evaluator writes as 0 though it is not defined.
 
     An area under the ROC curve needs both classes, one under precision and recall needs
     positives, and TFMA 0.52 divides nothing by nothing to 0.
@@ -169,9 +204,9 @@ def _mark_undefined(values: dict[str, float]) -> None:
     if positives is None:
         return
     if "auc" in values and not 0 < positives < 1:
-        values["auc"] = math.nan
+        del values["auc"]
     if "auc_precision_recall" in values and not positives > 0:
-        values["auc_precision_recall"] = math.nan
+        del values["auc_precision_recall"]
 
 
 def _bucket(bucket: Any) -> dict[str, float]:

@@ -17,6 +17,7 @@ from tests.models.conftest import (
     Row,
     TrainedModel,
     encode,
+    raw_spec,
     transform_rows,
 )
 
@@ -142,3 +143,17 @@ def test_a_fresh_process_gives_the_same_answers(
 
     answer = json.loads(process.stdout)
     np.testing.assert_allclose(answer, answers(served, trips[:10]), rtol=1e-6)
+
+
+def test_columns_are_answered_like_examples(served: Any, trips: list[Row]) -> None:
+    """One function of columns says what both signatures of tf.Examples say."""
+    examples = tf.constant([encode(row) for row in trips], tf.string)
+    columns = tf.io.parse_example(examples, raw_spec())
+
+    answered = getattr(served, signatures.COLUMNAR)(columns)
+
+    for name in (signatures.SERVING_DEFAULT, signatures.TRANSFORM_FEATURES):
+        expected = served.signatures[name](examples)
+        assert answered[name].keys() == expected.keys()
+        for output, values in expected.items():
+            assert (answered[name][output].numpy() == values.numpy()).all(), output

@@ -88,7 +88,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
     ),
     "Evaluator": (
         f"{TFX}.evaluator.component.Evaluator",
-        f"{TFX}.evaluator.executor.Executor",
+        "pipeline.components.evaluator.Executor",
         {
             "examples": ("ExampleGen", "examples"),
             "model": ("Trainer", "model"),

@@ -1,11 +1,19 @@
 """The candidate on the test split, beside the baseline it had to beat."""
 
+import math
+
 from pipeline.artifacts import Run
-from pipeline.quality.results import BASELINE, CANDIDATE
+from pipeline.quality.results import (
+    BASELINE,
+    CANDIDATE,
+    OVERALL,
+    UNDEFINED,
+    slice_name,
+)
 from pipeline.report.blocks import Cell, Section, Table
 
 # What each is called; those that are not named keep their own name.
-_TITLES = {
+TITLES = {
     "auc": "AUC",
     "auc_precision_recall": "AUC-PR",
     "binary_accuracy": "accuracy",
@@ -19,20 +27,39 @@ _TITLES = {
 
 
 def section(run: Run) -> Section | None:
-    """Tabulates the overall metrics of candidate and baseline."""
+    """Tabulates the overall metrics of candidate and baseline, with intervals."""
     if not run.has("ModelEvaluation"):
         return None
     values = run.metrics()
-    known = [name for name in _TITLES if name in values.index]
+    known = [name for name in TITLES if name in values.index]
     names = [*known, *(name for name in values.index if name not in known)]
     columns = ["metric", *values.columns]
     compared = BASELINE in values.columns
+    intervals = _intervals(run)
     rows: list[list[Cell]] = []
     for name in names:
         row = values.loc[name]
-        cells: list[Cell] = [_TITLES.get(name, name), *map(float, row)]
+        cells: list[Cell] = [TITLES.get(name, name), *map(number, row)]
         if compared:
-            cells.append(round(float(row[CANDIDATE] - row[BASELINE]), 6))
+            difference = round(float(row[CANDIDATE] - row[BASELINE]), 6)
+            cells.append(number(difference))
+        if intervals:
+            cells.append(intervals.get(name, ""))
         rows.append(cells)
-    table = Table([*columns, *(["difference"] if compared else [])], rows)
-    return Section("Metrics", [table])
+    more = ["difference"] if compared else []
+    more += ["95 % interval of the candidate"] if intervals else []
+    return Section("Metrics", [Table([*columns, *more], rows)])
+
+
+def number(value: float) -> Cell:
+    """Shows a metric; one that is undefined is no number."""
+    return UNDEFINED if math.isnan(value) else float(value)
+
+
+def _intervals(run: Run) -> dict[str, str]:
+    found = run.intervals()
+    return {
+        str(metric): f"{low:.4g} to {high:.4g}"
+        for (model, where, metric), low, high in found.itertuples(name=None)
+        if model == CANDIDATE and where == slice_name(OVERALL)
+    }

@@ -1,8 +1,8 @@
 """The metrics of each slice, which an average hides."""
 
 from pipeline.artifacts import Run
-from pipeline.report.blocks import Cell, Section, Table, Text
-from pipeline.report.sections.metrics import _TITLES
+from pipeline.report.blocks import Section, Table, Text
+from pipeline.report.sections.metrics import TITLES, number
 
 _SHOWN = (
     "example_count",
@@ -24,11 +24,11 @@ def section(run: Run) -> Section | None:
     if len(values) < 2:  # noqa: PLR2004 - only "overall" is no slice
         return None
     columns = [name for name in _SHOWN if name in values.columns]
-    rows: list[list[Cell]] = [
-        [str(name), *map(float, row)]
+    rows = [
+        [str(name), *map(number, row)]
         for name, row in zip(values.index, values[columns].to_numpy(), strict=True)
     ]
-    titles = [_TITLES[name] for name in columns]
+    titles = [TITLES[name] for name in columns]
     return Section(
         "Slices",
         [

@@ -49,8 +49,8 @@ def _reasons(run: Run) -> list[str]:
 def _facts(run: Run) -> Iterator[tuple[str, Cell]]:
     yield "outcome", run.ending()
     found = run.outcome()
-    if "auc" in found:
-        yield "AUC on the test split", found["auc"]
+    if run.has("ModelEvaluation"):
+        yield "AUC on the test split", found.get("auc", results.UNDEFINED)
     if "example_count" in found:
         yield "rows in the test split", found["example_count"]
     if found["version"]:

@@ -146,14 +146,25 @@ def _print_model(
 
 def _metrics_table(evaluated: Path) -> Table:
     models = results.read_metrics(evaluated)
+    intervals = results.read_intervals(evaluated)
     table = Table(box=None, pad_edge=False)
     table.add_column("on the test split")
     for name in models:
         table.add_column(name, justify="right")
     for metric, title in eval_config.SHOWN_METRICS.items():
-        values = [model[results.OVERALL].get(metric) for model in models.values()]
-        table.add_row(title, *map(results.metric_text, values))
+        cells = [
+            _metric(model[results.OVERALL].get(metric), bounds.get(metric))
+            for name, model in models.items()
+            for bounds in [intervals.get(name, {}).get(results.OVERALL, {})]
+        ]
+        table.add_row(title, *cells)
     return table
+
+
+def _metric(value: float | None, bounds: tuple[float, float] | None) -> str:
+    """Shows a metric with its 95 % interval, if it has one."""
+    shown = results.metric_text(value)
+    return f"{shown} ({bounds[0]:.4g} to {bounds[1]:.4g})" if bounds else shown
 
 
 def _metadata(config: Config) -> str:

@@ -1,6 +1,5 @@
 """Shortcuts answer as what they stand for does."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -118,26 +117,6 @@ def test_one_string_of_flags_is_refused(options: type[PipelineOptions]) -> None:
     """The mistake that Beam tells is still told."""
     with pytest.raises(ValueError, match="iterable of of strings"):
         options("--runner=Flink")
-
-
-def test_each_row_has_its_own_triples() -> None:
-    """Rows and arguments that differ are answered apart, equal ones once."""
-    asked = []
-
-    def triples(row: list[int], *, name: str) -> Iterator[tuple[int, str]]:
-        asked.append((row, name))
-        yield row[0], name
-
-    quick = patches.by_row(triples)
-    one, two = [1], [2]
-
-    found = [
-        list(quick(row, name=name))
-        for row, name in ((one, "a"), (one, "a"), (one, "b"), (two, "a"), (one, "a"))
-    ]
-
-    assert found == [[(1, "a")], [(1, "a")], [(1, "b")], [(2, "a")], [(1, "a")]]
-    assert asked == [(one, "a"), (one, "b"), (two, "a"), (one, "a")]
 
 
 def test_installed_once_and_for_all() -> None:

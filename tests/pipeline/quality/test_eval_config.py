@@ -1,32 +1,23 @@
-"""What blesses a candidate, on what TFMA really computes and writes."""
+"""What blesses a candidate, on what the Evaluator really computes and writes."""
 
 import functools
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import apache_beam as beam
-import pyarrow as pa
 import pytest
 import tensorflow_model_analysis as tfma
-from tensorflow_model_analysis import extractors
-from tensorflow_model_analysis.constants import (
-    METRICS_KEY,
-    PLOTS_KEY,
-    VALIDATIONS_KEY,
-)
-from tensorflow_model_analysis.evaluators.metrics_plots_and_validations_evaluator import (  # noqa: E501 - TFMA's name
-    MetricsPlotsAndValidationsEvaluator,
-)
 from tensorflow_model_analysis.proto import config_pb2
-from tensorflow_model_analysis.writers.metrics_plots_and_validations_writer import (
-    MetricsPlotsAndValidationsWriter,
-)
 
-from pipeline.config import IN_PROCESS_BEAM_RUNNER, Quality
+from pipeline.config import Quality
 from pipeline.quality.eval_config import SHOWN_METRICS, eval_config
-from pipeline.quality.results import OVERALL, read_metrics, read_reasons
+from pipeline.quality.results import (
+    OVERALL,
+    read_intervals,
+    read_metrics,
+    read_reasons,
+)
+from tests.pipeline.quality.stock_tfma import Rows, by_columns
 
 QUALITY = Quality(min_auc=0.8, max_auc_loss=0.05, slice_columns=("payment_type",))
 # Eight rows: card, then cash.
@@ -41,7 +32,7 @@ MIXED = [0.9, 0.8, 0.2, 0.1, 0.1, 0.2, 0.3, 0.4]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What TFMA wrote of a candidate and perhaps of a baseline."""
+    """What was written of a candidate and perhaps of a baseline."""
 
     path: Path
     blessed: bool
@@ -57,56 +48,10 @@ def _evaluate(
     payments: Sequence[bytes] = PAYMENTS,
     quality: Quality = QUALITY,
 ) -> Evaluation:
-    """Runs TFMA on predictions, with the pipeline's metrics, slices and thresholds."""
-    config = tfma.utils.update_eval_config_with_defaults(
-        eval_config(quality),
-        has_baseline=baseline is not None,
-        rubber_stamp=baseline is None,
-    )
-    predictions = {"candidate": candidate, "baseline": baseline}
-    for spec in config.model_specs:
-        # The predictions are columns here, and come from no model.
-        del spec.preprocessing_function_names[:]
-        spec.signature_name = ""
-        spec.prediction_key = spec.name or "candidate"
-    columns: Mapping[str, Sequence[object]] = {
-        "payment_type": payments,
-        "big_tipper": labels,
-        "label_weight": weights,
-        **{name: values for name, values in predictions.items() if values is not None},
-    }
-    lists = [pa.array([[value] for value in column]) for column in columns.values()]
-    batch = pa.RecordBatch.from_arrays(lists, list(columns))
-    with beam.Pipeline(argv=[IN_PROCESS_BEAM_RUNNER]) as pipeline:
-        _ = (
-            pipeline
-            | beam.Create([batch], reshuffle=False)
-            | tfma.BatchedInputsToExtracts()
-            | tfma.ExtractAndEvaluate(
-                # The default ones drop a baseline that has no model.
-                extractors=[
-                    extractors.FeaturesExtractor(eval_config=config),
-                    extractors.LabelsExtractor(eval_config=config),
-                    extractors.ExampleWeightsExtractor(eval_config=config),
-                    extractors.PredictionsExtractor(eval_config=config),
-                    extractors.UnbatchExtractor(),
-                    extractors.SliceKeyExtractor(eval_config=config),
-                ],
-                evaluators=[MetricsPlotsAndValidationsEvaluator(eval_config=config)],
-            )
-            | tfma.WriteResults(
-                writers=[
-                    MetricsPlotsAndValidationsWriter(
-                        output_paths={
-                            key: str(path / key)
-                            for key in (METRICS_KEY, PLOTS_KEY, VALIDATIONS_KEY)
-                        },
-                        eval_config=config,
-                        rubber_stamp=baseline is None,
-                    )
-                ]
-            )
-        )
+    """Evaluates predictions, with the pipeline's metrics, slices and thresholds."""
+    columns = {"payment_type": [[value] for value in payments]}
+    rows = Rows(columns, labels, weights, candidate, baseline)
+    by_columns(rows, eval_config(quality), path)
     result = tfma.load_validation_result(str(path))
     return Evaluation(path, bool(result.validation_ok))
 
@@ -265,8 +210,34 @@ def test_rows_without_any_weight_are_no_reason_to_bless(evaluate: Evaluate) -> N
 
     assert not evaluation.blessed
     assert read_reasons(evaluation.path) == [
-        "overall: auc is 0; it must be at least 0.8"
+        "overall: auc has no value: undefined on these rows, such as those of one class"
     ]
+    assert "auc" not in read_metrics(evaluation.path)["candidate"][OVERALL]
+
+
+def test_a_slice_of_one_class_is_no_reason_to_refuse(evaluate: Evaluate) -> None:
+    """A slice without an AUC has none, and the AUC of all rows decides."""
+    evaluation = evaluate(PERFECT, labels=[1.0, 1.0, 0.0, 0.0] + [0.0] * 4)
+
+    metrics = read_metrics(evaluation.path)["candidate"]
+    cash = metrics[(("payment_type", "Cash"),)]
+    assert evaluation.blessed
+    assert "auc" not in cash
+    assert "calibration" not in cash
+    assert cash["mean_label"] == 0.0
+    assert cash["example_count"] == 4
+
+
+def test_the_metric_that_decides_has_an_interval(evaluate: Evaluate) -> None:
+    """The AUC of all rows lies within bounds, for both models; nothing else has any."""
+    evaluation = evaluate(GOOD, baseline=PERFECT)
+
+    intervals = read_intervals(evaluation.path)
+    assert set(intervals) == {"candidate", "baseline"}
+    (low, high) = intervals["candidate"][OVERALL]["auc"]
+    assert set(intervals["candidate"]) == {OVERALL}
+    assert 0.0 <= low < 0.75 < high <= 1.0
+    assert intervals["baseline"][OVERALL]["auc"] == pytest.approx((1.0, 1.0), abs=1e-3)
 
 
 def test_an_empty_test_split_blesses_nothing(evaluate: Evaluate) -> None:
@@ -277,16 +248,3 @@ def test_an_empty_test_split_blesses_nothing(evaluate: Evaluate) -> None:
     assert read_reasons(evaluation.path) == [
         "no threshold was checked: the test split gave no metric"
     ]
-
-
-def test_what_is_not_defined_is_no_zero(evaluate: Evaluate) -> None:
-    """The AUC of a slice with one class is NaN, where TFMA writes 0."""
-    evaluation = evaluate(GOOD, labels=[1, 1, 1, 1, 0, 0, 0, 0])
-
-    metrics = read_metrics(evaluation.path)["candidate"]
-    card, cash = (metrics[(("payment_type", name),)] for name in ("Card", "Cash"))
-    assert math.isnan(card["auc"])
-    assert card["auc_precision_recall"] == pytest.approx(1.0)
-    assert math.isnan(cash["auc"])
-    assert math.isnan(cash["auc_precision_recall"])
-    assert metrics[OVERALL]["auc"] == pytest.approx(0.5, abs=1e-3)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline.quality.results import metric_text
+from pipeline.quality.results import OVERALL, metric_text, read_metrics
+from tests.pipeline.tfx_store import StockStore
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,12 @@ from pipeline.quality.results import metric_text
 def test_metrics_are_written_for_people(value: float | None, text: str) -> None:
     """Counts are in full, the rest in four digits, and undefined ones a dash."""
     assert metric_text(value) == text
+
+
+def test_zeros_of_the_stock_evaluator_are_no_values(store: StockStore) -> None:
+    """Where rows have one class, the stock Evaluator writes 0 for areas."""
+    evaluation = store.evaluation(auc=0.0, auc_precision_recall=0.0, mean_label=0.0)
+
+    metrics = read_metrics(store.path(evaluation))["candidate"][OVERALL]
+
+    assert metrics == {"mean_label": 0.0}

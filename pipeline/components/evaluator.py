@@ -1,0 +1,275 @@
+"""The standard Evaluator, on columns.
+
+It takes the inputs, parameters and outputs of TFX's Evaluator, and writes TFMA's files.
+What an EvalConfig asks for that `pipeline.quality` doesn't do, TFX's own executor does,
+and the log says so.
+"""
+
+import dataclasses
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from tfx.components.evaluator import constants
+from tfx.components.evaluator import executor as stock
+from tfx.components.util import examples_utils
+from tfx.proto import example_gen_pb2
+from tfx.types import Artifact, artifact_utils, standard_artifacts
+from tfx.types import standard_component_specs as specs
+from tfx.utils import io_utils, json_utils, path_utils, proto_utils
+from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+from pipeline.columnar import engine
+from pipeline.columnar.shards import Shard, read_batches, shards_of, split_up
+from pipeline.config import IN_PROCESS_BEAM_RUNNER
+from pipeline.quality.evaluation import Evaluation, RecordFile, unsupported
+from pipeline.quality.metrics import unknown_metrics
+
+_log = logging.getLogger(__name__)
+
+Artifacts = dict[str, list[Artifact]]
+
+_DEFAULT_SPLITS = ["eval"]  # TFX's.
+_USER_CODE = (specs.MODULE_FILE_KEY, specs.MODULE_PATH_KEY)
+
+
+class Executor(stock.Executor):
+    """The stock Evaluator, with batches of columns in place of rows."""
+
+    def Do(  # noqa: N802 - the name is TFX's
+        self,
+        input_dict: Artifacts,
+        output_dict: Artifacts,
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the evaluation, and whether the candidate is blessed."""
+        config = _eval_config(input_dict, exec_properties)
+        because = _why_stock(config, input_dict, exec_properties)
+        if because:
+            self._stock(because, input_dict, output_dict, exec_properties)
+            return
+        evaluation = Evaluation(
+            config.SerializeToString(), _model_directories(config, input_dict)
+        )
+        models = evaluation.load().values()
+        if not all(model.one_score for model in models):
+            self._stock(
+                "a model that gives several scores per row",
+                input_dict,
+                output_dict,
+                exec_properties,
+            )
+            return
+        self._log_startup(input_dict, output_dict, exec_properties)
+        if unknown := unknown_metrics(config):
+            _log.warning(
+                "TFMA computes %s row by row, which is slow; the other metrics are "
+                "computed on columns",
+                ", ".join(unknown),
+            )
+        shards = _shards(input_dict[specs.EXAMPLES_KEY], _splits(exec_properties))
+        total = engine.aggregate(
+            evaluation.of_shard, evaluation.merge, shards, self._runner()
+        )
+        directory = artifact_utils.get_single_uri(output_dict[specs.EVALUATION_KEY])
+        data = ", ".join(a.uri for a in input_dict[specs.EXAMPLES_KEY])
+        reached = evaluation.finish(total, directory, data)
+        if _has_thresholds(config):
+            _bless(input_dict, output_dict, exec_properties, blessed=reached)
+        else:
+            _log.info("No threshold is configured, so the model is not validated.")
+
+    def _runner(self) -> engine.Runner:
+        """Returns local workers, or Beam where the pipeline names another engine."""
+        if IN_PROCESS_BEAM_RUNNER in self._beam_pipeline_args:
+            return engine.Workers()
+        return engine.OnBeam(self._make_beam_pipeline, self._get_tmp_dir())
+
+    def _stock(
+        self,
+        because: str,
+        input_dict: Artifacts,
+        output_dict: Artifacts,
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Leaves the evaluation to TFX, which reads rows, as tf.Examples."""
+        _log.warning("The EvalConfig has %s: TFX's Evaluator evaluates", because)
+        examples = input_dict[specs.EXAMPLES_KEY]
+        splits = _splits(exec_properties)
+        if not any(map(_is_parquet, examples)):
+            super().Do(input_dict, output_dict, exec_properties)
+            return
+        with tempfile.TemporaryDirectory(dir=self._scratch()) as directory:
+            rows = [
+                _as_records(artifact, splits, f"{directory}/{number}")
+                for number, artifact in enumerate(examples)
+            ]
+            inputs = {**input_dict, specs.EXAMPLES_KEY: rows}
+            super().Do(inputs, output_dict, exec_properties)
+
+    def _scratch(self) -> str:
+        directory = str(self._get_tmp_dir())
+        os.makedirs(directory, exist_ok=True)  # noqa: PTH103 - it may be a URI's path
+        return directory
+
+
+def _why_stock(
+    config: Any, input_dict: Artifacts, exec_properties: dict[str, Any]
+) -> str:
+    """Names what only TFX's executor does; empty if ours does it all."""
+    if any(exec_properties.get(key) for key in _USER_CODE):
+        return "code of its own (module_file)"
+    if not input_dict.get(specs.MODEL_KEY):
+        return "no model"
+    if len(input_dict[specs.MODEL_KEY]) > 1:
+        return "several candidates"
+    if config is None:
+        return "a feature_slicing_spec in its place"
+    examples = input_dict[specs.EXAMPLES_KEY]
+    known = (_PARQUET, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+    if any(examples_utils.get_payload_format(each) not in known for each in examples):
+        return "examples that are neither columns nor tf.Examples"
+    return unsupported(config)
+
+
+def _eval_config(input_dict: Artifacts, exec_properties: dict[str, Any]) -> Any:
+    """Reads the EvalConfig, completed for the models that there are."""
+    text = exec_properties.get(specs.EVAL_CONFIG_KEY)
+    if not text:
+        return None
+    config = tfma.EvalConfig()
+    proto_utils.json_to_proto(text, config)
+    # As TFX does: without a baseline nothing is compared with it.
+    config = tfma.utils.update_eval_config_with_defaults(
+        config,
+        has_baseline=bool(input_dict.get(specs.BASELINE_MODEL_KEY)),
+        rubber_stamp=True,
+    )
+    tfma.utils.verify_eval_config(config)
+    return config
+
+
+def _has_thresholds(config: Any) -> bool:
+    return bool(
+        tfma.metrics.metric_thresholds_from_metrics_specs(
+            config.metrics_specs, eval_config=config
+        )
+    )
+
+
+def _model_directories(
+    config: Any, input_dict: Artifacts
+) -> tuple[tuple[str, str], ...]:
+    def directory(key: str) -> str:
+        artifact = artifact_utils.get_single_instance(input_dict[key])
+        return str(
+            path_utils.serving_model_path(
+                artifact.uri, path_utils.is_old_model_artifact(artifact)
+            )
+        )
+
+    return tuple(
+        (
+            spec.name,
+            directory(
+                specs.BASELINE_MODEL_KEY if spec.is_baseline else specs.MODEL_KEY
+            ),
+        )
+        for spec in config.model_specs
+    )
+
+
+def _splits(exec_properties: dict[str, Any]) -> list[str]:
+    text = exec_properties.get(specs.EXAMPLE_SPLITS_KEY) or "null"
+    return json_utils.loads(text) or _DEFAULT_SPLITS
+
+
+_PARQUET = example_gen_pb2.PayloadFormat.FORMAT_PARQUET
+
+
+def _is_parquet(artifact: Artifact) -> bool:
+    return bool(examples_utils.get_payload_format(artifact) == _PARQUET)
+
+
+def _shards(
+    examples: Sequence[Artifact], splits: Sequence[str]
+) -> list[Shard | RecordFile]:
+    found: list[Shard | RecordFile] = []
+    for split in splits:
+        for artifact in examples:
+            uri = artifact_utils.get_split_uri([artifact], split)
+            if _is_parquet(artifact):
+                found += split_up(shards_of(uri))
+            else:
+                files = sorted(tf.io.gfile.glob(io_utils.all_files_pattern(uri)))
+                found += map(RecordFile, files)
+    return found
+
+
+def _as_records(artifact: Artifact, splits: Sequence[str], directory: str) -> Artifact:
+    """Writes splits as tf.Examples."""
+    rows = standard_artifacts.Examples()
+    rows.uri, rows.split_names = directory, artifact_utils.encode_split_names([*splits])
+    examples_utils.set_payload_format(
+        rows, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE
+    )
+    encoder = RecordBatchToExamplesEncoder()
+    for split in splits:
+        made = artifact_utils.get_split_uri([rows], split)
+        tf.io.gfile.makedirs(made)
+        shards = shards_of(artifact_utils.get_split_uri([artifact], split))
+        for number, shard in enumerate(shards):
+            name = f"{made}/rows-{number:05d}-of-{len(shards):05d}.gz"
+            with tf.io.TFRecordWriter(name, "GZIP") as writer:
+                for batch in read_batches(shard):
+                    for example in encoder.encode(batch):
+                        writer.write(example)
+    return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class _Verdict:
+    file: str
+    value: int
+
+
+_BLESSED = _Verdict(constants.BLESSED_FILE_NAME, constants.BLESSED_VALUE)
+_NOT_BLESSED = _Verdict(constants.NOT_BLESSED_FILE_NAME, constants.NOT_BLESSED_VALUE)
+
+
+def _bless(
+    input_dict: Artifacts,
+    output_dict: Artifacts,
+    exec_properties: dict[str, Any],
+    *,
+    blessed: bool,
+) -> None:
+    """Writes the verdict as TFX's Evaluator does."""
+    artifact = artifact_utils.get_single_instance(output_dict[specs.BLESSING_KEY])
+    (model,) = input_dict[specs.MODEL_KEY]
+    artifact.set_string_custom_property(
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
+    )
+    artifact.set_int_custom_property(
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id
+    )
+    for baseline in input_dict.get(specs.BASELINE_MODEL_KEY, [])[:1]:
+        artifact.set_string_custom_property(
+            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri
+        )
+        artifact.set_int_custom_property(
+            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id
+        )
+    if "current_component_id" in exec_properties:
+        artifact.set_string_custom_property(
+            "component_id", exec_properties["current_component_id"]
+        )
+    found = _BLESSED if blessed else _NOT_BLESSED
+    io_utils.write_string_file(f"{artifact.uri}/{found.file}", "")
+    artifact.set_int_custom_property(
+        constants.ARTIFACT_PROPERTY_BLESSED_KEY, found.value
+    )

@@ -1,0 +1,300 @@
+"""Partial sums by slice, the only thing that evaluation keeps of its rows.
+
+Each kind of sum puts a row into a cell (a bucket of its score, say) and adds a few
+quantities there. A table holds those sums for all slices at once and only for cells
+that have rows, so memory is bounded by slices and cells, whatever the number of rows.
+Tables of batches, shards and workers are merged by adding them up.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.quality.slices import Integers, Members, SliceKey
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one model said of N rows.
+
+    Attributes:
+        labels: [N].
+        predictions: [N].
+        weights: [N]; ones if rows have no weight.
+    """
+
+    labels: Floats
+    predictions: Floats
+    weights: Floats
+
+    def weighted(self, *, by_weight: bool) -> Floats:
+        """Returns each row's weight; 1 each if weights don't count."""
+        return self.weights if by_weight else np.ones_like(self.weights)
+
+
+class Sums(Protocol):
+    """A kind of partial sum.
+
+    Attributes:
+        model: Whose rows: a key of the scored batch.
+        by_weight: Whether rows count by their weight.
+        width: How many cells there are.
+    """
+
+    @property
+    def model(self) -> str:
+        """Returns the model's name."""
+
+    @property
+    def by_weight(self) -> bool:
+        """Returns whether weights count."""
+
+    @property
+    def width(self) -> int:
+        """Returns the number of cells."""
+
+    def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
+        """Returns each row's cell [N] and what to add there [N, quantities]."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """By bucket of the score, as TFMA's calibration histogram cuts it.
+
+    Quantities, each for negatives and then for positives: weight, weight times score,
+    weight squared. A label between 0 and 1 is part negative and part positive.
+    """
+
+    model: str
+    by_weight: bool
+    buckets: int
+    left: float
+    right: float
+
+    NEGATIVE = slice(0, 3)
+    POSITIVE = slice(3, 6)
+    WEIGHT, SCORE, SQUARE = 0, 1, 2
+
+    @property
+    def width(self) -> int:
+        """Returns the number of buckets, with one below and one above the range."""
+        return self.buckets + 2
+
+    def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
+        """Returns each row's bucket and quantities."""
+        scaled = (scored.predictions - self.left) / (self.right - self.left)
+        bucket = np.clip(scaled * self.buckets + 1, 0, self.buckets + 1)
+        weights = scored.weighted(by_weight=self.by_weight)
+        parts = []
+        for weight in (weights * (1 - scored.labels), weights * scored.labels):
+            parts += [weight, weight * scored.predictions, weight * weight]
+        return bucket.astype(np.int64), np.stack(parts, axis=1)
+
+
+@dataclass(frozen=True)
+class AboveThresholds:
+    """By how many thresholds the score is above; exact where a histogram rounds.
+
+    Quantities, each for negatives and then for positives: weight, weight squared.
+    """
+
+    model: str
+    by_weight: bool
+    thresholds: tuple[float, ...]
+
+    @property
+    def width(self) -> int:
+        """Returns the number of cells."""
+        return len(self.thresholds) + 1
+
+    @property
+    def rising(self) -> Floats:
+        """Returns the distinct thresholds in rising order."""
+        return np.unique(np.asarray(self.thresholds, np.float64))
+
+    def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
+        """Returns how many thresholds each row is above, and its quantities."""
+        above = np.searchsorted(self.rising, scored.predictions, side="left")
+        weights = scored.weighted(by_weight=self.by_weight)
+        negative, positive = weights * (1 - scored.labels), weights * scored.labels
+        parts = [negative, negative**2, positive, positive**2]
+        return above.astype(np.int64), np.stack(parts, axis=1)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over a slice's rows, and of their products, which say how sure they are.
+
+    Quantities: x, and then x x' row by row, for x = (weight times label, weight times
+    score, weight).
+    """
+
+    model: str
+    by_weight: bool
+
+    width = 1
+
+    def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
+        """Returns each row's quantities."""
+        weights = scored.weighted(by_weight=self.by_weight)
+        return _with_products(
+            [weights * scored.labels, weights * scored.predictions, weights]
+        )
+
+
+@dataclass(frozen=True)
+class LogLoss:
+    """Sums of the log loss.
+
+    Quantities as of `Moments`, for x = (weight times loss, weight). A score of 0 or 1
+    is moved by the smallest step of a 64-bit number, as scikit-learn does: the loss of
+    a sure and wrong score is 36, not infinity.
+    """
+
+    model: str
+    by_weight: bool
+
+    width = 1
+
+    def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
+        """Returns each row's quantities."""
+        smallest = np.finfo(np.float64).eps
+        score = np.clip(scored.predictions, smallest, 1 - smallest)
+        labels = scored.labels
+        loss = -(labels * np.log(score) + (1 - labels) * np.log1p(-score))
+        weights = scored.weighted(by_weight=self.by_weight)
+        return _with_products([weights * loss, weights])
+
+
+@dataclass(frozen=True)
+class Count:
+    """Counts rows, or sums their weights; one quantity."""
+
+    model: str
+    by_weight: bool
+
+    width = 1
+
+    def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
+        """Returns each row's count."""
+        weights = scored.weighted(by_weight=self.by_weight)
+        return np.zeros(len(weights), np.int64), weights[:, None]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Sums by slice and cell.
+
+    Attributes:
+        keys: [K] slice number times `width` plus cell; rising, each once.
+        sums: [K, quantities].
+    """
+
+    keys: Integers
+    sums: Floats
+
+    def of_slice(self, number: int, width: int) -> tuple[Integers, Floats]:
+        """Returns the cells of one slice that have rows, rising, and their sums."""
+        start, end = np.searchsorted(self.keys, [number * width, (number + 1) * width])
+        return self.keys[start:end] - number * width, self.sums[start:end]
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What is kept of some rows.
+
+    Attributes:
+        slices: The slices that the rows are in.
+        tables: For each kind of sum a table that numbers slices as `slices` does.
+        others: For each slice what cannot be summed this way; see `merged`.
+        rows: How many rows.
+    """
+
+    slices: tuple[SliceKey, ...]
+    tables: tuple[Table, ...]
+    others: Mapping[SliceKey, Any] = field(default_factory=dict)
+    rows: int = 0
+
+
+def summed(
+    kinds: Sequence[Sums], scored: Mapping[str, Scored], members: Members
+) -> tuple[Table, ...]:
+    """Sums a batch.
+
+    Args:
+        kinds: What to sum.
+        scored: What each model said of the batch's rows, by the models' names.
+        members: Which rows are in which slices.
+
+    Returns:
+        A table per kind, with slices numbered as in `members`.
+    """
+    tables = []
+    for kind in kinds:
+        cells, quantities = kind.quantities(scored[kind.model])
+        keys = members.slices * kind.width + cells[members.rows]
+        tables.append(_table(keys, quantities, members.rows))
+    return tuple(tables)
+
+
+def merged(
+    kinds: Sequence[Sums],
+    partials: Sequence[Partial],
+    merge_others: Any = None,
+) -> Partial:
+    """Adds partial sums up.
+
+    Args:
+        kinds: What was summed.
+        partials: Of different rows, and at least one.
+        merge_others: Merges two values of `Partial.others`.
+    """
+    numbers: dict[SliceKey, int] = {}
+    renumbered = [
+        np.array([numbers.setdefault(k, len(numbers)) for k in p.slices], np.int64)
+        for p in partials
+    ]
+    tables = tuple(
+        _added(kind.width, [p.tables[at] for p in partials], renumbered)
+        for at, kind in enumerate(kinds)
+    )
+    others: dict[SliceKey, Any] = {}
+    for partial in partials:
+        for key, value in partial.others.items():
+            others[key] = merge_others(others[key], value) if key in others else value
+    return Partial(tuple(numbers), tables, others, sum(p.rows for p in partials))
+
+
+def _added(
+    width: int, tables: Sequence[Table], renumbered: Sequence[Integers]
+) -> Table:
+    keys = [
+        numbers[table.keys // width] * width + table.keys % width
+        for table, numbers in zip(tables, renumbered, strict=True)
+        if len(table.keys)
+    ]
+    if not keys:
+        return tables[0]
+    sums = np.concatenate([table.sums for table in tables if len(table.keys)])
+    return _table(np.concatenate(keys), sums, np.arange(len(sums)))
+
+
+def _table(keys: Integers, quantities: Floats, rows: Integers) -> Table:
+    found, places = np.unique(keys, return_inverse=True)
+    columns = [
+        np.bincount(places, weights=column[rows], minlength=len(found))
+        for column in quantities.T
+    ]
+    return Table(found, np.stack(columns, axis=1))
+
+
+def _with_products(columns: Sequence[Floats]) -> tuple[Integers, Floats]:
+    """Appends the products of all pairs of columns; all rows are in one cell."""
+    products = [one * other for one in columns for other in columns]
+    stacked = np.stack([*columns, *products], axis=1)
+    return np.zeros(len(stacked), np.int64), stacked

@@ -1,0 +1,279 @@
+"""How sure a metric is: a Poisson bootstrap over the sums, without the rows.
+
+A Poisson bootstrap counts each row k times, k a Poisson number of mean 1. Rows of one
+bucket and label then count a Poisson number of times together, so replicates are drawn
+per bucket: at no cost per row, and the same however rows were batched. Rows of unequal
+weight are drawn as the number of equal ones with the same sum and variance. For sums
+without buckets (calibration, log loss) a normal distribution of the same means and
+covariances stands in.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from tensorflow_model_analysis.metrics import (
+    binary_confusion_matrices,
+    confusion_matrix_metrics,
+    metric_specs,
+)
+from tensorflow_model_analysis.slicer import slicer_lib
+
+from pipeline.quality.aggregates import (
+    AboveThresholds,
+    Floats,
+    Histogram,
+    LogLoss,
+    Moments,
+    Partial,
+    Sums,
+)
+from pipeline.quality.matrices import HistogramMatrices
+from pipeline.quality.metrics import Leaf, Metrics, Plan, is_defined, support_of
+from pipeline.quality.slices import Integers, SliceKey
+
+REPLICATES = 200
+SEED = 20_240_229
+_PERCENTILES = (2.5, 97.5)
+_AT_ONCE = 25  # Replicates of 10,000 thresholds: 8 MB a matrix entry.
+
+
+class Interval(NamedTuple):
+    """The middle 95 % of the replicates."""
+
+    low: float
+    high: float
+
+
+def intervals(
+    planned: Plan, partial: Partial, results: Mapping[SliceKey, Metrics]
+) -> dict[SliceKey, dict[Any, Interval]]:
+    """Computes an interval for each metric that a threshold is on.
+
+    Args:
+        planned: The plan by which the rows were summed.
+        partial: The sums of all rows.
+        results: The metrics of each slice; NaN where they are undefined.
+
+    Returns:
+        By slice and TFMA's metric key, for the slices that the thresholds are for. No
+        entry for a metric that ours doesn't know or that is undefined, nor for counts
+        and differences between models.
+    """
+    gated = _gated(planned)
+    found: dict[SliceKey, dict[Any, Interval]] = {}
+    for number, where in enumerate(partial.slices):
+        for key, specs in gated.items():
+            if not np.isfinite(_value(results[where].get(key, np.nan))):
+                continue
+            if not any(_applies(spec, where) for spec in specs):
+                continue
+            values = _replicated(planned, partial, number, key)
+            if values is not None and np.isfinite(values).mean() > 1 / 2:
+                low, high = np.nanpercentile(values, _PERCENTILES)
+                interval = Interval(float(low), float(high))
+                found.setdefault(where, {})[key] = interval
+    return found
+
+
+def _gated(planned: Plan) -> dict[Any, list[Any]]:
+    """Returns the slicing specs of the thresholds on each metric, None for any slice.
+
+    A threshold on a difference gives both models' metrics an interval.
+    """
+    thresholds = metric_specs.metric_thresholds_from_metrics_specs(
+        planned.config.metrics_specs, eval_config=planned.config
+    )
+    gated: dict[Any, list[Any]] = {}
+    for key, each in thresholds.items():
+        plain = key._replace(is_diff=False) if key.is_diff else key
+        gated.setdefault(plain, []).extend(spec for spec, _ in each)
+    return gated
+
+
+def _applies(spec: Any, where: SliceKey) -> bool:
+    if spec is None:
+        return True
+    return bool(slicer_lib.SingleSliceSpec(spec=spec).is_slice_applicable(where))
+
+
+def _replicated(
+    planned: Plan, partial: Partial, number: int, key: Any
+) -> Floats | None:
+    """Computes a metric of each replicate of a slice."""
+    path = _path(planned, key)
+    if path is None:
+        return None
+    cells, sums = partial.tables[path.table].of_slice(number, path.leaf.kind.width)
+    seed = zlib.crc32(repr((partial.slices[number], str(key))).encode())
+    numbers = np.random.default_rng([SEED, seed])
+    values: list[float] = []
+    for count in _chunks(REPLICATES):
+        replicates = _resampled(path.leaf.kind, sums, count, numbers)
+        for value, drawn in zip(
+            path.values(cells, replicates), replicates, strict=True
+        ):
+            # A few rows may be drawn without a class: no value there, and not 0.
+            held = support_of(path.leaf.kind, drawn)
+            defined = is_defined(path.metric, held)
+            values.append(_value(value) if defined else float("nan"))
+    return np.array(values)
+
+
+@dataclass(frozen=True)
+class _Path:
+    """How a metric follows from one kind of sum.
+
+    Attributes:
+        key: TFMA's key of the metric.
+        table: The kind's number.
+        leaf: The sums.
+        derived: TFMA's computations between, in order.
+        metric: TFMA's metric, if it is one.
+    """
+
+    key: Any
+    table: int
+    leaf: Leaf
+    derived: Sequence[Any]
+    metric: Any
+
+    def values(self, cells: Integers, replicates: Floats) -> Iterator[Any]:
+        """Computes the metric of each replicate [replicates, cells, quantities]."""
+        first = self.derived[0] if self.derived else None
+        if isinstance(first, HistogramMatrices) and isinstance(
+            self.metric, confusion_matrix_metrics.AUC
+        ):
+            yield from self._areas(first, cells, replicates)
+            return
+        for sums in replicates:
+            found: Metrics = dict.fromkeys(
+                self.leaf.keys, self.leaf.result(cells, sums)
+            )
+            for each in self.derived:
+                found.update(each.result(found))
+            yield found[self.key]
+
+    def _areas(
+        self, matrices: HistogramMatrices, cells: Integers, replicates: Floats
+    ) -> Iterator[Any]:
+        """Computes areas under curves, of which points that coincide are no part."""
+        kept = matrices.distinct(cells)
+        thresholds = [matrices.thresholds[at] for at in kept]
+        weight = Histogram.WEIGHT
+        entries = matrices.matrices(
+            cells,
+            replicates[:, :, Histogram.POSITIVE][:, :, weight],
+            replicates[:, :, Histogram.NEGATIVE][:, :, weight],
+        )
+        for row in zip(*(entry[:, kept] for entry in entries), strict=True):
+            found = {
+                matrices.keys[0]: binary_confusion_matrices.Matrices(thresholds, *row)
+            }
+            for each in self.derived[1:]:
+                found.update(each.result(found))
+            yield found[self.key]
+
+
+def _path(planned: Plan, key: Any) -> _Path | None:
+    """Follows a metric back to the one kind of sum that it is made of."""
+    needed: list[Any] = []
+    wanted = key
+    # Some of TFMA's computations give their result the key of what they read.
+    while makers := [
+        each
+        for each in planned.derived
+        if wanted in (each.keys or ()) and each not in needed
+    ]:
+        needed.insert(0, makers[0])
+        reads = _reads(makers[0])
+        if len(reads) != 1:
+            return None
+        (wanted,) = reads
+    at = _leaf_of(planned, wanted)
+    if at is None:
+        return None
+    leaf = planned.leaves[at]
+    if not isinstance(leaf.kind, Histogram | AboveThresholds | Moments | LogLoss):
+        return None
+    return _Path(key, at, leaf, needed, planned.instances.get(key))
+
+
+def _leaf_of(planned: Plan, key: Any) -> int | None:
+    for at, leaf in enumerate(planned.leaves):
+        if key in leaf.keys:
+            return at
+    return None
+
+
+class _WantedError(Exception):
+    """Carries the key that a computation read first."""
+
+
+class _Reads(Mapping[Any, Any]):
+    """Stops a computation at the first result that it reads."""
+
+    def __getitem__(self, key: Any) -> Any:
+        raise _WantedError(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def _reads(computation: Any) -> list[Any]:
+    """Returns the key that a computation reads; it is the only one in those we know."""
+    try:
+        computation.result(_Reads())
+    except _WantedError as wanted:
+        return list(wanted.args)
+    except (AttributeError, KeyError, TypeError):
+        return []
+    return []
+
+
+def _chunks(total: int) -> Iterator[int]:
+    for start in range(0, total, _AT_ONCE):
+        yield min(_AT_ONCE, total - start)
+
+
+def _resampled(
+    kind: Sums, sums: Floats, count: int, numbers: np.random.Generator
+) -> Floats:
+    """Draws replicates [count, cells, quantities] of sums [cells, quantities]."""
+    if isinstance(kind, Moments | LogLoss):
+        return _normal(sums, count, numbers)
+    per_class = 3 if isinstance(kind, Histogram) else 2
+    parts = np.split(sums, sums.shape[1] // per_class, axis=1)
+    drawn = [
+        part * _times(part[:, 0], part[:, -1], count, numbers)[:, :, None]
+        for part in parts
+    ]
+    return np.concatenate(drawn, axis=2)
+
+
+def _times(
+    weights: Floats, squares: Floats, count: int, numbers: np.random.Generator
+) -> Floats:
+    """Draws by what each cell's sum is multiplied, [count, cells]."""
+    rows = np.divide(weights**2, squares, out=np.zeros_like(weights), where=squares > 0)
+    drawn = numbers.poisson(rows, (count, len(rows)))
+    return np.divide(drawn, rows, out=np.zeros(drawn.shape), where=rows > 0)
+
+
+def _normal(sums: Floats, count: int, numbers: np.random.Generator) -> Floats:
+    """Draws sums of one cell from their means and covariances."""
+    (row,) = sums
+    size = int((np.sqrt(1 + 4 * len(row)) - 1) / 2)
+    means, products = row[:size], row[size:].reshape(size, size)
+    drawn = numbers.multivariate_normal(means, products, count, method="eigh")
+    return np.concatenate([drawn, np.tile(row[size:], (count, 1))], axis=1)[:, None, :]
+
+
+def _value(value: Any) -> float:
+    array = np.asarray(value, np.float64)
+    return float(array) if array.size == 1 else float("nan")

@@ -1,0 +1,126 @@
+"""Writes evaluations in TFMA's own files, for TFMA, notebooks and `quality.results`.
+
+A metric that is undefined is absent. A metric with an interval is a number with TFMA's
+`confidence_interval` beside it, as TFMA writes its own.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf import json_format
+from tensorflow_model_analysis import constants, version
+from tensorflow_model_analysis.metrics import metric_types
+from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
+from tensorflow_model_analysis.writers.metrics_plots_and_validations_writer import (
+    convert_slice_metrics_to_proto,
+    convert_slice_plots_to_proto,
+)
+
+from pipeline.quality.intervals import Interval
+from pipeline.quality.metrics import Metrics
+from pipeline.quality.slices import SliceKey
+
+_SHARD = "-00000-of-00001.tfrecord"
+_METHOD = metrics_for_slice_pb2.BoundedValue.POISSON_BOOTSTRAP
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What was evaluated; TFMA shows it, and reads nothing from there.
+
+    Attributes:
+        data: Where the examples are.
+        models: Where each model is, by its name.
+    """
+
+    data: str
+    models: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What was found.
+
+    Attributes:
+        config: The EvalConfig.
+        results: Each slice's metrics and plots.
+        intervals: By slice and metric.
+        validation: TFMA's ValidationResult.
+    """
+
+    config: Any
+    results: Sequence[tuple[SliceKey, Metrics]]
+    intervals: Mapping[SliceKey, Mapping[Any, Interval]]
+    validation: Any
+
+
+def write(directory: str, evaluated: Evaluated, origin: Origin) -> None:
+    """Writes an evaluation.
+
+    Args:
+        directory: Of the ModelEvaluation artifact.
+        evaluated: What was found.
+        origin: What was evaluated.
+    """
+    tf.io.gfile.makedirs(directory)
+    run = config_pb2.EvalRun(
+        eval_config=evaluated.config,
+        version=version.VERSION,
+        data_location=origin.data,
+        model_locations=dict(origin.models),
+    )
+    with tf.io.gfile.GFile(f"{directory}/eval_config.json", "w") as file:
+        file.write(json_format.MessageToJson(run))
+    metrics = f"{directory}/{constants.METRICS_KEY}{_SHARD}"
+    plots = f"{directory}/{constants.PLOTS_KEY}{_SHARD}"
+    with (
+        tf.io.TFRecordWriter(metrics) as metrics_file,
+        tf.io.TFRecordWriter(plots) as plots_file,
+    ):
+        for key, found in evaluated.results:
+            inside = evaluated.intervals.get(key, {})
+            numbers = _with_intervals(_defined(found), inside)
+            record = convert_slice_metrics_to_proto((key, numbers), None)
+            metrics_file.write(record.SerializeToString())
+            if drawn := _plots(found):
+                record = convert_slice_plots_to_proto((key, drawn), None)
+                plots_file.write(record.SerializeToString())
+    validations = f"{directory}/{constants.VALIDATIONS_KEY}.tfrecord"
+    with tf.io.TFRecordWriter(validations) as file:
+        file.write(evaluated.validation.SerializeToString())
+
+
+def _plots(found: Metrics) -> Metrics:
+    return {k: v for k, v in found.items() if isinstance(k, metric_types.PlotKey)}
+
+
+def _defined(found: Metrics) -> Metrics:
+    return {
+        key: value
+        for key, value in found.items()
+        if not isinstance(key, metric_types.PlotKey) and not _is_nan(value)
+    }
+
+
+def _is_nan(value: Any) -> bool:
+    try:
+        return math.isnan(value)
+    except TypeError:  # An array, a message: nothing that is one number.
+        return False
+
+
+def _with_intervals(found: Metrics, intervals: Mapping[Any, Interval]) -> Metrics:
+    bounded = {
+        key: metrics_for_slice_pb2.BoundedValue(
+            value={"value": float(found[key])},
+            lower_bound={"value": interval.low},
+            upper_bound={"value": interval.high},
+            methodology=_METHOD,
+        )
+        for key, interval in intervals.items()
+        if key in found
+    }
+    return found | bounded

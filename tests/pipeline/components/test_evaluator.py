@@ -1,0 +1,368 @@
+"""The Evaluator's executor does what the stock one does, on either format."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
+from tfx.components.evaluator import executor as stock
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import json_utils, proto_utils
+from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+from models.signatures import COLUMNAR
+from pipeline.columnar.shards import ShardWriter
+from pipeline.components.evaluator import Executor
+from pipeline.config import IN_PROCESS_BEAM_RUNNER
+from pipeline.quality.results import read_metrics, read_reasons
+
+ROWS = 80
+SPEC = {
+    "fare": tf.io.VarLenFeature(tf.float32),
+    "color": tf.io.VarLenFeature(tf.string),
+}
+TENSORS = {
+    "fare": tf.SparseTensorSpec([None, None], tf.float32),
+    "color": tf.SparseTensorSpec([None, None], tf.string),
+}
+
+
+class Scorer(tf.Module):
+    """Scores by the fare; high fares are positive, and blue ones weigh half."""
+
+    def __init__(self, slope: float, *, columns: bool) -> None:
+        """Sets what a dollar adds, and whether the model takes columns."""
+        super().__init__()
+        self.slope = tf.Variable(slope)
+        if columns:
+            function = tf.function(self._answers, input_signature=[TENSORS])
+            setattr(self, COLUMNAR, function)
+
+    def signatures(self) -> dict[str, Any]:
+        """Returns the signatures that an EvalConfig names."""
+        examples = tf.TensorSpec([None], tf.string, name="examples")
+        return {
+            name: tf.function(
+                lambda examples, name=name: self._answers(
+                    tf.io.parse_example(examples, SPEC)
+                )[name]
+            ).get_concrete_function(examples)
+            for name in ("serving_default", "transform_features")
+        }
+
+    def _answers(self, raw: dict[str, tf.SparseTensor]) -> dict[str, Any]:
+        fare = tf.sparse.to_dense(raw["fare"])[:, 0]
+        color = tf.sparse.to_dense(raw["color"])[:, 0]
+        return {
+            "serving_default": {"probability": tf.sigmoid(self.slope * (fare - 5.0))},
+            "transform_features": {
+                "label": tf.cast(fare > 4.5, tf.int64),
+                "weight": tf.where(color == "blue", 0.5, 1.0),
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the node is given."""
+
+    artifacts: dict[str, list[Any]]
+    properties: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the node made."""
+
+    artifacts: dict[str, list[Any]]
+
+    @property
+    def evaluation(self) -> Path:
+        """The evaluation's directory."""
+        return Path(self.artifacts["evaluation"][0].uri)
+
+    @property
+    def blessing(self) -> tuple[dict[str, Any], list[str]]:
+        """The verdict's properties and files."""
+        (artifact,) = self.artifacts["blessing"]
+        noted = artifact.mlmd_artifact.custom_properties
+        values = {k: v.string_value or v.int_value for k, v in noted.items()}
+        return values, [path.name for path in Path(artifact.uri).iterdir()]
+
+
+def eval_config(*more: str, least: float = 0.5) -> config_pb2.EvalConfig:
+    """Metrics with thresholds on AUC, by color."""
+    names = ("AUC", "BinaryAccuracy", "Calibration", "ExampleCount", *more)
+    metrics = [config_pb2.MetricConfig(class_name=name) for name in names]
+    metrics[0].threshold.value_threshold.lower_bound.value = least
+    return config_pb2.EvalConfig(
+        model_specs=[
+            config_pb2.ModelSpec(
+                signature_name="serving_default",
+                prediction_key="probability",
+                preprocessing_function_names=["transform_features"],
+                label_key="label",
+                example_weight_key="weight",
+            )
+        ],
+        slicing_specs=[
+            config_pb2.SlicingSpec(),
+            config_pb2.SlicingSpec(feature_keys=["color"]),
+        ],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
+    )
+
+
+def batch() -> pa.RecordBatch:
+    """The rows of the split "test"."""
+    numbers = np.random.default_rng(1)
+    fares = [[fare] for fare in numbers.uniform(0, 10, ROWS).astype(np.float32)]
+    colors = [[c.encode()] for c in numbers.choice(["red", "blue"], ROWS)]
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(fares, pa.large_list(pa.float32())),
+            pa.array(colors, pa.large_list(pa.large_binary())),
+        ],
+        ["fare", "color"],
+    )
+
+
+def write_examples(path: Path, *, parquet: bool) -> Any:
+    """Writes the rows, in two shards."""
+    artifact = standard_artifacts.Examples()
+    artifact.uri = str(path)
+    artifact.split_names = artifact_utils.encode_split_names(["test"])
+    formats = example_gen_pb2.PayloadFormat
+    examples_utils.set_payload_format(
+        artifact, formats.FORMAT_PARQUET if parquet else formats.FORMAT_TF_EXAMPLE
+    )
+    split = path / "Split-test"
+    split.mkdir(parents=True)
+    rows = batch()
+    for number, part in enumerate((rows.slice(0, 30), rows.slice(30))):
+        if parquet:
+            name = f"{split}/data-{number}.parquet"
+            with ShardWriter(name, part.schema) as writer:
+                writer.write(part)
+        else:
+            with tf.io.TFRecordWriter(f"{split}/data-{number}.gz", "GZIP") as records:
+                for example in RecordBatchToExamplesEncoder().encode(part):
+                    records.write(example)
+    return artifact
+
+
+def save_model(path: Path, slope: float, number: int, *, columns: bool) -> Any:
+    """Saves a model as Trainer does."""
+    scorer = Scorer(slope, columns=columns)
+    tf.saved_model.save(
+        scorer, str(path / "Format-Serving"), signatures=scorer.signatures()
+    )
+    model = standard_artifacts.Model()
+    model.uri, model.id = str(path), number
+    return model
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Inputs]:
+    """Makes the node's inputs; models and examples are written once."""
+    path = tmp_path_factory.mktemp("inputs")
+    models = {
+        columns: [
+            save_model(path / f"{columns}-{at}", slope, at, columns=columns)
+            for at, slope in ((1, 0.8), (2, -0.1))
+        ]
+        for columns in (False, True)
+    }
+    examples = {
+        parquet: write_examples(path / f"examples-{parquet}", parquet=parquet)
+        for parquet in (False, True)
+    }
+
+    def make(
+        config: config_pb2.EvalConfig,
+        *,
+        parquet: bool = True,
+        columns: bool = True,
+        baseline: bool = True,
+    ) -> Inputs:
+        first, second = models[columns]
+        return Inputs(
+            {
+                "examples": [examples[parquet]],
+                "model": [first],
+                **({"baseline_model": [second]} if baseline else {}),
+            },
+            {
+                "eval_config": proto_utils.proto_to_json(config),
+                "example_splits": json_utils.dumps(["test"]),
+                "current_component_id": "Evaluator",
+            },
+        )
+
+    return make
+
+
+Make = Callable[..., Inputs]
+
+
+def run(executor: type[BaseBeamExecutor], given: Inputs, path: Path) -> Outputs:
+    """Runs the node."""
+    made = {
+        "evaluation": [standard_artifacts.ModelEvaluation()],
+        "blessing": [standard_artifacts.ModelBlessing()],
+    }
+    for name, (artifact,) in made.items():
+        artifact.uri = str(path / name)
+        (path / name).mkdir(parents=True)
+    context = BaseBeamExecutor.Context(
+        beam_pipeline_args=[IN_PROCESS_BEAM_RUNNER],
+        tmp_dir=str(path / "tmp"),
+        unique_id="1",
+    )
+    executor(context).Do(given.artifacts, made, given.properties)
+    return Outputs(made)
+
+
+def test_outputs_are_those_of_the_stock_evaluator(inputs: Make, tmp_path: Path) -> None:
+    """The same verdict, properties, files' contents; on columns as on tf.Examples."""
+    config = eval_config()
+    theirs = run(stock.Executor, inputs(config, parquet=False), tmp_path / "stock")
+
+    ours = run(Executor, inputs(config), tmp_path / "ours")
+
+    (their_properties, their_files), (properties, files) = (
+        theirs.blessing,
+        ours.blessing,
+    )
+    assert files == their_files == ["BLESSED"]
+    # The models differ in their place only.
+    for name in ("current_model", "baseline_model"):
+        del properties[name], their_properties[name]
+    assert properties == their_properties
+    assert properties["baseline_model_id"] == 2
+    expected = read_metrics(theirs.evaluation)
+    found = read_metrics(ours.evaluation)
+    assert found.keys() == expected.keys() == {"candidate", "baseline"}
+    for model, slices in expected.items():
+        assert found[model].keys() == slices.keys()
+        for where, metrics in slices.items():
+            assert found[model][where] == pytest.approx(metrics, abs=1e-6)
+    loaded = tfma.load_eval_result(str(ours.evaluation), model_name="candidate")
+    assert (
+        loaded.config
+        == tfma.load_eval_result(str(theirs.evaluation), model_name="candidate").config
+    )
+    assert len(loaded.slicing_metrics) == 3
+
+
+@pytest.mark.parametrize(
+    ("parquet", "columns"), [(False, True), (True, False)], ids=str
+)
+def test_any_format_and_any_model_gives_the_same(
+    inputs: Make, tmp_path: Path, *, parquet: bool, columns: bool
+) -> None:
+    """TFRecord files and models that only take tf.Examples are evaluated alike."""
+    expected = run(Executor, inputs(eval_config()), tmp_path / "columns")
+
+    given = inputs(eval_config(), parquet=parquet, columns=columns)
+    found = run(Executor, given, tmp_path / "other")
+
+    metrics = read_metrics(found.evaluation)
+    assert metrics["candidate"].keys() == {
+        (),
+        (("color", "red"),),
+        (("color", "blue"),),
+    }
+    for model, slices in read_metrics(expected.evaluation).items():
+        for where, values in slices.items():
+            assert metrics[model][where] == pytest.approx(values, abs=1e-6)
+
+
+def test_a_missed_threshold_blesses_nothing(inputs: Make, tmp_path: Path) -> None:
+    """The verdict's file, property and reason, for a first model."""
+    given = inputs(eval_config(least=1.1), baseline=False)
+
+    made = run(Executor, given, tmp_path)
+
+    properties, files = made.blessing
+    assert files == ["NOT_BLESSED"]
+    assert properties["blessed"] == 0
+    assert "baseline_model_id" not in properties
+    reasons = read_reasons(made.evaluation)
+    assert len(reasons) == 3
+    assert all(reason.endswith("it must be at least 1.1") for reason in reasons)
+
+
+def test_a_config_without_thresholds_blesses_nothing(
+    inputs: Make, tmp_path: Path
+) -> None:
+    """Metrics without thresholds are measured, and there is no verdict."""
+    config = eval_config()
+    config.metrics_specs[0].metrics[0].ClearField("threshold")
+
+    made = run(Executor, inputs(config), tmp_path)
+
+    assert made.blessing == ({}, [])
+    assert read_metrics(made.evaluation)["candidate"][()]["example_count"] > 0
+
+
+def test_an_unknown_metric_is_computed_by_tfma_and_named(
+    inputs: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has a value in every slice, and the log says that it is slow."""
+    config = eval_config("MeanSquaredError")
+
+    with caplog.at_level(logging.WARNING):
+        made = run(Executor, inputs(config), tmp_path)
+
+    assert "TFMA computes MeanSquaredError row by row" in caplog.text
+    for slices in read_metrics(made.evaluation).values():
+        assert all(metrics["mean_squared_error"] > 0 for metrics in slices.values())
+
+
+def test_what_only_tfx_does_tfx_does(
+    inputs: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Cross slices of columnar examples are compared by TFX, and the log says so."""
+    config = eval_config()
+    config.cross_slicing_specs.add(
+        baseline_spec=config_pb2.SlicingSpec(),
+        slicing_specs=[config_pb2.SlicingSpec(feature_keys=["color"])],
+    )
+
+    with caplog.at_level(logging.WARNING):
+        made = run(Executor, inputs(config), tmp_path)
+
+    assert "The EvalConfig has cross_slicing_specs: TFX's Evaluator" in caplog.text
+    records = tfma.load_metrics(str(made.evaluation))
+    assert any(record.HasField("cross_slice_key") for record in records)
+    # A difference between slices is not taken for a metric of all rows.
+    assert read_metrics(made.evaluation)["candidate"][()]["auc"] > 0.9
+
+
+def test_a_label_that_is_nowhere_is_named(inputs: Make, tmp_path: Path) -> None:
+    """The message names it, its place in the EvalConfig, and what there is."""
+    config = eval_config()
+    config.model_specs[0].label_key = "tip"
+
+    with pytest.raises(ValueError, match="label_key 'tip' is neither an output of"):
+        run(Executor, inputs(config), tmp_path)
+
+
+def test_a_signature_that_is_nowhere_is_named(inputs: Make, tmp_path: Path) -> None:
+    """The message names it and those that the model has."""
+    config = eval_config()
+    config.model_specs[0].signature_name = "score"
+
+    with pytest.raises(ValueError, match="no signature score; it has serving_default"):
+        run(Executor, inputs(config), tmp_path)
