@@ -21,8 +21,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pyarrow import parquet
+
 from benchmarks import trips
 from benchmarks.measure import measure
+from pipeline.columnar.shards import SUFFIX
 from pipeline.ingestion.tfrecord import read_records
 
 ROWS = (15_002, 300_000, 1_000_000)
@@ -89,7 +92,10 @@ def _records(output: Path) -> Iterator[int]:
     """Counts the records in each file that the node has written."""
     for split in (output / "artifacts" / NODE / "examples").glob("*/Split-*"):
         for path in split.iterdir():
-            yield sum(1 for _ in read_records(path))
+            if path.suffix == SUFFIX:
+                yield parquet.read_metadata(path).num_rows
+            else:
+                yield sum(1 for _ in read_records(path))
 
 
 def table(results: Results) -> str:

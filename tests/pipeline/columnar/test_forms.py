@@ -1,0 +1,125 @@
+"""Statistics and transformation: the same from local workers and from Beam."""
+
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+from apache_beam.options.pipeline_options import PipelineOptions
+from google.protobuf import text_format
+from tensorflow_data_validation.statistics.stats_options import StatsOptions
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipeline.columnar import shards, statistics, transformation
+from pipeline.columnar.engine import OnBeam, Runner, Workers
+from pipeline.columnar.shards import Shard, ShardWriter
+from pipeline.columnar.statistics import Request
+from pipeline.config import IN_PROCESS_BEAM_RUNNER
+
+ROWS = 450_000
+"""Rows of one column: five partial results."""
+
+SCHEMA = text_format.Parse(
+    """
+    feature { name: "fare" type: FLOAT }
+    feature { name: "areas" type: INT }
+    feature { name: "company" type: BYTES presence { min_fraction: 1 }
+              shape { dim { size: 1 } } }
+    """,
+    schema_pb2.Schema(),
+)
+
+
+def make_pipeline() -> beam.Pipeline:
+    """Makes a Beam pipeline that runs in this process."""
+    return beam.Pipeline(options=PipelineOptions([IN_PROCESS_BEAM_RUNNER]))
+
+
+@pytest.fixture(params=["threads", "beam"])
+def runner(request: pytest.FixtureRequest, tmp_path: Path) -> Runner:
+    """Another form than one local worker."""
+    on_beam = OnBeam(make_pipeline, str(tmp_path / "scratch"))
+    return Workers(3) if request.param == "threads" else on_beam
+
+
+def test_statistics_are_the_same_in_each_form(tmp_path: Path, runner: Runner) -> None:
+    """The statistics are equal to the last bit, whoever computes them."""
+    numbers = np.random.default_rng(1).normal(size=ROWS).astype(np.float32)
+    batch = pa.RecordBatch.from_pydict({"fare": numbers})
+    with ShardWriter(tmp_path / "data" / "a.parquet", batch.schema) as writer:
+        writer.write(batch)
+    found = shards.shards_of(tmp_path / "data")
+    request = Request(StatsOptions().to_json(), sample_rate=0.9)
+
+    one = statistics.describe(found, request, Workers(1))
+    other = statistics.describe(found, request, runner)
+
+    assert 0.89 * ROWS < one.datasets[0].num_examples < 0.91 * ROWS
+    assert other == one
+
+
+def preprocess(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Transforms a number, several numbers and a text."""
+    fare = tf.reshape(tf.sparse.to_dense(inputs["fare"]), [-1])
+    areas = inputs["areas"]
+    return {
+        "fare": tft.scale_to_z_score(fare),
+        "areas": tf.SparseTensor(areas.indices, areas.values + 1, areas.dense_shape),
+        "company": tft.compute_and_apply_vocabulary(inputs["company"][:, 0]),
+    }
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> list[Shard]:
+    """Six rows in two shards, some with several values or none."""
+    directory = tmp_path_factory.mktemp("raw")
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "fare": pa.array([1.0, 3.0, 1.0, 3.0, 1.0, 3.0], pa.float32()),
+            "areas": [[8, 32], None, [7], [], [1, 2, 3], [8]],
+            "company": ["a", "b", "a", "a", "b", "c"],
+        }
+    )
+    for number in range(2):
+        path = directory / f"{number}.parquet"
+        with ShardWriter(path, batch.schema, rows=2) as writer:
+            writer.write(batch.slice(3 * number, 3))
+    return shards.shards_of(directory)
+
+
+@pytest.fixture(scope="module")
+def graph(raw: list[Shard], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The transform graph of the six rows."""
+    directory = str(tmp_path_factory.mktemp("graph"))
+    transformation.analyze(raw, SCHEMA, preprocess, directory, make_pipeline)
+    return directory
+
+
+def test_transformed_rows_are_the_same_in_each_form(
+    raw: list[Shard], graph: str, tmp_path: Path, runner: Runner
+) -> None:
+    """Literal rows in, literal rows out: several values stay several, in order."""
+    (tmp_path / "scratch").mkdir()
+
+    count = transformation.apply(graph, raw, str(tmp_path / "out"), runner)
+
+    assert count == 6
+    found = shards.shards_of(tmp_path / "out")
+    assert [Path(s.file).name for s in found] == [
+        "transformed_examples-00000-of-00002.parquet",
+        "transformed_examples-00001-of-00002.parquet",
+    ]
+    assert shards.read_table(found).to_pydict() == {
+        "areas": [[9, 33], [], [8], [], [2, 3, 4], [9]],
+        "company": [[0], [1], [0], [0], [1], [2]],
+        "fare": [[-1.0], [1.0], [-1.0], [1.0], [-1.0], [1.0]],
+    }
+
+
+def test_split_without_shards_has_none_after(graph: str, tmp_path: Path) -> None:
+    """Nothing to transform is no error."""
+    assert transformation.apply(graph, [], str(tmp_path), Workers()) == 0
