@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -18,6 +19,7 @@ from tensorflow_transform.tf_metadata.metadata_io import write_metadata
 
 from models import features, trainer
 from models.preprocessing import preprocessing_fn
+from pipeline.columnar.shards import ShardWriter
 
 Row = dict[str, Any]
 Spec = dict[str, Any]
@@ -87,12 +89,11 @@ def encode(row: Row) -> bytes:
     return example.SerializeToString()
 
 
-def write_records(path: Path, rows: Sequence[Row]) -> None:
-    """Writes rows as gzipped TFRecords."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-        for row in rows:
-            writer.write(encode(row))
+def write_shard(path: Path, rows: Sequence[Row], group_rows: int = 50_000) -> None:
+    """Writes transformed rows as Transform does."""
+    batch = pa.RecordBatch.from_pylist(list(rows))
+    with ShardWriter(path, batch.schema, rows=group_rows) as writer:
+        writer.write(batch)
 
 
 def transform_rows(transform: tft.TFTransformOutput, rows: Sequence[Row]) -> list[Row]:
@@ -169,9 +170,9 @@ def records(
     """The transformed trips as the Trainer finds them."""
     directory = tmp_path_factory.mktemp("records")
     rows = transform_rows(transform, trips)
-    write_records(directory / "train" / "part-0.gz", rows[:160])
-    write_records(directory / "train" / "part-1.gz", rows[160:320])
-    write_records(directory / "eval" / "part-0.gz", rows[320:])
+    write_shard(directory / "train" / "part-0.parquet", rows[:160], group_rows=50)
+    write_shard(directory / "train" / "part-1.parquet", rows[160:320], group_rows=50)
+    write_shard(directory / "eval" / "part-0.parquet", rows[320:])
     return Records(str(directory / "train" / "*"), str(directory / "eval" / "*"))
 
 

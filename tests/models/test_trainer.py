@@ -10,17 +10,10 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import trainer
-from models.features import LABEL, WEIGHT
 from models.hyperparameters import Hyperparameters
+from models.input import Table, evaluation_dataset, training_dataset
 from models.model import build_model
-from tests.models.conftest import (
-    Records,
-    Row,
-    RunTrainer,
-    TrainedModel,
-    transform_rows,
-    write_records,
-)
+from tests.models.conftest import Records, RunTrainer, TrainedModel
 
 SETTINGS = trainer.TrainingSettings(
     hyperparameters=Hyperparameters(
@@ -83,47 +76,6 @@ def test_settings_that_cannot_train_are_refused(
         trainer.TrainingSettings.read(arguments(**changes))
 
 
-def test_rows_without_a_label_are_not_read(
-    transform: tft.TFTransformOutput, records: Records
-) -> None:
-    """Of the 80 eval trips, the 4 whose tips were lost stay out of every batch."""
-    batches = trainer.evaluation_dataset([records.evaluation], transform, -1)
-
-    weights = np.concatenate([weight.numpy() for _, _, weight in batches])
-
-    assert weights.tolist() == [1.0] * 76
-
-
-def test_eval_rows_limit_the_evaluation(
-    transform: tft.TFTransformOutput, records: Records
-) -> None:
-    """The limit counts labelled rows."""
-    batches = trainer.evaluation_dataset([records.evaluation], transform, 10)
-
-    assert sum(len(label) for _, label, _ in batches) == 10
-
-
-def test_training_reads_every_row_in_an_order_of_the_seed(
-    transform: tft.TFTransformOutput, records: Records, trips: list[Row]
-) -> None:
-    """An epoch holds each labelled row once; the same seed repeats the order."""
-
-    def fares(seed: int) -> list[float]:
-        settings = dataclasses.replace(SETTINGS, seed=seed, batch_size=304)
-        data = trainer.training_dataset([records.train], transform, settings)
-        columns, _, _ = next(iter(data))
-        return list(columns["fare_scaled"].numpy())
-
-    expected = [
-        np.float32(row["fare_scaled"])
-        for row in transform_rows(transform, trips[:320])
-        if row[WEIGHT]
-    ]
-    assert sorted(fares(1)) == sorted(expected)
-    assert fares(1) == fares(1)
-    assert fares(1) != fares(2)
-
-
 def test_a_step_moves_every_weight(
     transform: tft.TFTransformOutput, records: Records, tmp_path: Path
 ) -> None:
@@ -134,8 +86,8 @@ def test_a_step_moves_every_weight(
 
     trainer.fit(
         model,
-        trainer.training_dataset([records.train], transform, settings),
-        trainer.evaluation_dataset([records.evaluation], transform, -1),
+        training_dataset(Table.of([records.train], transform), 64, seed=1),
+        evaluation_dataset(Table.of([records.evaluation], transform), -1),
         settings,
         str(tmp_path),
     )
@@ -153,10 +105,10 @@ def test_training_stops_early_and_keeps_the_best_weights(
 ) -> None:
     """When the eval split contradicts the training, the first weights are the best."""
     model = build_model(SETTINGS.hyperparameters, trainer.vocabulary_sizes(transform))
-    contrary = trainer.evaluation_dataset([records.evaluation], transform, -1).map(
+    contrary = evaluation_dataset(Table.of([records.evaluation], transform), -1).map(
         lambda columns, label, weight: (columns, 1 - label, weight)
     )
-    training = trainer.training_dataset([records.train], transform, SETTINGS)
+    training = training_dataset(Table.of([records.train], transform), 64, seed=1)
 
     history = trainer.fit(model, training, contrary, SETTINGS, str(tmp_path))
 
@@ -207,22 +159,3 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(
     assert len(first) > 8
     assert all((first[name] == second[name]).all() for name in first)
     assert any((first[name] != other[name]).any() for name in first)
-
-
-def test_a_split_without_files_is_refused(
-    transform: tft.TFTransformOutput, tmp_path: Path
-) -> None:
-    """The error names the pattern that nothing matched."""
-    with pytest.raises(ValueError, match=r"no row with a known label in .*absent"):
-        trainer.training_dataset([f"{tmp_path}/absent*"], transform, SETTINGS)
-
-
-def test_a_split_without_a_known_label_is_refused(
-    transform: tft.TFTransformOutput, trips: list[Row], tmp_path: Path
-) -> None:
-    """Rows that all have the weight 0 are as good as none."""
-    rows = transform_rows(transform, trips[:4])
-    write_records(tmp_path / "part.gz", [row | {LABEL: 0, WEIGHT: 0.0} for row in rows])
-
-    with pytest.raises(ValueError, match="no row with a known label"):
-        trainer.evaluation_dataset([f"{tmp_path}/*"], transform, -1)
