@@ -23,9 +23,9 @@ from tfx.types import standard_component_specs as specs
 from tfx.utils import io_utils, json_utils, path_utils, proto_utils
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
+from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import engine
 from pipeline.columnar.shards import Shard, read_batches, shards_of, split_up
-from pipeline.config import IN_PROCESS_BEAM_RUNNER
 from pipeline.quality.evaluation import Evaluation, RecordFile, unsupported
 from pipeline.quality.metrics import unknown_metrics
 
@@ -72,22 +72,20 @@ class Executor(stock.Executor):
                 ", ".join(unknown),
             )
         shards = _shards(input_dict[specs.EXAMPLES_KEY], _splits(exec_properties))
-        total = engine.aggregate(
-            evaluation.of_shard, evaluation.merge, shards, self._runner()
-        )
         directory = artifact_utils.get_single_uri(output_dict[specs.EVALUATION_KEY])
+        total = engine.aggregate(
+            evaluation.of_shard,
+            evaluation.merge,
+            shards,
+            runner_of(self, directory),
+        )
+        clear(directory)
         data = ", ".join(a.uri for a in input_dict[specs.EXAMPLES_KEY])
         reached = evaluation.finish(total, directory, data)
         if _has_thresholds(config):
             _bless(input_dict, output_dict, exec_properties, blessed=reached)
         else:
             _log.info("No threshold is configured, so the model is not validated.")
-
-    def _runner(self) -> engine.Runner:
-        """Returns local workers, or Beam where the pipeline names another engine."""
-        if IN_PROCESS_BEAM_RUNNER in self._beam_pipeline_args:
-            return engine.Workers()
-        return engine.OnBeam(self._make_beam_pipeline, self._get_tmp_dir())
 
     def _stock(
         self,

@@ -167,6 +167,7 @@ class StockStore:
         self,
         slices: Mapping[str, float] | None = None,
         buckets: Sequence[tuple[float, float, float, float]] = (),
+        intervals: Mapping[str, tuple[float, float]] | None = None,
         **metrics: float,
     ) -> int:
         """Registers an evaluation of a candidate.
@@ -174,6 +175,7 @@ class StockStore:
         Args:
             slices: AUC by payment type.
             buckets: Of the calibration plot: lower, upper, rows, positives.
+            intervals: Lower and upper bound of overall metrics.
             metrics: Overall metrics.
         """
         artifact_id = self.artifact("ModelEvaluation")
@@ -183,6 +185,11 @@ class StockStore:
             entry = record.metric_keys_and_values.add()
             entry.key.name = name
             entry.value.double_value.value = value
+            if intervals and name in intervals:
+                low, high = intervals[name]
+                bounds = entry.confidence_interval
+                bounds.lower_bound.double_value.value = low
+                bounds.upper_bound.double_value.value = high
         records = [record.SerializeToString()]
         for payment_type, area in (slices or {}).items():
             part = protos.MetricsForSlice()

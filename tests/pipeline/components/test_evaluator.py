@@ -215,7 +215,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Inputs]:
 Make = Callable[..., Inputs]
 
 
-def run(executor: type[BaseBeamExecutor], given: Inputs, path: Path) -> Outputs:
+def run(
+    executor: type[BaseBeamExecutor],
+    given: Inputs,
+    path: Path,
+    engine: str = IN_PROCESS_BEAM_RUNNER,
+) -> Outputs:
     """Runs the node."""
     made = {
         "evaluation": [standard_artifacts.ModelEvaluation()],
@@ -225,7 +230,7 @@ def run(executor: type[BaseBeamExecutor], given: Inputs, path: Path) -> Outputs:
         artifact.uri = str(path / name)
         (path / name).mkdir(parents=True)
     context = BaseBeamExecutor.Context(
-        beam_pipeline_args=[IN_PROCESS_BEAM_RUNNER],
+        beam_pipeline_args=[engine],
         tmp_dir=str(path / "tmp"),
         unique_id="1",
     )
@@ -266,16 +271,22 @@ def test_outputs_are_those_of_the_stock_evaluator(inputs: Make, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("parquet", "columns"), [(False, True), (True, False)], ids=str
+    ("given", "engine"),
+    [
+        ({"parquet": False}, IN_PROCESS_BEAM_RUNNER),
+        ({"columns": False}, IN_PROCESS_BEAM_RUNNER),
+        ({}, "--runner=BundleBasedDirectRunner"),
+    ],
+    ids=str,
 )
-def test_any_format_and_any_model_gives_the_same(
-    inputs: Make, tmp_path: Path, *, parquet: bool, columns: bool
+def test_any_format_model_and_engine_gives_the_same(
+    inputs: Make, tmp_path: Path, given: dict[str, bool], engine: str
 ) -> None:
-    """TFRecord files and models that only take tf.Examples are evaluated alike."""
-    expected = run(Executor, inputs(eval_config()), tmp_path / "columns")
+    """TFRecord files, models that only take tf.Examples, and Beam, all the same."""
+    config = eval_config("MeanSquaredError")
+    expected = run(Executor, inputs(config), tmp_path / "columns")
 
-    given = inputs(eval_config(), parquet=parquet, columns=columns)
-    found = run(Executor, given, tmp_path / "other")
+    found = run(Executor, inputs(config, **given), tmp_path / "other", engine)
 
     metrics = read_metrics(found.evaluation)
     assert metrics["candidate"].keys() == {

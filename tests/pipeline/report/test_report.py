@@ -66,6 +66,33 @@ def test_not_blessed_comes_first_with_the_reason(
     assert text.index("Not blessed, and so not pushed.") < text.index("Metrics metric")
 
 
+def test_an_undefined_metric_is_no_number(config: Config, store: StockStore) -> None:
+    """A slice without an AUC shows "-"; the AUC of all rows shows its interval."""
+    evaluation = store.evaluation(
+        slices={"Cash": float("nan"), "Card": 0.75},
+        intervals={"auc": (0.81, 0.87)},
+        auc=0.84,
+        example_count=20.0,
+    )
+    store.ran("monday", "Evaluator", outputs={"evaluation": evaluation})
+
+    text = text_of(write_report(config, "monday"))
+
+    assert "payment_type Cash 10 -" in text
+    assert "payment_type Card 10 0.75" in text
+    assert "AUC 0.84 0.81 to 0.87" in text
+
+
+def test_no_auc_is_said_to_be_none(config: Config, store: StockStore) -> None:
+    """A test split of one class has no AUC: "-" in the verdict, and never 0."""
+    evaluation = store.evaluation(auc=float("nan"), example_count=20.0)
+    store.ran("monday", "Evaluator", outputs={"evaluation": evaluation})
+
+    text = text_of(write_report(config, "monday"))
+
+    assert "AUC on the test split -" in text
+
+
 def test_a_component_adds_its_section(config: Config, store: StockStore) -> None:
     """A section in any artifact is shown, behind the one that it names."""
     made_by = train(store, "monday", version="101")
