@@ -316,9 +316,11 @@ def mariadb() -> Iterator[str]:
     shutil.chown(directory, user)
     data = directory / "data"
     start = directory / "start.sql"
+    # The server wants each statement on a line of its own.
     start.write_text(
-        "CREATE DATABASE mlmd; CREATE USER u@127.0.0.1 IDENTIFIED BY 'geheim';"
-        "GRANT ALL ON mlmd.* TO u@127.0.0.1;"
+        "CREATE DATABASE mlmd;\n"
+        "CREATE USER 'u'@'127.0.0.1' IDENTIFIED BY 'geheim';\n"
+        "GRANT ALL ON mlmd.* TO 'u'@'127.0.0.1';\n"
     )
     common = ["--no-defaults", f"--user={user}", f"--datadir={data}"]
     subprocess.run([str(install), *common], check=True, capture_output=True)

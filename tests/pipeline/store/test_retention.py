@@ -208,9 +208,11 @@ def test_what_cannot_be_removed_is_said(config: Config, store: _Taxi) -> None:
     assert not store.path(refused.examples).exists()
 
 
-def test_without_a_store_nothing_is_found_or_made(config: Config) -> None:
-    """Asking in an empty place gives nothing and makes no store."""
-    assert retention.find(config, 1) == []
+def test_without_a_store_none_is_made(config: Config) -> None:
+    """Asking in an empty place is refused, and makes no store."""
+    with pytest.raises(UsageError, match="There is no metadata store at"):
+        retention.find(config, 1)
+
     assert not (config.output / "metadata.db").exists()
 
 

@@ -13,16 +13,19 @@ from pipeline.registry import versions
 from pipeline.runners.local import gc, run_record
 from pipeline.runners.local.run_record import Outcome, Run
 from pipeline.store import locks
+from pipeline.store.connection import open_store
 
 PROJECT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    """A configuration with a data directory of its own."""
+    """A configuration with a data directory of its own, and an empty store."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.csv").write_text("x\n1\n")
-    return replace(smoke(), data=tmp_path / "data", output=tmp_path / "out")
+    made = replace(smoke(), data=tmp_path / "data", output=tmp_path / "out")
+    open_store(made.metadata_url)
+    return made
 
 
 def _push(config: Config) -> str:
