@@ -21,6 +21,7 @@ from models.features import FEATURES, Vocabulary, transformed_name
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
 from models.model import build_model
+from pipeline.ingestion.splitting import RULE_FILE
 
 HISTORY_FILE = "history.json"
 """Learning curves in the model run directory; see `write_history`."""
@@ -121,6 +122,18 @@ def run_fn(fn_args: TrainingArguments) -> None:
     write_history(history, fn_args.model_run_dir)
 
     signatures.save(model, transform, fn_args.serving_model_dir)
+    _keep_split_rule(fn_args.transform_graph_path, fn_args.serving_model_dir)
+
+
+def _keep_split_rule(graph: str, model: str) -> None:
+    """Copies into the model how the rows that it has seen were split, if that is known.
+
+    The Evaluator compares it with how the test rows are split now.
+    """
+    noted, extras = f"{graph}/{RULE_FILE}", f"{model}/assets.extra"
+    if tf.io.gfile.exists(noted):
+        tf.io.gfile.makedirs(extras)
+        tf.io.gfile.copy(noted, f"{extras}/{RULE_FILE}", overwrite=True)
 
 
 def make_deterministic(seed: int) -> None:

@@ -26,8 +26,10 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import engine
 from pipeline.columnar.shards import Shard, read_batches, shards_of, split_up
+from pipeline.ingestion.splitting import RULE_FILE
 from pipeline.quality.evaluation import Evaluation, RecordFile, unsupported
 from pipeline.quality.metrics import unknown_metrics
+from pipeline.store import properties
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +54,19 @@ class Executor(stock.Executor):
         if because:
             self._stock(because, input_dict, output_dict, exec_properties)
             return
+        shards = _shards(input_dict[specs.EXAMPLES_KEY], _splits(exec_properties))
+        directory = artifact_utils.get_single_uri(output_dict[specs.EVALUATION_KEY])
+        runner = runner_of(self, directory)
+        rules = _moved_rules(input_dict)
+        if rules and not _count_unseen(rules, shards, runner):
+            _log.warning(
+                "The baseline may have learned from every test row, so nothing is "
+                "compared with it"
+            )
+            input_dict = {**input_dict, specs.BASELINE_MODEL_KEY: []}
+            config, rules = _eval_config(input_dict, exec_properties), ()
         evaluation = Evaluation(
-            config.SerializeToString(), _model_directories(config, input_dict)
+            config.SerializeToString(), _model_directories(config, input_dict), rules
         )
         models = evaluation.load().values()
         if not all(model.one_score for model in models):
@@ -71,14 +84,7 @@ class Executor(stock.Executor):
                 "computed on columns",
                 ", ".join(unknown),
             )
-        shards = _shards(input_dict[specs.EXAMPLES_KEY], _splits(exec_properties))
-        directory = artifact_utils.get_single_uri(output_dict[specs.EVALUATION_KEY])
-        total = engine.aggregate(
-            evaluation.of_shard,
-            evaluation.merge,
-            shards,
-            runner_of(self, directory),
-        )
+        total = engine.aggregate(evaluation.of_shard, evaluation.merge, shards, runner)
         clear(directory)
         data = ", ".join(a.uri for a in input_dict[specs.EXAMPLES_KEY])
         reached = evaluation.finish(total, directory, data)
@@ -151,6 +157,48 @@ def _eval_config(input_dict: Artifacts, exec_properties: dict[str, Any]) -> Any:
     return config
 
 
+def _moved_rules(input_dict: Artifacts) -> tuple[str, ...]:
+    """Returns the split rules of baseline and examples; none if they are the same.
+
+    A baseline without a rule was trained by other code, and nothing is known of it.
+    """
+    baselines = input_dict.get(specs.BASELINE_MODEL_KEY)
+    if not baselines:
+        return ()
+    path = f"{_serving_directory(baselines[0])}/assets.extra/{RULE_FILE}"
+    (examples, *_) = input_dict[specs.EXAMPLES_KEY]
+    now = examples.get_string_custom_property(properties.SPLIT_RULE)
+    if not now or not tf.io.gfile.exists(path):
+        return ()
+    before = io_utils.read_string_file(path)
+    return () if before == now else (before, now)
+
+
+def _count_unseen(
+    rules: tuple[str, ...],
+    shards: Sequence[Shard | RecordFile],
+    runner: engine.Runner,
+) -> int:
+    """Counts the test rows that no model can have learned from, and logs it."""
+    counting = Evaluation(b"", (), rules)
+    found = engine.aggregate(counting.count_unseen, _sum, shards, runner) or 0
+    _log.warning(
+        "The split of the rows has moved since the baseline was trained: %d rows are "
+        "test rows by both splits, and only these are evaluated",
+        found,
+    )
+    return found
+
+
+def _sum(counts: list[int]) -> int:
+    return sum(counts)
+
+
+def _serving_directory(artifact: Artifact) -> str:
+    old = path_utils.is_old_model_artifact(artifact)
+    return str(path_utils.serving_model_path(artifact.uri, old))
+
+
 def _has_thresholds(config: Any) -> bool:
     return bool(
         tfma.metrics.metric_thresholds_from_metrics_specs(
@@ -162,23 +210,12 @@ def _has_thresholds(config: Any) -> bool:
 def _model_directories(
     config: Any, input_dict: Artifacts
 ) -> tuple[tuple[str, str], ...]:
-    def directory(key: str) -> str:
-        artifact = artifact_utils.get_single_instance(input_dict[key])
-        return str(
-            path_utils.serving_model_path(
-                artifact.uri, path_utils.is_old_model_artifact(artifact)
-            )
-        )
-
-    return tuple(
-        (
-            spec.name,
-            directory(
-                specs.BASELINE_MODEL_KEY if spec.is_baseline else specs.MODEL_KEY
-            ),
-        )
-        for spec in config.model_specs
-    )
+    found = []
+    for spec in config.model_specs:
+        key = specs.BASELINE_MODEL_KEY if spec.is_baseline else specs.MODEL_KEY
+        model = artifact_utils.get_single_instance(input_dict[key])
+        found.append((spec.name, _serving_directory(model)))
+    return tuple(found)
 
 
 def _splits(exec_properties: dict[str, Any]) -> list[str]:

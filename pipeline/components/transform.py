@@ -20,6 +20,8 @@ from tfx.utils import io_utils
 from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import shards, transformation
 from pipeline.columnar.shards import Shard
+from pipeline.ingestion.splitting import RULE_FILE
+from pipeline.store import properties
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ class Executor(stock.Executor):
             graph,
             self._make_beam_pipeline,
         )
+        _keep_split_rule(input_dict, graph)
         transformed = output_dict.get(specs.TRANSFORMED_EXAMPLES_KEY)
         if not transformed:
             return
@@ -114,6 +117,18 @@ def _functions(exec_properties: Mapping[str, Any]) -> dict[str, Any]:
         labels.MODULE_FILE: exec_properties.get(specs.MODULE_FILE_KEY),
         labels.CUSTOM_CONFIG: exec_properties.get(specs.CUSTOM_CONFIG_KEY),
     }
+
+
+def _keep_split_rule(input_dict: Mapping[str, list[Artifact]], directory: str) -> None:
+    """Writes beside the graph how its rows were split, if ingestion noted it.
+
+    The Trainer takes it into the model: whoever compares two models later must know
+    which rows each of them has seen, and has no metadata store to ask.
+    """
+    (examples,) = input_dict[specs.EXAMPLES_KEY]
+    rule = examples.get_string_custom_property(properties.SPLIT_RULE)
+    if rule:
+        io_utils.write_string_file(f"{directory}/{RULE_FILE}", rule)
 
 
 def _schema(input_dict: Mapping[str, list[Artifact]]) -> schema_pb2.Schema:

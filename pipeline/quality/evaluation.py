@@ -6,6 +6,7 @@ Beam's alike (`pipeline.columnar.engine`); `finish` writes what they found.
 
 import functools
 import itertools
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from pipeline.columnar.shards import Shard, read_batches
+from pipeline.ingestion.splitting import AppliedRule, unseen
 from pipeline.ingestion.tfrecord import read_records
 from pipeline.quality import metrics, scoring, tfma_files
 from pipeline.quality.aggregates import (
@@ -61,10 +63,14 @@ class Evaluation:
     Attributes:
         config: The EvalConfig, serialized, complete for the models.
         models: Each model's name and SavedModel directory.
+        rules: The split rules of the models' training data, as JSON, where they differ:
+            only rows that are test rows by all of them are evaluated, since any other
+            may have been trained on.
     """
 
     config: bytes
     models: tuple[tuple[str, str], ...]
+    rules: tuple[str, ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -86,11 +92,22 @@ class Evaluation:
 
     def of_batch(self, batch: pa.RecordBatch) -> Partial:
         """Scores a batch with each model, and sums."""
+        batch = self._unseen(batch)
         if not batch.num_rows:
             return empty(self.plan)
         examples = Examples(batch)
         answers = {name: model(batch, examples) for name, model in self.load().items()}
         return summed_batch(self.plan, batch, answers)
+
+    def _unseen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if not self.rules or not batch.num_rows:
+            return batch
+        rules = [AppliedRule.from_mapping(json.loads(rule)) for rule in self.rules]
+        return batch.filter(pa.array(unseen(rules, batch)))
+
+    def count_unseen(self, shard: Shard | RecordFile) -> int:
+        """Counts the rows of a shard that no model can have been trained on."""
+        return sum(self._unseen(batch).num_rows for batch in _batches(shard))
 
     def merge(self, partials: Sequence[Partial]) -> Partial:
         """Adds partial sums up."""

@@ -1,8 +1,11 @@
 """The Evaluator's executor does what the stock one does, on either format."""
 
+import copy
+import json
 import logging
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,9 @@ from models.signatures import COLUMNAR
 from pipeline.columnar.shards import ShardWriter
 from pipeline.components.evaluator import Executor
 from pipeline.config import IN_PROCESS_BEAM_RUNNER
-from pipeline.quality.results import read_metrics, read_reasons
+from pipeline.ingestion.splitting import RULE_FILE, AppliedRule, SplitRule, unseen
+from pipeline.quality.results import OVERALL, read_metrics, read_reasons
+from pipeline.store import properties
 
 ROWS = 80
 SPEC = {
@@ -377,3 +382,70 @@ def test_a_signature_that_is_nowhere_is_named(inputs: Make, tmp_path: Path) -> N
 
     with pytest.raises(ValueError, match="no signature score; it has serving_default"):
         run(Executor, inputs(config), tmp_path)
+
+
+def rule(*columns: str) -> str:
+    """A rule by which rows are split, as ingestion notes it."""
+    parts = {"train": 1, "eval": 1, "test": 2}
+    applied = SplitRule(parts, hash_columns=columns)
+    return AppliedRule.of(applied, {"fare": "FLOAT", "color": "BYTES"}).to_json()
+
+
+def evaluated_rows(given: Inputs, before: str, path: Path) -> tuple[Outputs, Any]:
+    """Evaluates with a baseline that was trained under another split."""
+    examples = copy.deepcopy(given.artifacts["examples"][0])
+    baseline = copy.deepcopy(given.artifacts["baseline_model"][0])
+    examples.set_string_custom_property(properties.SPLIT_RULE, rule("fare", "color"))
+    shutil.copytree(baseline.uri, path / "baseline")
+    baseline.uri = str(path / "baseline")
+    extras = path / "baseline" / "Format-Serving" / "assets.extra"
+    extras.mkdir(exist_ok=True)
+    (extras / RULE_FILE).write_text(before)
+    moved = {"examples": [examples], "baseline_model": [baseline]}
+    inputs = replace(given, artifacts={**given.artifacts, **moved})
+    made = run(Executor, inputs, path / "out")
+    return made, read_metrics(made.evaluation)
+
+
+def weight_of(mask: Any) -> float:
+    """What some of the rows weigh: blue ones half."""
+    colors = [cell[0] for cell in batch().column("color").to_pylist()]
+    return float(np.where(np.array(colors) == b"blue", 0.5, 1.0)[mask].sum())
+
+
+def test_rows_that_the_baseline_may_have_seen_do_not_count(
+    inputs: Make, tmp_path: Path
+) -> None:
+    """When the split has moved, only what is a test row by both splits is evaluated."""
+    before, now = rule("fare"), rule("fare", "color")
+    rules = [AppliedRule.from_mapping(json.loads(text)) for text in (before, now)]
+    mask = unseen(rules, batch())
+
+    made, metrics = evaluated_rows(inputs(eval_config()), before, tmp_path)
+
+    assert 0 < mask.sum() < ROWS
+    for model in ("candidate", "baseline"):
+        assert metrics[model][OVERALL]["example_count"] == weight_of(mask)
+    assert made.blessing[0]["baseline_model_id"] == 2
+
+
+def test_the_same_split_leaves_every_row(inputs: Make, tmp_path: Path) -> None:
+    """A baseline whose rows were split in the same way is compared on all of them."""
+    _, metrics = evaluated_rows(inputs(eval_config()), rule("fare", "color"), tmp_path)
+
+    assert metrics["baseline"][OVERALL]["example_count"] == weight_of(
+        np.ones(ROWS, bool)
+    )
+
+
+def test_without_unseen_rows_nothing_is_compared(inputs: Make, tmp_path: Path) -> None:
+    """Rows that are all known to the baseline judge the candidate alone."""
+    gone = json.loads(rule("fare")) | {"kinds": {"a column that is gone": "INT"}}
+
+    made, metrics = evaluated_rows(inputs(eval_config()), json.dumps(gone), tmp_path)
+
+    assert set(metrics) == {"candidate"}
+    assert metrics["candidate"][OVERALL]["example_count"] == weight_of(
+        np.ones(ROWS, bool)
+    )
+    assert "baseline_model_id" not in made.blessing[0]
