@@ -106,7 +106,8 @@ def _metric(value: float | None, bounds: tuple[float, float] | None) -> str:
     """Shows a metric with its 95 % interval, if it has one."""
     if value is None:
         return results.UNDEFINED
-    shown = f"{value:.4g}"
+    # Counts are whole numbers, which people read in full.
+    shown = f"{value:,.0f}" if value.is_integer() and value > 1 else f"{value:.4g}"
     return f"{shown} ({bounds[0]:.4g} to {bounds[1]:.4g})" if bounds else shown
 
 
