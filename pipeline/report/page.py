@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pipeline.quality.results import UNDEFINED
 from pipeline.report.blocks import Bars, Cell, Grid, Histogram, Lines, Section
 
 _HERE = Path(__file__).parent
@@ -103,6 +104,9 @@ def _cell(value: Cell | Link) -> str:
 
 
 def _sort_key(value: Cell | Link) -> str:
+    # Last, with what is missing, whichever way the numbers are sorted.
+    if value == UNDEFINED:
+        return ""
     if _is_number(value):
         return repr(float(value))  # type: ignore[arg-type] # it is a number
     return value.text if isinstance(value, Link) else str(value or "")
