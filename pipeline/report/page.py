@@ -16,6 +16,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from pipeline.quality.results import UNDEFINED
 from pipeline.report.blocks import Bars, Cell, Grid, Histogram, Lines, Section
 
 _HERE = Path(__file__).parent
@@ -128,7 +129,8 @@ def _cell(value: Cell | Link) -> str:
 
 
 def _sort_key(value: Cell | Link) -> str:
-    if isinstance(value, float) and math.isnan(value):
+    # Last, with what is missing, whichever way the numbers are sorted.
+    if value == UNDEFINED or (isinstance(value, float) and math.isnan(value)):
         return ""
     if _is_number(value):
         return repr(float(value))  # type: ignore[arg-type] # it is a number

@@ -55,7 +55,9 @@ def test_summary_says_what_to_know(main_run: Finished) -> None:
     (version,) = main_run.versions
     auc = main_run.metrics()["candidate"]["auc"]
 
-    assert re.search(rf"^AUC +{auc:.4g}$", main_run.text, re.MULTILINE)
+    assert re.search(
+        rf"^AUC +{auc:.4g} \(0\.\d+ to 0\.\d+\)$", main_run.text, re.MULTILINE
+    )
     assert "Blessed" in main_run.text
     for place in (version, main_run.output / "artifacts", main_run.run / "logs"):
         assert str(place.relative_to(main_run.output.parent)) in main_run.text

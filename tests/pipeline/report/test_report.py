@@ -76,8 +76,11 @@ def test_an_undefined_metric_is_no_number(config: Config, store: StockStore) -> 
     )
     store.ran("monday", "Evaluator", outputs={"evaluation": evaluation})
 
-    text = text_of(write_report(config, "monday"))
+    page = write_report(config, "monday")
 
+    text = text_of(page)
+    # An empty key sorts last, up or down.
+    assert re.search(r'<td data-key="">\s*-\s*</td>', page.read_text())
     assert "payment_type Cash 10 -" in text
     assert "payment_type Card 10 0.75" in text
     assert "AUC 0.84 0.81 to 0.87" in text

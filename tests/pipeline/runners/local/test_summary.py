@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pipeline.config import Quality
 from pipeline.quality.eval_config import eval_config
-from pipeline.runners.local.summary import _metrics_table
+from pipeline.runners.local.summary import _metric, _metrics_table
 from tests.pipeline.quality.stock_tfma import Rows, by_columns
 
 SCORES = [0.9, 0.3, 0.4, 0.1] * 10
@@ -31,6 +31,12 @@ def test_the_metric_that_decides_is_shown_with_its_interval(tmp_path: Path) -> N
     assert re.fullmatch(r"AUC( +0\.\d+ \(0\.\d+ to 0\.\d+\)){2}", auc)
     (accuracy,) = [line for line in shown if line.startswith("accuracy")]
     assert re.fullmatch(r"accuracy +0\.75 +0\.25", accuracy)
+
+
+def test_counts_are_written_in_full() -> None:
+    """198,612 rows are not 1.986e+05."""
+    assert _metric(198_612.0, None) == "198,612"
+    assert _metric(1.0, (1.0, 1.0)) == "1 (1 to 1)"
 
 
 def test_an_undefined_metric_is_no_number(tmp_path: Path) -> None:
