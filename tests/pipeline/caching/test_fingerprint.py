@@ -134,7 +134,7 @@ def test_sources_are_all_files_of_ours(package: Package) -> None:
 
 
 def test_the_trainer_runs_the_model() -> None:
-    """Behind the real trainer are the model, and of the pipeline the shards' reader."""
+    """Behind the trainer are the model and, of the pipeline, how shards are read."""
     names = [name for name, _ in modules_behind("models.trainer")]
 
     assert {"models.trainer", "models.model", "models.features"} <= set(names)
