@@ -20,7 +20,7 @@ from pipeline.errors import UsageError, is_one_line
 from pipeline.ingestion.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from pipeline.ingestion.times import seconds_in
 from pipeline.names import local_path
-from pipeline.store.url import of_file
+from pipeline.store.url import METADATA_FILE, of_file
 from schema import SCHEMA_PATH
 
 # TFX keeps step counts in 32 bits, and more are no help to anything else.
@@ -239,7 +239,7 @@ class Config:
     @property
     def metadata_url(self) -> str:
         """URL of the metadata store; may hold a password, so never print it."""
-        file = (self.output / "metadata.db").absolute()
+        file = (self.output / METADATA_FILE).absolute()
         return self.metadata or of_file(file)
 
     @property

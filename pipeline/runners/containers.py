@@ -12,6 +12,7 @@ from pipeline.config import METADATA_VARIABLE, Config, given_metadata, kubeflow
 from pipeline.errors import UsageError
 from pipeline.runners import checks
 from pipeline.runners.flags import flags_of
+from pipeline.store.run_files import IR_FILE
 
 COMPILE = "Compile"
 PROGRAM = "throughline"
@@ -136,5 +137,5 @@ def command_of(step: str, config: Config, run_id: str) -> list[str]:
     if step == COMPILE:
         flags = ["--preset", "kubeflow", *flags_of(config, kubeflow())]
         return [PROGRAM, "compile", "--out", str(compiled), *flags]
-    ir = str(compiled / "ir.json")
+    ir = str(compiled / IR_FILE)
     return [PROGRAM, "node", "--ir", ir, "--node", step, "--run-id", run_id]
