@@ -44,13 +44,14 @@ from pipeline.ingestion.columns import is_text
 from pipeline.ingestion.export import export_split
 from pipeline.ingestion.tfrecord import read_records
 from pipeline.lineage.query import Lineage, open_lineage
+from pipeline.names import PROJECT
 from pipeline.quality import results
 from pipeline.registry import versions
 from pipeline.store import artifact_files, properties
 from pipeline.store.graph import Artifact, Execution
+from pipeline.store.run_files import DAG_FILE, RECORD_FILE
 from pipeline.trust import distributions
 
-PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_OUTPUT = PROJECT / "output"
 
 _FEATURES = features.__name__
@@ -185,7 +186,7 @@ class Run:
 
         One that can't be read counts as none: the store knows of the run too.
         """
-        path = self.directory / "run.json"
+        path = self.directory / RECORD_FILE
         try:
             return json.loads(path.read_text()) if path.is_file() else {}
         except ValueError:
@@ -572,7 +573,7 @@ class Run:
 
     def upstream(self) -> dict[str, list[str]]:
         """Returns for each node those that it waits for, in running order."""
-        dag = self.directory / "dag.json"
+        dag = self.directory / DAG_FILE
         if dag.is_file():
             return {n["id"]: n["upstream"] for n in json.loads(dag.read_text())}
         makers = {i: step.node for step in self.executions for i in step.wrote()}

@@ -20,7 +20,7 @@ from pipeline.errors import UsageError, is_one_line
 from pipeline.ingestion.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from pipeline.ingestion.times import seconds_in
 from pipeline.names import local_path
-from pipeline.store.url import of_file
+from pipeline.store.url import METADATA_FILE, of_file
 from schema import SCHEMA_PATH
 
 # TFX keeps step counts in 32 bits, and more are no help to anything else.
@@ -64,24 +64,24 @@ class Splits:
     def __post_init__(self) -> None:
         """Refuses a split without rows, and rules that contradict each other."""
         for name in ("train_parts", "eval_parts", "test_parts"):
-            _require(self, name, at_least=1, at_most=LARGEST)
-        _require(self, "test_spans", at_least=0, at_most=LARGEST)
+            _require(self, name, at_least=1, at_most=LARGEST, group="splits")
+        _require(self, "test_spans", at_least=0, at_most=LARGEST, group="splits")
         if bool(self.time_column) != bool(self.test_from):
             raise UsageError(
-                f"time-column is {self.time_column!r} and test-from is "
+                f"splits.time-column is {self.time_column!r} and splits.test-from is "
                 f"{self.test_from!r}; to share rows out by time, give both"
             )
         for setting in filter(None, (self.eval_from, self.test_from)):
             seconds_in(setting)
         if self.eval_from and not self.time_column:
             raise UsageError(
-                f"eval-from is {self.eval_from!r} without a time-column; give "
-                "time-column and test-from too"
+                f"splits.eval-from is {self.eval_from!r} without a splits.time-column; "
+                "give splits.time-column and splits.test-from too"
             )
         self._require_order()
         if self.test_spans and self.time_column:
             raise UsageError(
-                f"test-spans is {self.test_spans} and time-column is "
+                f"splits.test-spans is {self.test_spans} and splits.time-column is "
                 f"{self.time_column!r}; give one of them"
             )
 
@@ -91,9 +91,9 @@ class Splits:
             return
         if seconds_in(self.eval_from) >= seconds_in(self.test_from):
             raise UsageError(
-                f"eval-from is {self.eval_from!r} and test-from is "
+                f"splits.eval-from is {self.eval_from!r} and splits.test-from is "
                 f"{self.test_from!r}; rows between them are the eval split, so "
-                "eval-from must be the earlier one"
+                "splits.eval-from must be the earlier one"
             )
 
 
@@ -108,7 +108,7 @@ class Gate:
 
     def __post_init__(self) -> None:
         """Rejects a share outside 0-1, and anomaly types that TFDV doesn't have."""
-        _require(self, "max_quarantined", at_least=0, at_most=1)
+        _require(self, "max_quarantined", at_least=0, at_most=1, group="gate")
         # Imported for the names alone: it takes a twentieth of a second.
         from tensorflow_metadata.proto.v0 import anomalies_pb2
 
@@ -116,7 +116,7 @@ class Gate:
         for name in self.tolerated_anomalies:
             if name not in known:
                 raise UsageError(
-                    f"tolerated-anomalies names {name!r}, which is none of TFDV's "
+                    f"gate.tolerated-anomalies names {name!r}, which is none of TFDV's "
                     f"anomaly types; {nearest(name, known)}"
                 )
 
@@ -134,8 +134,8 @@ class Quality:
 
     def __post_init__(self) -> None:
         """Refuses thresholds that no model could meet or miss."""
-        _require(self, "min_auc", at_least=0, at_most=1)
-        _require(self, "max_auc_loss", at_least=0, at_most=1)
+        _require(self, "min_auc", at_least=0, at_most=1, group="quality")
+        _require(self, "max_auc_loss", at_least=0, at_most=1, group="quality")
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Config:
         _check_encoding(self.encoding)
         if self.wanted_spans is None and self.splits.test_spans:
             raise UsageError(
-                f"test-spans is {self.splits.test_spans}, but the pattern "
+                f"splits.test-spans is {self.splits.test_spans}, but the pattern "
                 f"{self.pattern!r} tells no spans apart; give one such as "
                 "--pattern 'span-{SPAN}/*.csv'"
             )
@@ -237,7 +237,7 @@ class Config:
     @property
     def metadata_url(self) -> str:
         """URL of the metadata store; may hold a password, so never print it."""
-        file = (self.output / "metadata.db").absolute()
+        file = (self.output / METADATA_FILE).absolute()
         return self.metadata or of_file(file)
 
     @property
@@ -372,7 +372,9 @@ def _require(
     *,
     at_least: float | None = None,
     at_most: float | None = None,
+    group: str = "",
 ) -> None:
+    """Rejects a value out of bounds, by the name of its flag."""
     value = getattr(settings, name)
     # Not the other way around: every comparison with NaN is false.
     too_low = at_least is not None and not value >= at_least
@@ -383,5 +385,6 @@ def _require(
             f"at most {at_most}" if at_most is not None else "",
         ]
         expected = " and ".join(filter(None, bounds))
-        msg = f"{name.replace('_', '-')} is {value}; it must be {expected}"
+        flag = (f"{group}.{name}" if group else name).replace("_", "-")
+        msg = f"{flag} is {value}; it must be {expected}"
         raise UsageError(msg)

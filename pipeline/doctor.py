@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-PROJECT = Path(__file__).resolve().parent.parent
+from pipeline.names import PROJECT
+
 PACKAGES = (
     "tfx",
     "tensorflow",

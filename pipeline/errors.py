@@ -1,10 +1,14 @@
 """Errors a person sees, each with the exit code the command line ends with."""
 
+import difflib
 import errno
+import io
+import os
 import re
+import sys
 import tempfile
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 EXIT_DONE = 0
@@ -187,3 +191,43 @@ def cause_of(error: BaseException) -> str:
     if len(sentence) > _LONGEST_CAUSE:
         return sentence[: _LONGEST_CAUSE - 1] + "…"
     return sentence
+
+
+def exit_code(main: Callable[[], int]) -> int:
+    """Runs a command; whatever is raised ends in a sentence and an exit code.
+
+    The traceback of what we didn't foresee is in a log that the sentence names. Output
+    that nobody reads to its end, as in `| head -1`, is no failure.
+
+    Args:
+        main: The command; returns its exit code.
+    """
+    _forgive_characters()
+    try:
+        code = main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends in a sentence
+        ours = explained(error)
+        sys.stderr.write(printable(without_secrets(f"throughline: {ours}\n")))
+        return ours.exit_code
+    return code
+
+
+def _forgive_characters() -> None:
+    """Lets names be printed that the output's encoding has no characters for."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def no_such(what: str, name: str, known: Iterable[str]) -> str:
+    """Names what doesn't exist, and the most similar name that does."""
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return f"there is no {what} {name!r}{meant}"

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from pipeline.errors import UsageError
 
+PROJECT = Path(__file__).resolve().parents[1]
+"""The checkout that this is part of."""
+
 # Airflow's own pattern of run ids, so that every orchestrator's ids fit, but for a
 # first character that would make a hidden file, a flag or a way out of a directory.
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.~:+-]*")

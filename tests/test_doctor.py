@@ -11,6 +11,7 @@ from rich.console import Console
 
 from pipeline import doctor
 from pipeline.doctor import CRuntime, Host, Memory
+from pipeline.names import PROJECT
 
 GIB = 1024**3
 
@@ -235,7 +236,7 @@ class TestHere:
 
     def test_this_environment_is_as_locked(self) -> None:
         """The environment that bootstrap made is what the lock says."""
-        lock = (doctor.PROJECT / "requirements.lock").read_text(encoding="utf-8")
+        lock = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
 
         assert doctor.lock_differences(lock, doctor.installed_versions()) == []
 
@@ -256,7 +257,7 @@ class TestHere:
 
         done = subprocess.run(
             [sys.executable, "-c", code],
-            cwd=doctor.PROJECT,
+            cwd=PROJECT,
             capture_output=True,
             text=True,
             check=True,

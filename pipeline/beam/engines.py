@@ -47,7 +47,7 @@ class Beam:
     """Image of the workers, made from the Dockerfile's `worker` stage."""
     setup_file: Path | None = None
     """setup.py that workers install, where there is no image for them: minutes each."""
-    beam_parallelism: int = 0
+    parallelism: int = 0
     """Most workers at once on Flink, Spark or Dataflow; 0 leaves it to the engine."""
     project: str | None = None
     """Google Cloud project that Dataflow runs in."""
@@ -64,8 +64,8 @@ class Beam:
             raise _wrong(
                 "engine", self.engine, f"it must be one of {', '.join(ENGINES)}"
             )
-        if self.beam_parallelism < 0:
-            raise _wrong("beam-parallelism", self.beam_parallelism, "it must be >= 0")
+        if self.parallelism < 0:
+            raise _wrong("parallelism", self.parallelism, "it must be >= 0")
         if self.setup_file and not self.setup_file.is_file():
             raise _wrong("setup-file", self.setup_file, "there is no such file")
         # A configuration with Dataflow is refused as a whole, complete or not.
@@ -115,12 +115,12 @@ def _portable(beam: Beam) -> list[str]:
 
 
 def _flink(beam: Beam) -> list[str]:
-    most = beam.beam_parallelism
+    most = beam.parallelism
     return [*_portable(beam), *([f"--parallelism={most}"] if most else [])]
 
 
 def _spark(beam: Beam) -> list[str]:
-    most = beam.beam_parallelism
+    most = beam.parallelism
     return [*_portable(beam), *([f"--sdk_worker_parallelism={most}"] if most else [])]
 
 
@@ -133,7 +133,7 @@ def _dataflow(beam: Beam) -> list[str]:
         raise _missing(beam, "temp_location", "a directory such as gs://bucket/temp")
     _require_code(beam)
     image = [f"--sdk_container_image={beam.worker_image}", "--sdk_location=container"]
-    most = beam.beam_parallelism
+    most = beam.parallelism
     return [
         "--runner=DataflowRunner",
         *(f"--{name}={value}" for name, value in needed.items()),
@@ -189,7 +189,7 @@ def _setup_file(beam: Beam) -> list[str]:
 def _require_code(beam: Beam) -> None:
     """Workers run our code and TFX, which their stock image doesn't have."""
     if not (beam.worker_image or beam.setup_file):
-        what = "an image that has our code, or --setup-file setup.py"
+        what = "an image that has our code, or --beam.setup-file setup.py"
         raise _missing(beam, "worker_image", what)
 
 
@@ -204,8 +204,10 @@ def _missing(beam: Beam, name: str, what: str) -> UsageError:
     flag = name.replace("_", "-")
     value = getattr(beam, name)
     given = f"is {value!r}" if value else "is missing"
-    return UsageError(f"{flag} {given}; engine {beam.engine} needs it to be {what}")
+    return UsageError(
+        f"beam.{flag} {given}; engine {beam.engine} needs it to be {what}"
+    )
 
 
 def _wrong(name: str, value: object, why: str) -> UsageError:
-    return UsageError(f"{name} is {value}; {why}")
+    return UsageError(f"beam.{name} is {value}; {why}")

@@ -7,21 +7,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
-from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.config import Config
 from pipeline.errors import UsageError
-from pipeline.runners.local.run_record import Run, read_runs
-from pipeline.store import graph, properties
+from pipeline.store import properties
 from pipeline.store.connection import existing_store
+from pipeline.store.graph import NEVER_CACHED, Artifact, Execution, Graph
+from pipeline.store.run_files import Run, read_runs
 
-State = mlmd.Execution.State
 _LONGEST_VALUE = 60
 _DIGEST_SHOWN = 12
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_FINGERPRINT = "input_fingerprint"
 _CONTENT = re.compile(r"^split:(.*?),.*,sha256:([0-9a-f]{64})$", re.MULTILINE)
-_ENDED_WELL = (State.COMPLETE, State.CACHED)
+_ENDED_WELL = ("COMPLETE", "CACHED")
 
 
 def explain(config: Config, node_id: str) -> list[str]:
@@ -37,42 +35,38 @@ def explain(config: Config, node_id: str) -> list[str]:
     Raises:
         UsageError: The node has never run; names those that have.
     """
-    store = MetadataStore(existing_store(config.metadata_url))
-    executions = graph.executions_of_node(store, f"{config.name}.{node_id}")
-    if not executions:
-        known = ", ".join(graph.nodes_of(store, config.name)) or "none"
+    graph = Graph(MetadataStore(existing_store(config.metadata_url)))
+    executions = graph.node(config.name, node_id)
+    newest = next(executions, None)
+    if newest is None:
+        known = ", ".join(graph.nodes(config.name)) or "none"
         raise UsageError(f"{node_id!r} has never run; nodes that have: {known}")
-    newest = executions[-1]
-    run_id = graph.run_of(store, newest)
-    title = f"{node_id} in run {run_id}"
-    if newest.last_known_state == State.CACHED:
-        return [f"{title} was cached: {_origin(store, newest)}"]
-    if newest.type in graph.NEVER_CACHED:
-        return [f"{title} ran: {graph.NEVER_CACHED[newest.type]}"]
-    state = State.Name(newest.last_known_state).lower()
-    earlier = [e for e in executions[:-1] if e.last_known_state in _ENDED_WELL]
-    if not earlier:
+    title = f"{node_id} in run {newest.run}"
+    if newest.state == "CACHED":
+        return [f"{title} was cached: {_origin(graph, newest)}"]
+    if newest.type in NEVER_CACHED:
+        return [f"{title} ran: {NEVER_CACHED[newest.type]}"]
+    state = newest.state.lower()
+    earlier = next((e for e in executions if e.state in _ENDED_WELL), None)
+    if earlier is None:
         return [f"{title} ran ({state}): it had never finished before"]
-    changes = list(_changes(store, earlier[-1], newest))
-    before = graph.run_of(store, earlier[-1])
-    if changes:
-        head = f"{title} ran ({state}), because this changed since run {before}:"
+    if changes := list(_changes(graph, earlier, newest)):
+        since = f"because this changed since run {earlier.run}"
+        head = f"{title} ran ({state}), {since}:"
         return [head, *(f"  {change}" for change in changes)]
-    return [f"{title} ran ({state}): {_without_change(config, run_id, node_id)}"]
+    return [f"{title} ran ({state}): {_without_change(config, newest.run, node_id)}"]
 
 
-def _origin(store: MetadataStore, cached: mlmd.Execution) -> str:
+def _origin(graph: Graph, cached: Execution) -> str:
     """Says which execution's outputs a cached one took."""
-    groups = graph.outputs_of(store, cached).values()
-    origin = graph.first_writer(store, [a.id for group in groups for a in group])
     return (
         f"inputs, parameters, code and versions are those of run "
-        f"{graph.run_of(store, origin)}, whose outputs were taken"
+        f"{_done_by(graph, cached).run}, whose outputs were taken"
     )
 
 
 def _without_change(config: Config, run_id: str, node_id: str) -> str:
-    runs = {run.run_id: run for run in read_runs(config)}
+    runs = {run.run_id: run for run in read_runs(config.runs_directory)}
     if run_id in runs and _was_uncached(runs[run_id], node_id):
         return "it was told not to use the cache"
     return "its earlier outputs were gone or incomplete"
@@ -82,13 +76,11 @@ def _was_uncached(run: Run, node_id: str) -> bool:
     return run.uncached is not None and node_id in (run.uncached or [node_id])
 
 
-def _changes(
-    store: MetadataStore, before: mlmd.Execution, after: mlmd.Execution
-) -> Iterator[str]:
+def _changes(graph: Graph, before: Execution, after: Execution) -> Iterator[str]:
     """Yields each part of the cache key that differs, with both values."""
     for kind, old, new in (
-        ("input", _inputs(store, before), _inputs(store, after)),
-        ("parameter", _parameters(_done_by(store, before)), _parameters(after)),
+        ("input", _inputs(graph, before), _inputs(graph, after)),
+        ("parameter", _parameters(_done_by(graph, before)), _parameters(after)),
         ("code", _code(before), _code(after)),
     ):
         for name in sorted(old.keys() | new.keys()):
@@ -97,40 +89,33 @@ def _changes(
                 yield f"{kind} {name}: {_shown(was)} -> {_shown(now)}"
 
 
-def _inputs(store: MetadataStore, execution: mlmd.Execution) -> dict[str, str]:
+def _inputs(graph: Graph, execution: Execution) -> dict[str, str]:
     return {
-        name: ", ".join(
-            sorted(f"{a.type} {a.id} of {_maker(store, a)}" for a in artifacts)
-        )
-        for name, artifacts in graph.inputs_of(store, execution).items()
+        name: ", ".join(sorted(_described(graph, a) for a in graph.by_id(ids)))
+        for name, ids in execution.inputs.items()
     }
 
 
-def _maker(store: MetadataStore, artifact: mlmd.Artifact) -> str:
+def _described(graph: Graph, artifact: Artifact) -> str:
     """Says which node made an artifact, and in which run."""
-    execution = graph.first_writer(store, [artifact.id])
-    run_id = graph.run_of(store, execution)
-    return f"{graph.node_of(store, execution)} in run {run_id}"
+    made = "".join(f" of {m.node} in run {m.run}" for m in graph.makers([artifact.id]))
+    return f"{artifact.type} {artifact.id}{made}"
 
 
-def _done_by(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution:
+def _done_by(graph: Graph, execution: Execution) -> Execution:
     """Finds the execution whose outputs one took; what ran keeps its own parameters.
 
     TFX doesn't keep what a driver found out with an execution that was cached.
     """
-    groups = graph.outputs_of(store, execution).values()
-    outputs = [artifact.id for group in groups for artifact in group]
-    return graph.first_writer(store, outputs) if outputs else execution
+    return next(iter(graph.makers(execution.wrote())), execution)
 
 
-def _parameters(execution: mlmd.Execution) -> dict[str, str]:
+def _parameters(execution: Execution) -> dict[str, str]:
     """Flattens the parameters, also those that hold JSON, to single values."""
     values: dict[str, str] = {}
-    for name, value in execution.custom_properties.items():
-        if not name.startswith(("__", properties.OURS)):
-            kind = value.WhichOneof("value")
-            content = getattr(value, kind) if kind else None
-            values |= _digests(name, content) or _flat(name, _parsed(content))
+    for name, value in execution.parameters.items():
+        if not name.startswith(properties.OURS):
+            values |= _digests(name, value) or _flat(name, _parsed(value))
     return values
 
 
@@ -143,7 +128,7 @@ def _parsed(value: Any) -> Any:
 
 def _digests(name: str, value: Any) -> dict[str, str]:
     """Takes a fingerprint of ours apart, by the spans that were read together."""
-    found = _CONTENT.findall(value) if name == _FINGERPRINT else ()
+    found = _CONTENT.findall(value) if name == properties.FINGERPRINT else ()
     return {f"{name}.{split}": digest for split, digest in found}
 
 
@@ -164,9 +149,8 @@ def _without_name(item: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in item.items() if key != "name"}
 
 
-def _code(execution: mlmd.Execution) -> dict[str, str]:
-    text = graph.text_of(execution, properties.KEY)
-    parts: dict[str, str] = json.loads(text or "{}")
+def _code(execution: Execution) -> dict[str, str]:
+    parts: dict[str, str] = execution.parameters.get(properties.KEY, {})
     return parts
 
 

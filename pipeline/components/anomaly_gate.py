@@ -19,8 +19,12 @@ from tfx.types.artifact_utils import decode_split_names, get_split_uri
 from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics
 
 from pipeline.errors import DataRefusedError, is_one_line
+from pipeline.store.artifact_files import (
+    ANOMALIES_FILE,
+    STATISTICS_FILE,
+    VERDICT_FILE,
+)
 
-VERDICT_FILE = "verdict.json"
 _SHOWN = 5
 _LONGEST_TEXT = 240
 
@@ -159,13 +163,13 @@ def AnomalyGate(  # noqa: N802 - TFX takes a component's name from its function
     findings: list[Finding] = []
     columns: dict[str, int] = {}
     for split in decode_split_names(statistics.split_names):
-        path = Path(get_split_uri([statistics], split)) / "FeatureStats.pb"
+        path = Path(get_split_uri([statistics], split)) / STATISTICS_FILE
         loaded = tfdv.load_stats_binary(str(path))
         findings += find_empty(split, loaded)
         columns[split] = sum(len(dataset.features) for dataset in loaded.datasets)
     for split in decode_split_names(anomalies.split_names):
         found = anomalies_pb2.Anomalies()
-        path = Path(get_split_uri([anomalies], split)) / "SchemaDiff.pb"
+        path = Path(get_split_uri([anomalies], split)) / ANOMALIES_FILE
         found.ParseFromString(path.read_bytes())
         in_split = list(find_anomalies(split, found, allowed))
         findings += [*in_split, *find_empty_schema(in_split, columns.get(split, 0))]

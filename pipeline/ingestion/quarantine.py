@@ -180,7 +180,7 @@ def refusal(tally: Tally, most: float) -> str:
             f"{count:,} of {tally.rows:,} rows don't fit, and {allowed}:",
             *(f"  {line}" for line in tally.first),
             *_more(count - len(tally.first), tally.reasons),
-            "Mend the data, or let more rows go to quarantine with --max-quarantined.",
+            "Mend the data, or let more rows go to quarantine: --gate.max-quarantined.",
         ]
     )
 

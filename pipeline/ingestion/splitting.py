@@ -93,8 +93,8 @@ class SplitRule:
             DataRefusedError: Names the setting.
         """
         for setting, names in (
-            ("hash-columns", self.hash_columns),
-            ("time-column", filter(None, [self.time_column])),
+            ("splits.hash-columns", self.hash_columns),
+            ("splits.time-column", filter(None, [self.time_column])),
         ):
             for name in names:
                 if name not in kinds:

@@ -173,11 +173,10 @@ def _anomalies_verdict(path: Path | None) -> tuple[str, bool | None, str]:
 
 
 def _findings(path: Path | None) -> str:
-    verdict = path / "verdict.json" if path else None
-    if verdict is None or not verdict.is_file():
+    found = artifact_files.read_findings(path) if path else None
+    if found is None:
         return "the data may be trained on"
-    count = len(json.loads(verdict.read_text()))
-    return f"{count or 'no'} findings, none that blocks"
+    return f"{len(found) or 'no'} findings, none that blocks"
 
 
 def _baseline_text(artifact: Artifact) -> str:

@@ -51,6 +51,6 @@ def _in_words(before: AppliedRule | None, now: AppliedRule) -> str:
         return ""
     return (
         f"The test split is not the baseline's ({why}). The baseline may have learned "
-        "from rows that it is tested on here, which flatters it; --hash-columns fixes "
-        "the columns that decide."
+        "from rows that it is tested on here, which flatters it; "
+        "--splits.hash-columns fixes the columns that decide."
     )

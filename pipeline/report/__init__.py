@@ -29,8 +29,7 @@ from pipeline.report.blocks import (
 )
 from pipeline.report.index import SUMMARY_FILE, write_index
 from pipeline.store import artifact_files
-
-REPORT_FILE = "report.html"
+from pipeline.store.run_files import REPORT_FILE
 
 _LOG = logging.getLogger(__name__)
 

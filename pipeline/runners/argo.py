@@ -9,9 +9,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config
 from pipeline.errors import EXIT_DATA_REFUSED, EXIT_DONE
@@ -58,9 +56,7 @@ class Options:
     """Kubernetes service account that the pods run as."""
     parallelism: int = 4
     """Most nodes that run at once."""
-    containers: Annotated[Containers, tyro.conf.arg(name="")] = field(
-        default_factory=Containers
-    )
+    containers: Containers = field(default_factory=Containers)
 
     def __post_init__(self) -> None:
         """Refuses what Argo or Kubernetes would refuse when it is submitted."""

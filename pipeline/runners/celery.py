@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 import tyro
 from celery import Celery
 
-from pipeline import cli
 from pipeline.config import environment
-from pipeline.errors import EXIT_DONE, EXIT_USAGE
+from pipeline.errors import EXIT_DONE, EXIT_USAGE, exit_code
 from pipeline.names import run_name
 from pipeline.runners import checks
 from pipeline.runners.job import Job, read_job
@@ -193,4 +192,4 @@ def _transport(flags: Flags, files: Path) -> Mapping[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))
+    sys.exit(exit_code(lambda: main(sys.argv[1:])))

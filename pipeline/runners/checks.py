@@ -28,20 +28,21 @@ _LONGEST_NAME = 63
 _LONGEST_OBJECT = 253
 
 
-def at_least(settings: object, least: int, *names: str) -> None:
+def at_least(settings: object, least: int, *names: str, group: str = "") -> None:
     """Refuses numbers that are too low.
 
     Args:
         settings: A dataclass.
         least: The lowest value that is allowed.
         *names: Its fields.
+        group: What their flags begin with, if they are in a group of settings.
 
     Raises:
         UsageError: One of them is lower.
     """
     for name in names:
         if (value := getattr(settings, name)) < least:
-            flag = name.replace("_", "-")
+            flag = (f"{group}.{name}" if group else name).replace("_", "-")
             raise UsageError(f"{flag} is {value}; it must be at least {least}")
 
 

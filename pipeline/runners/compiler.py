@@ -11,9 +11,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline.caching import key as cache_key
 from pipeline.errors import UsageError
 from pipeline.store import durable, graph
-
-IR_FILE = "ir.json"
-DAG_FILE = "dag.json"
+from pipeline.store.run_files import DAG_FILE, IR_FILE
 
 
 def compile_pipeline(pipeline: Pipeline) -> pipeline_pb2.Pipeline:

@@ -12,6 +12,7 @@ from pipeline.config import METADATA_VARIABLE, Config, given_metadata, kubeflow
 from pipeline.errors import UsageError
 from pipeline.runners import checks
 from pipeline.runners.flags import flags_of
+from pipeline.store.run_files import IR_FILE
 
 COMPILE = "Compile"
 PROGRAM = "throughline"
@@ -52,13 +53,13 @@ class Containers:
 
     def __post_init__(self) -> None:
         """Refuses values that the cluster would refuse."""
-        checks.at_least(self, 0, "retries", "retry_seconds")
-        checks.cpu(self.cpu, "cpu")
-        checks.cpu(self.heavy_cpu, "heavy-cpu")
-        checks.memory(self.memory, "memory")
-        checks.memory(self.heavy_memory, "heavy-memory")
-        checks.kubernetes_object(self.volume, "volume")
-        checks.kubernetes_object(self.metadata_secret, "metadata-secret")
+        checks.at_least(self, 0, "retries", "retry_seconds", group="containers")
+        checks.cpu(self.cpu, "containers.cpu")
+        checks.cpu(self.heavy_cpu, "containers.heavy-cpu")
+        checks.memory(self.memory, "containers.memory")
+        checks.memory(self.heavy_memory, "containers.heavy-memory")
+        checks.kubernetes_object(self.volume, "containers.volume")
+        checks.kubernetes_object(self.metadata_secret, "containers.metadata-secret")
         checks.no_placeholders([self.image])
 
     def resources_of(self, step: str) -> tuple[str, str]:
@@ -84,7 +85,8 @@ def check(config: Config, containers: Containers) -> None:
             "metadata is given, but manifests and packages can be read by many, so "
             "containers take the URL from a secret: leave --metadata out, and "
             f"`kubectl create secret generic {containers.metadata_secret} "
-            f"--from-literal={SECRET_KEY}=URL` (--metadata-secret names another)"
+            f"--from-literal={SECRET_KEY}=URL` (--containers.metadata-secret names "
+            "another)"
         )
     checks.no_placeholders([str(config.output), *flags_of(config, kubeflow())])
 
@@ -114,7 +116,7 @@ def steps(
     """
     if unknown := set(containers.heavy) - set(upstream):
         msg = (
-            f"heavy names {', '.join(sorted(unknown))}; "
+            f"containers.heavy names {', '.join(sorted(unknown))}; "
             f"the nodes are {', '.join(upstream)}"
         )
         raise UsageError(msg)
@@ -135,5 +137,5 @@ def command_of(step: str, config: Config, run_id: str) -> list[str]:
     if step == COMPILE:
         flags = ["--preset", "kubeflow", *flags_of(config, kubeflow())]
         return [PROGRAM, "compile", "--out", str(compiled), *flags]
-    ir = str(compiled / "ir.json")
+    ir = str(compiled / IR_FILE)
     return [PROGRAM, "node", "--ir", ir, "--node", step, "--run-id", run_id]

@@ -22,18 +22,19 @@ def flags_of(config: Config, base: Config) -> list[str]:
     Returns:
         Flags and their values, such as `["--train-steps", "20"]`.
     """
-    return _flags(dataclasses.replace(config, metadata=base.metadata), base)
+    return _flags(dataclasses.replace(config, metadata=base.metadata), base, "--")
 
 
-def _flags(settings: Any, base: Any) -> list[str]:
+def _flags(settings: Any, base: Any, prefix: str) -> list[str]:
     flags = []
     for field in dataclasses.fields(settings):
         value, default = getattr(settings, field.name), getattr(base, field.name)
         if value == default:
             continue
+        flag = prefix + field.name.replace("_", "-")
         if dataclasses.is_dataclass(value):
-            flags += _flags(value, default)
+            flags += _flags(value, default, f"{flag}.")
         else:
             values = value if isinstance(value, tuple) else (value,)
-            flags += [f"--{field.name.replace('_', '-')}", *map(str, values)]
+            flags += [flag, *map(str, values)]
     return flags

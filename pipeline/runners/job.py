@@ -22,13 +22,12 @@ from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
 from pipeline.names import local_path, run_name
 from pipeline.runners import checks
 from pipeline.store import durable
+from pipeline.store.run_files import DAG_FILE, IR_FILE
 from pipeline.store.url import redact
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline
 
-IR_FILE = "ir.json"
-DAG_FILE = "dag.json"
 JOB_FILE = "job.json"
 AIRFLOW_FILE = "throughline_dag.py"
 

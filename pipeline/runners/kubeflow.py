@@ -65,9 +65,7 @@ class Options:
     """Experiment that the run belongs to."""
     namespace: str | None = None
     """Namespace of the experiment, where the backend has several."""
-    containers: Annotated[Containers, tyro.conf.arg(name="")] = field(
-        default_factory=Containers
-    )
+    containers: Containers = field(default_factory=Containers)
 
     def __post_init__(self) -> None:
         """Refuses combinations that could only fail later."""

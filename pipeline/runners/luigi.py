@@ -20,8 +20,7 @@ from pathlib import Path
 import luigi
 import tyro
 
-from pipeline import cli
-from pipeline.errors import EXIT_DONE
+from pipeline.errors import EXIT_DONE, exit_code
 from pipeline.names import run_name
 from pipeline.runners import checks
 from pipeline.runners.job import Job, read_job
@@ -98,4 +97,4 @@ def run(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.exit_code(lambda: run(sys.argv[1:])))
+    sys.exit(exit_code(lambda: run(sys.argv[1:])))

@@ -35,7 +35,7 @@ from pipeline.names import run_name
 from pipeline.runners import compiler
 from pipeline.store import locks, upkeep
 from pipeline.store.connection import open_store
-from pipeline.store.url import of_file
+from pipeline.store.url import METADATA_FILE, of_file
 
 State = mlmd.Execution.State
 _LOG = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
     _refuse_changed_code(pipeline, node_id, ir)
     root = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value
     beside = Path(root.string_value).parent
-    connection = open_store(metadata_url or of_file(beside / "metadata.db"))
+    connection = open_store(metadata_url or of_file(beside / METADATA_FILE))
     try:
         result = run_node(pipeline, node_id, run_id, connection)
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends in a sentence

@@ -13,6 +13,12 @@ from urllib.parse import urlsplit
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
+SCHEMA_FILE = "schema.pbtxt"
+STATISTICS_FILE = "FeatureStats.pb"
+ANOMALIES_FILE = "SchemaDiff.pb"
+VERDICT_FILE = "verdict.json"
+HISTORY_FILE = "history.json"
+
 
 def local_path(uri: str) -> Path | None:
     """Turns an artifact's URI into a path; none if it is not on this machine."""
@@ -27,7 +33,7 @@ def read_statistics(
 ) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
     """Reads an ExampleStatistics artifact: the statistics of each split."""
     found = {}
-    for split, path in _splits(directory, "FeatureStats.pb"):
+    for split, path in _splits(directory, STATISTICS_FILE):
         everything = statistics_pb2.DatasetFeatureStatisticsList()
         everything.ParseFromString(path.read_bytes())
         found[split] = everything.datasets[0]
@@ -37,7 +43,7 @@ def read_statistics(
 def read_anomalies(directory: Path) -> dict[str, anomalies_pb2.Anomalies]:
     """Reads an ExampleAnomalies artifact: the anomalies of each split."""
     found = {}
-    for split, path in _splits(directory, "SchemaDiff.pb"):
+    for split, path in _splits(directory, ANOMALIES_FILE):
         found[split] = anomalies_pb2.Anomalies()
         found[split].ParseFromString(path.read_bytes())
     return found
@@ -45,7 +51,7 @@ def read_anomalies(directory: Path) -> dict[str, anomalies_pb2.Anomalies]:
 
 def read_schema(directory: Path) -> schema_pb2.Schema | None:
     """Reads a Schema artifact; none if it is gone."""
-    path = directory / "schema.pbtxt"
+    path = directory / SCHEMA_FILE
     if not path.is_file():
         return None
     return text_format.Parse(path.read_text("utf-8"), schema_pb2.Schema())
@@ -53,8 +59,14 @@ def read_schema(directory: Path) -> schema_pb2.Schema | None:
 
 def read_learning_curves(directory: Path) -> dict[str, list[float]]:
     """Reads the history.json of a ModelRun artifact; empty if it has none."""
-    path = directory / "history.json"
+    path = directory / HISTORY_FILE
     return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def read_findings(directory: Path) -> list[dict[str, str]] | None:
+    """Reads a DataVerdict artifact: what the gate found; none if its file is gone."""
+    path = directory / VERDICT_FILE
+    return json.loads(path.read_text()) if path.is_file() else None
 
 
 def row_counts(directory: Path) -> dict[str, int]:

@@ -151,12 +151,31 @@ class Graph:
 
     def run(self, name: str) -> list[Execution]:
         """Loads the executions of a run, oldest first; none if there is no such run."""
-        for kind in self._known(_RUN_CONTEXTS):
-            context = self.store.get_context_by_type_and_name(kind, name)
-            if context:
-                found = self.store.get_executions_by_context(context.id)
-                return self._load({execution.id for execution in found})
-        return []
+        return self._load(self.ids_of_run(name))
+
+    def ids_of_run(self, name: str) -> set[int]:
+        """Returns the ids of a run's executions; empty if there is no such run."""
+        return self._ids_in(_RUN_CONTEXTS, name)
+
+    def node(self, pipeline: str, name: str) -> Iterator[Execution]:
+        """Yields the executions of a node over all runs, the newest first.
+
+        Each is loaded when it is asked for: a year has hundreds, and a question is
+        mostly about the last two.
+        """
+        ids = self._ids_in(_NODE_CONTEXTS, f"{pipeline}.{name}")
+        for execution_id in sorted(ids, reverse=True):
+            yield from self._load({execution_id})
+
+    def nodes(self, pipeline: str) -> list[str]:
+        """Names the nodes of a pipeline that the store has seen, sorted."""
+        prefix = f"{pipeline}."
+        names = (
+            context.name
+            for kind in self._known(_NODE_CONTEXTS)
+            for context in self.store.get_contexts_by_type(kind)
+        )
+        return sorted(n.removeprefix(prefix) for n in names if n.startswith(prefix))
 
     def runs(self) -> list[str]:
         """Names all runs, oldest first."""
@@ -164,6 +183,14 @@ class Graph:
         for kind in self._known(_RUN_CONTEXTS):
             found += self.store.get_contexts_by_type(kind)
         return [context.name for context in sorted(found, key=lambda c: c.id)]
+
+    def _ids_in(self, kinds: Iterable[str], name: str) -> set[int]:
+        """Finds the executions of the context that has a name, of the first type."""
+        for kind in self._known(kinds):
+            if context := self.store.get_context_by_type_and_name(kind, name):
+                found = self.store.get_executions_by_context(context.id)
+                return {execution.id for execution in found}
+        return set()
 
     def _known(self, kinds: Iterable[str]) -> list[str]:
         names = {t.name for t in self.store.get_context_types()}
@@ -402,12 +429,6 @@ def finished_nodes(connection: mlmd.ConnectionConfig, run_id: str) -> set[str]:
     return set(outputs_of_run(MetadataStore(connection), run_id))
 
 
-def run_ids(store: MetadataStore) -> list[str]:
-    """Names all runs in the store, the newest first."""
-    contexts = store.get_contexts_by_type(_RUN_CONTEXT)
-    return [c.name for c in sorted(contexts, key=lambda c: c.id, reverse=True)]
-
-
 def executions_of_node(store: MetadataStore, node_context: str) -> list[mlmd.Execution]:
     """Lists the executions of a node over all runs, oldest first.
 
@@ -448,34 +469,11 @@ def text_of(item: mlmd.Artifact | mlmd.Execution, name: str) -> str:
     return properties[name].string_value if name in properties else ""
 
 
-def nodes_of(store: MetadataStore, pipeline_name: str) -> list[str]:
-    """Lists the nodes of a pipeline that the store has seen."""
-    prefix = f"{pipeline_name}."
-    contexts = store.get_contexts_by_type(_NODE_CONTEXT)
-    names = [c.name.removeprefix(prefix) for c in contexts if c.name.startswith(prefix)]
-    return sorted(names)
-
-
-def run_of(store: MetadataStore, execution: mlmd.Execution) -> str:
-    """Returns the name of the run that an execution is part of."""
-    types = {t.id: t.name for t in store.get_context_types()}
-    contexts = store.get_contexts_by_execution(execution.id)
-    return next(c.name for c in contexts if types[c.type_id] == _RUN_CONTEXT)
-
-
 def outputs_of(
     store: MetadataStore, execution: mlmd.Execution
 ) -> dict[str, list[mlmd.Artifact]]:
     """Returns what an execution wrote, or took from the cache, by output name."""
     return _outputs_by_execution(store, [execution.id]).get(execution.id, {})
-
-
-def inputs_of(
-    store: MetadataStore, execution: mlmd.Execution
-) -> dict[str, list[mlmd.Artifact]]:
-    """Returns what an execution read, by input name."""
-    found = _artifacts_by_execution(store, [execution.id], _INPUT)
-    return found.get(execution.id, {})
 
 
 def _outputs_by_execution(store: MetadataStore, ids: Collection[int]) -> _Ports:
@@ -504,11 +502,3 @@ def writers_of(store: MetadataStore, artifact: mlmd.Artifact) -> list[mlmd.Execu
     events = store.get_events_by_artifact_ids([artifact.id])
     ids = {event.execution_id for event in events if event.type in _OUTPUT}
     return sorted(store.get_executions_by_id(sorted(ids)), key=lambda e: e.id)
-
-
-def first_writer(store: MetadataStore, artifact_ids: list[int]) -> mlmd.Execution:
-    """Finds who wrote artifacts first: later executions took them from the cache."""
-    events = store.get_events_by_artifact_ids(artifact_ids)
-    first = min(e.execution_id for e in events if e.type in _OUTPUT)
-    (execution,) = store.get_executions_by_id([first])
-    return execution

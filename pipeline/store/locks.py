@@ -51,3 +51,15 @@ def unused(artifacts: Path) -> Iterator[None]:
                 "run is going on"
             ) from None
         yield
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Holds a file's lock, which the kernel lets go when the process dies.
+
+    Raises:
+        BlockingIOError: Another process holds it.
+    """
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield

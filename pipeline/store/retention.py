@@ -7,22 +7,36 @@ has files is found again by the next call.
 
 import shutil
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.store import graph, properties, upkeep
 from pipeline.store.connection import existing_store
-from pipeline.store.graph import Events
+from pipeline.store.graph import Events, Graph
 
 # <node>/<output>/<execution> below the directory of the artifacts.
 _DEPTH = 3
 _UNFINISHED = (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Whose artifacts to free.
+
+    Attributes:
+        name: The pipeline's, in the metadata store.
+        url: The store's; may hold a password, so never print it.
+        artifacts: Directory of the artifacts, absolute.
+    """
+
+    name: str
+    url: str = field(repr=False)
+    artifacts: Path
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,7 @@ class Garbage:
 
 
 def find(
-    config: Config, keep: int, served: Collection[tuple[str, int]] = ()
+    pipeline: Pipeline, keep: int, served: Collection[tuple[str, int]] = ()
 ) -> list[Garbage]:
     """Finds what can be freed of one pipeline.
 
@@ -50,12 +64,12 @@ def find(
     from. Artifacts that another pipeline of the store has to do with stay, too.
 
     Args:
-        config: Names the pipeline, its metadata store and its output directory.
+        pipeline: Whose artifacts, and where they are.
         keep: How many of its newest runs to leave alone, at least 1.
         served: URI and id of each model that has a version in serving; they stay.
 
     Returns:
-        The rest, oldest first; of files below the output directory only.
+        The rest, oldest first; of files below the directory of the artifacts only.
 
     Raises:
         UsageError: `keep` is less than 1.
@@ -64,10 +78,10 @@ def find(
         raise UsageError(
             f"keep is {keep}; at least the newest run must stay: 1 or more"
         )
-    store = MetadataStore(existing_store(config.metadata_url))
+    store = MetadataStore(existing_store(pipeline.url))
     executions = store.get_executions()
     events = Events.of(store, [execution.id for execution in executions])
-    ours = graph.executions_of_pipeline(store, config.name)
+    ours = graph.executions_of_pipeline(store, pipeline.name)
     active = {e.id for e in executions if e.last_known_state in _UNFINISHED}
     active |= _executions_of_newest(store, ours, active, keep)
     others = {e.id for e in executions} - ours
@@ -75,7 +89,7 @@ def find(
     kept = events.behind(_models_in_use(artifacts, served))
     kept |= events.touched_by(active | others)
     written = events.written_by(ours)
-    root = config.artifact_directory.resolve()
+    root = pipeline.artifacts.resolve()
     needed = {_path_of(a) for a in artifacts if _is_needed(a, written, kept)}
     return [
         Garbage(artifact, path, upkeep.size_of(path)[1])
@@ -89,7 +103,7 @@ def find(
     ]
 
 
-def free(config: Config, found: Iterable[Garbage]) -> list[str]:
+def free(pipeline: Pipeline, found: Iterable[Garbage]) -> list[str]:
     """Marks artifacts as deleted, and removes their files.
 
     They are marked first: a cache must not serve what is about to go.
@@ -100,7 +114,7 @@ def free(config: Config, found: Iterable[Garbage]) -> list[str]:
     garbage = list(found)
     if not garbage:
         return []
-    store = MetadataStore(existing_store(config.metadata_url))
+    store = MetadataStore(existing_store(pipeline.url))
     upkeep.mark_deleted(store, [item.artifact for item in garbage])
     return [why for item in garbage if (why := remove(item.path))]
 
@@ -122,8 +136,9 @@ def _executions_of_newest(
 ) -> set[int]:
     """Finds the executions of the newest runs, and of those that go on."""
     found: set[int] = set()
-    for run_id in graph.run_ids(store):
-        run = {execution.id for execution in graph.executions_of_run(store, run_id)}
+    known = Graph(store)
+    for run_id in reversed(known.runs()):
+        run = known.ids_of_run(run_id)
         if not run & ours:
             continue
         if keep > 0 or run & active:

@@ -11,6 +11,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.errors import HIDDEN, remember_secrets, without_secrets
 
+METADATA_FILE = "metadata.db"
+"""The store of an output directory that is given no other."""
+
 _SERVER = re.compile(
     # The user's name, and whatever else there is up to the last "@".
     r"(?P<scheme>mysql|postgresql|postgres)://"

@@ -6,11 +6,10 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 from pipeline.config import PROPOSAL_NODE, Config
 from pipeline.errors import UsageError
+from pipeline.store.artifact_files import SCHEMA_FILE
 from pipeline.store.connection import existing_store
 from pipeline.store.graph import live_artifacts_of_node
 from pipeline.store.url import redact
-
-SCHEMA_FILE = "schema.pbtxt"
 
 
 def proposed_schema(config: Config) -> Path:

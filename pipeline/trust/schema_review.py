@@ -87,7 +87,7 @@ def check(path: Path, slice_columns: Sequence[str]) -> None:
     for name in slice_columns:
         if name not in known:
             raise UsageError(
-                f"slice-columns names {name!r}, which is no column of {path}; "
+                f"quality.slice-columns names {name!r}, which is no column of {path}; "
                 f"{nearest(name, known)}"
             )
 

@@ -71,10 +71,10 @@ def test_text_in_a_number_is_refused(
     data = small_data(_with_a_text)
 
     run = run_warm(
-        warm, tmp_path / "out", *SMOKE, "--data", data, "--max-quarantined", 0
+        warm, tmp_path / "out", *SMOKE, "--data", data, "--gate.max-quarantined", 0
     )
 
-    refused(run, "trips.csv", "line 42", "fare", "twelve", "--max-quarantined")
+    refused(run, "trips.csv", "line 42", "fare", "twelve", "--gate.max-quarantined")
 
 
 def test_a_row_that_does_not_fit_is_set_aside(

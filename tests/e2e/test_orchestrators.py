@@ -44,7 +44,8 @@ def call(*command: object, **environment: str) -> subprocess.CompletedProcess[st
 def run_on_kubeflow(data: Path, work: Path) -> Finished:
     """Compiles with `run_kubeflow.py`, and runs the package as the backend does."""
     output = work / "out"
-    flags = ["--output", output, "--data", data, *SMOKE, "--retries", "0"]
+    flags = ["--output", output, "--data", data, *SMOKE]
+    flags += ["--containers.retries", "0"]
     compiled = call(
         sys.executable, "run_kubeflow.py", "--out", work / "package", *flags
     )

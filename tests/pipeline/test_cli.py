@@ -12,8 +12,11 @@ import pytest
 
 from models.hyperparameters import Hyperparameters
 from pipeline import cli
+from pipeline.commands import completion
+from pipeline.commands.flags import ALIASES, MAIN
 from pipeline.config import PRESETS, Config, Gate, Quality, Splits, smoke
 from pipeline.errors import DataRefusedError, ThroughlineError, UsageError
+from pipeline.runners import kubeflow
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,45 +42,54 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
     "eval-steps": (["3"], Config(eval_steps=3)),
     "batch-size": (["4"], Config(batch_size=4)),
     "seed": (["5"], Config(seed=5)),
-    "train-parts": (["6"], Config(splits=Splits(train_parts=6))),
-    "eval-parts": (["7"], Config(splits=Splits(eval_parts=7))),
-    "test-parts": (["8"], Config(splits=Splits(test_parts=8))),
-    "hash-columns": (["a", "b"], Config(splits=Splits(hash_columns=("a", "b")))),
+    "splits.train-parts": (["6"], Config(splits=Splits(train_parts=6))),
+    "splits.eval-parts": (["7"], Config(splits=Splits(eval_parts=7))),
+    "splits.test-parts": (["8"], Config(splits=Splits(test_parts=8))),
+    "splits.hash-columns": (["a", "b"], Config(splits=Splits(hash_columns=("a", "b")))),
     # Each of these three needs another of them.
-    "time-column": (
-        ["t", "--test-from", "9"],
+    "splits.time-column": (
+        ["t", "--splits.test-from", "9"],
         Config(splits=Splits(time_column="t", test_from="9")),
     ),
-    "eval-from": (
-        ["7", "--time-column", "t", "--test-from", "9"],
+    "splits.eval-from": (
+        ["7", "--splits.time-column", "t", "--splits.test-from", "9"],
         Config(splits=Splits(time_column="t", eval_from="7", test_from="9")),
     ),
-    "test-from": (
-        ["2026-01-31", "--time-column", "t"],
+    "splits.test-from": (
+        ["2026-01-31", "--splits.time-column", "t"],
         Config(splits=Splits(time_column="t", test_from="2026-01-31")),
     ),
-    "test-spans": (
+    "splits.test-spans": (
         ["2", "--pattern", "{SPAN}.csv"],
         Config(pattern="{SPAN}.csv", splits=Splits(test_spans=2)),
     ),
-    "tolerated-anomalies": (
+    "gate.tolerated-anomalies": (
         ["SCHEMA_NEW_COLUMN", "INT_TYPE_NOT_STRING"],
         Config(gate=Gate(("SCHEMA_NEW_COLUMN", "INT_TYPE_NOT_STRING"))),
     ),
-    "max-quarantined": (["0.5"], Config(gate=Gate(max_quarantined=0.5))),
-    "learning-rate": (["0.5"], Config(model=Hyperparameters(learning_rate=0.5))),
-    "hidden-layers": (["9", "8"], Config(model=Hyperparameters(hidden_layers=(9, 8)))),
-    "embedding-width": (["10"], Config(model=Hyperparameters(embedding_width=10))),
-    "dropout": (["0.25"], Config(model=Hyperparameters(dropout=0.25))),
-    "l2": (["0.125"], Config(model=Hyperparameters(l2=0.125))),
-    "steps-per-evaluation": (
+    "gate.max-quarantined": (["0.5"], Config(gate=Gate(max_quarantined=0.5))),
+    "model.learning-rate": (["0.5"], Config(model=Hyperparameters(learning_rate=0.5))),
+    "model.hidden-layers": (
+        ["9", "8"],
+        Config(model=Hyperparameters(hidden_layers=(9, 8))),
+    ),
+    "model.embedding-width": (
+        ["10"],
+        Config(model=Hyperparameters(embedding_width=10)),
+    ),
+    "model.dropout": (["0.25"], Config(model=Hyperparameters(dropout=0.25))),
+    "model.l2": (["0.125"], Config(model=Hyperparameters(l2=0.125))),
+    "model.steps-per-evaluation": (
         ["11"],
         Config(model=Hyperparameters(steps_per_evaluation=11)),
     ),
-    "patience": (["12"], Config(model=Hyperparameters(patience=12))),
-    "min-auc": (["0.75"], Config(quality=Quality(min_auc=0.75))),
-    "max-auc-loss": (["0.25"], Config(quality=Quality(max_auc_loss=0.25))),
-    "slice-columns": (["company"], Config(quality=Quality(slice_columns=("company",)))),
+    "model.patience": (["12"], Config(model=Hyperparameters(patience=12))),
+    "quality.min-auc": (["0.75"], Config(quality=Quality(min_auc=0.75))),
+    "quality.max-auc-loss": (["0.25"], Config(quality=Quality(max_auc_loss=0.25))),
+    "quality.slice-columns": (
+        ["company"],
+        Config(quality=Quality(slice_columns=("company",))),
+    ),
 }
 
 
@@ -91,24 +103,23 @@ def _flat(text: str) -> str:
     return " ".join(text.replace("│", " ").split())
 
 
-def _leaves(settings: Any) -> Iterator[str]:
+def _flags(settings: Any, group: str = "") -> Iterator[str]:
     for field in fields(settings):
         value = getattr(settings, field.name)
-        yield from _leaves(value) if is_dataclass(value) else [field.name]
+        flag = group + field.name.replace("_", "-")
+        yield from _flags(value, f"{flag}.") if is_dataclass(value) else [flag]
 
 
 def test_each_setting_has_a_flag_below() -> None:
     """No setting is added without a test of its flag; Beam's are in engines' tests."""
-    beam = set(_leaves(Config().beam))
+    flags = [flag for flag in _flags(Config()) if not flag.startswith("beam.")]
 
-    settings = [name for name in _leaves(Config()) if name not in beam]
-
-    assert list(FLAGS) == [name.replace("_", "-") for name in settings]
+    assert list(FLAGS) == flags
 
 
 @pytest.mark.parametrize("flag", FLAGS)
 def test_each_setting_has_a_flag(flag: str) -> None:
-    """Each setting has a flag of its own name, which changes nothing else."""
+    """Each setting has a flag: its name after its group's; it changes nothing else."""
     values, expected = FLAGS[flag]
 
     config, _ = cli.parse_run("throughline run", [f"--{flag}", *values])
@@ -134,7 +145,11 @@ def test_flags_may_be_empty_tuples() -> None:
     """A setting that is a list can be emptied."""
     config, _ = cli.parse_run(
         "throughline run",
-        ["--tolerated-anomalies", "--slice-columns", "--hidden-layers"],
+        [
+            "--gate.tolerated-anomalies",
+            "--quality.slice-columns",
+            "--model.hidden-layers",
+        ],
     )
 
     assert config == Config(
@@ -153,7 +168,7 @@ def test_flags_may_be_empty_tuples() -> None:
         (["--preset=smoke", "--seed", "3"], replace(smoke(), seed=3)),
         (["--train-steps", "5", "--preset", "smoke"], replace(smoke(), train_steps=5)),
         (
-            ["--max-auc-loss", "0.1", "--preset", "smoke"],
+            ["--quality.max-auc-loss", "0.1", "--preset", "smoke"],
             replace(smoke(), quality=Quality(min_auc=0.01, max_auc_loss=0.1)),
         ),
     ],
@@ -177,11 +192,6 @@ def test_presets_are_what_other_flags_change(
         (["--train-steps"], "--train-steps"),
         (["--label-policy", "some-trips"], "all-trips"),
         (["word"], "word"),
-        (["--learning-rate", "0"], "learning_rate is 0.0; it must be above 0"),
-        (["--learning-rate", "inf"], "learning_rate is inf; it must be above 0 and"),
-        (["--l2", "inf"], "l2 is inf; it must be at least 0 and finite"),
-        (["--patience", "9223372036854775808"], "patience is 9223372036854775808"),
-        (["--hidden-layers", "8", "0"], "whole numbers of at least 1"),
     ],
 )
 def test_wrong_flags_exit_with_2(
@@ -212,35 +222,66 @@ def test_wrong_flags_exit_with_2(
             ),
         ),
         (
-            ["--eval-parts", "0"],
-            "eval-parts is 0; it must be at least 1 and at most 2147483647",
+            ["--splits.eval-parts", "0"],
+            "splits.eval-parts is 0; it must be at least 1 and at most 2147483647",
         ),
         (
-            ["--tolerated-anomalies", "SCHEMA_NEW_COLUM"],
+            ["--gate.tolerated-anomalies", "SCHEMA_NEW_COLUM"],
             (
-                "tolerated-anomalies names 'SCHEMA_NEW_COLUM', which is none of TFDV's "
-                "anomaly types; did you mean SCHEMA_NEW_COLUMN?"
+                "gate.tolerated-anomalies names 'SCHEMA_NEW_COLUM', which is none of "
+                "TFDV's anomaly types; did you mean SCHEMA_NEW_COLUMN?"
             ),
         ),
         (
-            ["--time-column", "t", "--test-from", "nan"],
+            ["--splits.time-column", "t", "--splits.test-from", "nan"],
             ("'nan' is no time; give a date such as 2026-01-31, or seconds since 1970"),
         ),
         (
-            ["--time-column", "t", "--eval-from", "9", "--test-from", "1970-01-01"],
+            [
+                "--splits.time-column",
+                "t",
+                "--splits.eval-from",
+                "9",
+                "--splits.test-from",
+                "1970-01-01",
+            ],
             (
-                "eval-from is '9' and test-from is '1970-01-01'; rows between them are "
-                "the eval split, so eval-from must be the earlier one"
+                "splits.eval-from is '9' and splits.test-from is '1970-01-01'; rows "
+                "between them are the eval split, so splits.eval-from must be the "
+                "earlier one"
             ),
         ),
         (["--workers", "0"], "workers is 0; it must be at least 1"),
         (
-            ["--min-auc", "93"],
-            "min-auc is 93.0; it must be at least 0 and at most 1",
+            ["--learning-rate", "0"],
+            "model.learning-rate is 0.0; it must be above 0 and finite",
         ),
         (
-            ["--min-auc", "nan"],
-            "min-auc is nan; it must be at least 0 and at most 1",
+            ["--model.learning-rate", "inf"],
+            "model.learning-rate is inf; it must be above 0 and finite",
+        ),
+        (["--model.l2", "inf"], "model.l2 is inf; it must be at least 0 and finite"),
+        (
+            ["--model.patience", "9223372036854775808"],
+            (
+                "model.patience is 9223372036854775808; it must be at least 1 and at "
+                "most 2147483647"
+            ),
+        ),
+        (
+            ["--model.hidden-layers", "8", "0"],
+            (
+                "model.hidden-layers is (8, 0); it must be whole numbers of at least 1 "
+                "and at most 2147483647"
+            ),
+        ),
+        (
+            ["--quality.min-auc", "93"],
+            "quality.min-auc is 93.0; it must be at least 0 and at most 1",
+        ),
+        (
+            ["--quality.min-auc", "nan"],
+            "quality.min-auc is nan; it must be at least 0 and at most 1",
         ),
         (
             ["--seed", "-1"],
@@ -263,11 +304,57 @@ def test_help_names_every_flag(capfd: pytest.CaptureFixture[str]) -> None:
 
     text = _flat(capfd.readouterr().out)
     assert ended.value.code == 0
-    flags = [f" --{name.replace('_', '-')} " for name in _leaves(Config())]
-    assert [flag for flag in flags if flag not in text] == []
+    assert [f for f in _flags(Config()) if f" --{f} " not in text] == []
     assert " --workers " in text
     assert f" --preset {{{','.join(PRESETS)}}} " in text
     assert "(default: 1000)" in text
+
+
+def test_help_shows_the_main_flags_first(capfd: pytest.CaptureFixture[str]) -> None:
+    """Before any other flag stand the dozen that most runs need; then come groups."""
+    with pytest.raises(SystemExit):
+        cli.parse_run("throughline run", ["--help"])
+
+    shown = re.findall(r"^│ (--.*?)[ │]", capfd.readouterr().out, re.MULTILINE)
+    aliases = {ALIASES.get(path, f"--{path.replace('_', '-')}") for path in MAIN}
+    groups = [flag.partition(".")[0] for flag in shown if "." in flag]
+    assert {flag.rstrip(",") for flag in shown[: len(MAIN)]} == aliases
+    assert groups == sorted(groups, key=groups.index)
+    assert list(dict.fromkeys(groups)) == [
+        "--splits",
+        "--gate",
+        "--model",
+        "--quality",
+        "--beam",
+    ]
+
+
+@pytest.mark.parametrize("path", ALIASES)
+def test_short_flags_are_the_long_ones(path: str) -> None:
+    """What an alias sets is what the flag with its group's name sets."""
+    value = {"beam.engine": "dask", "containers.image": "r/i:1"}.get(path, "0.25")
+    outcomes = []
+
+    for flag in (ALIASES[path], f"--{path.replace('_', '-')}"):
+        try:
+            outcomes.append(str(cli.parse("x", [flag, value], kubeflow.Options())))
+        except UsageError as error:
+            outcomes.append(str(error))
+
+    assert outcomes[0] == outcomes[1]
+    assert value in outcomes[0]
+
+
+def test_a_flag_without_its_group_is_named_with_it(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The name that a setting had before it was in a group ends with 2 and the new."""
+    with pytest.raises(SystemExit) as ended:
+        cli.parse_run("throughline run", ["--test-spans", "2"])
+
+    assert ended.value.code == 2
+    assert "Perhaps you meant: " in (text := _flat(capfd.readouterr().err))
+    assert "--splits.test-spans" in text
 
 
 def test_help_shows_the_presets_defaults(capfd: pytest.CaptureFixture[str]) -> None:
@@ -446,7 +533,7 @@ def test_an_output_that_cannot_be_one_is_refused(
         (b"node_info { id: 'Trainer' }", "is not a schema"),
         (b"", "without a single column"),
         (b'feature { name: "a" } feature { name: "a" }', "'a' more than once"),
-        (b'feature { name: "company" }', "slice-columns names 'payment_type'"),
+        (b'feature { name: "company" }', "quality.slice-columns names 'payment_type'"),
         (None, "cannot be read: Is a directory"),
     ],
 )
@@ -574,7 +661,7 @@ def test_an_unknown_command_ends_with_2(arguments: list[str], said: str) -> None
 
 def test_completion_knows_every_command() -> None:
     """No command is added without its flags being completed."""
-    assert list(cli._flags_of_commands()) == list(cli.COMMANDS)
+    assert list(completion.flags_of_commands()) == list(cli.COMMANDS)
 
 
 def test_completion_in_bash(tmp_path: Path) -> None:
@@ -584,7 +671,9 @@ def test_completion_in_bash(tmp_path: Path) -> None:
     typed = {
         "throughline ru": {"run"},
         "throughline schema a": {"accept"},
-        "throughline gc --k": {"--keep"},
+        "throughline gc --k": {"--keep", "--keep-versions"},
+        "throughline run --splits.time": {"--splits.time-column"},
+        "throughline run --min": {"--min-auc"},
         "throughline run --label-policy c": {"card-trips"},
         "throughline compile --target ar": {"argo"},
         "throughline compile --sched": {"--schedule"},
@@ -642,8 +731,14 @@ def test_a_wrong_value_is_told_at_once(tmp_path: Path) -> None:
             "name is 'taxi_'; Kubernetes would have to call",
         ),
         ("--target argo --data /d/{{x}}", "'/d/{{x}}' has '{{'"),
-        ("--target kubeflow --cpu lots", "cpu is 'lots'; it must be cores"),
-        ("--target kubeflow --memory lots", "memory is 'lots'; it must be a whole"),
+        (
+            "--target kubeflow --containers.cpu lots",
+            "containers.cpu is 'lots'; it must be cores",
+        ),
+        (
+            "--target kubeflow --containers.memory lots",
+            "containers.memory is 'lots'; it must be a whole",
+        ),
         ("--target kubeflow --metadata mysql://u@h/d", "metadata is given, but"),
         ("--target vertex", "target is vertex, which can't work yet"),
         ("--target airflow --retries -5", "retries is -5; it must be at least 0"),
@@ -651,7 +746,7 @@ def test_a_wrong_value_is_told_at_once(tmp_path: Path) -> None:
         ("--target luigi --metadata mysql://u:pw@h/d", "set THROUGHLINE_METADATA to"),
         ("--output gs://b/out", "output is gs://b/out; it must be a path"),
         ("--data s3://b/data", "data is s3://b/data; it must be a path"),
-        ("--engine dataflow", "engine is dataflow; it can't work yet"),
+        ("--engine dataflow", "beam.engine is dataflow; it can't work yet"),
     ],
 )
 def test_what_can_t_be_compiled_ends_with_2(

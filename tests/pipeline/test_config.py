@@ -50,27 +50,27 @@ def _count(name: str, value: int, least: int) -> str:
         (
             lambda: Config(splits=Splits(test_spans=1)),
             (
-                "test-spans is 1, but the pattern '*' tells no spans apart; give one "
-                "such as --pattern 'span-{SPAN}/*.csv'"
+                "splits.test-spans is 1, but the pattern '*' tells no spans apart; "
+                "give one such as --pattern 'span-{SPAN}/*.csv'"
             ),
         ),
         (
             lambda: Splits(time_column="t"),
             (
-                "time-column is 't' and test-from is ''; to share rows out by time, "
-                "give both"
+                "splits.time-column is 't' and splits.test-from is ''; to share rows "
+                "out by time, give both"
             ),
         ),
         (
             lambda: Splits(eval_from="1"),
             (
-                "eval-from is '1' without a time-column; give time-column and "
-                "test-from too"
+                "splits.eval-from is '1' without a splits.time-column; give "
+                "splits.time-column and splits.test-from too"
             ),
         ),
         (
             lambda: Splits(time_column="t", test_from="1", test_spans=1),
-            "test-spans is 1 and time-column is 't'; give one of them",
+            "splits.test-spans is 1 and splits.time-column is 't'; give one of them",
         ),
         (
             lambda: Splits(time_column="t", test_from="soon"),
@@ -81,22 +81,22 @@ def _count(name: str, value: int, least: int) -> str:
         ),
         (
             lambda: Gate(max_quarantined=1.5),
-            "max-quarantined is 1.5; it must be at least 0 and at most 1",
+            "gate.max-quarantined is 1.5; it must be at least 0 and at most 1",
         ),
-        (lambda: Splits(train_parts=0), _count("train-parts", 0, 1)),
-        (lambda: Splits(eval_parts=0), _count("eval-parts", 0, 1)),
-        (lambda: Splits(test_parts=-2), _count("test-parts", -2, 1)),
+        (lambda: Splits(train_parts=0), _count("splits.train-parts", 0, 1)),
+        (lambda: Splits(eval_parts=0), _count("splits.eval-parts", 0, 1)),
+        (lambda: Splits(test_parts=-2), _count("splits.test-parts", -2, 1)),
         (
             lambda: Quality(min_auc=1.01),
-            "min-auc is 1.01; it must be at least 0 and at most 1",
+            "quality.min-auc is 1.01; it must be at least 0 and at most 1",
         ),
         (
             lambda: Quality(min_auc=float("nan")),
-            "min-auc is nan; it must be at least 0 and at most 1",
+            "quality.min-auc is nan; it must be at least 0 and at most 1",
         ),
         (
             lambda: Quality(max_auc_loss=-0.1),
-            "max-auc-loss is -0.1; it must be at least 0 and at most 1",
+            "quality.max-auc-loss is -0.1; it must be at least 0 and at most 1",
         ),
     ],
 )

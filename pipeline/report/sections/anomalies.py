@@ -1,10 +1,8 @@
 """What was wrong with the data, and what of it would stop a run."""
 
-import json
-
 from pipeline.artifacts import Run
 from pipeline.report.blocks import Note, Section, Table
-from pipeline.store.artifact_files import local_path
+from pipeline.store.artifact_files import local_path, read_findings
 
 _COLUMNS = ["column", "splits", "anomaly", "what was found"]
 
@@ -35,11 +33,8 @@ def _tolerated(run: Run) -> list[Table]:
     if not run.has("DataVerdict"):
         return []
     path = local_path(run.artifact("DataVerdict").uri)
-    verdict = path / "verdict.json" if path else None
-    if verdict is None or not verdict.is_file():
-        return []
-    findings = json.loads(verdict.read_text())
-    rows = [[f["column"], f["split"], f["anomaly"], f["text"]] for f in findings]
+    findings = read_findings(path) if path else None
+    rows = [[f["column"], f["split"], f["anomaly"], f["text"]] for f in findings or ()]
     if not rows:
         return []
     return [Table(_COLUMNS, rows, caption="What the gate noted and let pass.")]

@@ -11,10 +11,9 @@ from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.registry import versions
 from pipeline.registry.versions import Version
-from pipeline.runners.local import run_record
-from pipeline.runners.local.run_record import Run
 from pipeline.store import retention
-from pipeline.store.retention import Garbage
+from pipeline.store.retention import Garbage, Pipeline
+from pipeline.store.run_files import Run, read_runs
 from pipeline.store.upkeep import size_of
 
 VERSIONS = "serving versions"
@@ -76,7 +75,7 @@ def find(config: Config, keep: int, keep_versions: int) -> Plan:
         if versions.MODEL_ID in origin and versions.MODEL_URI in origin
     }
     return Plan(
-        artifacts=retention.find(config, keep, served),
+        artifacts=retention.find(_pipeline_of(config), keep, served),
         versions=old,
         runs=list(_old_runs(config, keep, {str(base / str(n)) for n in stay})),
     )
@@ -88,7 +87,7 @@ def free(config: Config, plan: Plan) -> list[str]:
     Returns:
         What couldn't be removed, and why; the next call tries again.
     """
-    problems = retention.free(config, plan.artifacts)
+    problems = retention.free(_pipeline_of(config), plan.artifacts)
     versions.free(config.serving_directory, plan.versions)
     problems += [why for run in plan.runs if (why := retention.remove(run.directory))]
     if plan.runs:
@@ -114,13 +113,17 @@ def _old_runs(config: Config, keep: int, served: set[str]) -> Iterator[Run]:
     """Yields runs whose directories can go: not the newest, none behind a version."""
     ours = [
         run
-        for run in run_record.read_runs(config)
+        for run in read_runs(config.runs_directory)
         if run.config.get("name") == config.name
     ]
     for run in ours[:-keep]:
         is_elsewhere = run.directory.is_symlink()
         if not (is_elsewhere or run.is_alive() or run.model in served):
             yield run
+
+
+def _pipeline_of(config: Config) -> Pipeline:
+    return Pipeline(config.name, config.metadata_url, config.artifact_directory)
 
 
 def _megabytes(sizes: Iterable[int]) -> str:

@@ -113,7 +113,7 @@ def _newest_run_with(
 ) -> str:
     """Finds the newest run in which all of some nodes ended well."""
     store = MetadataStore(connection)
-    for run_id in graph.run_ids(store):
+    for run_id in reversed(graph.Graph(store).runs()):
         if run_id != not_this and needed <= graph.outputs_of_run(store, run_id).keys():
             return run_id
     raise UsageError(

@@ -1,112 +1,33 @@
-"""The record that each run keeps of itself, and what a later run learns from it.
+"""A run's record: how it begins, and what a later run learns from it.
 
-`output/runs/<run_id>/run.json` says what ran, how, and how it ended. Reading it imports
-neither TFX nor TensorFlow, so "nothing has changed" is told at once. A run holds a lock
-on its own directory for as long as its process lives, so a dead one is known for sure.
+Importing this imports neither TFX nor TensorFlow, so "nothing has changed" is told at
+once.
 """
 
 import dataclasses
-import fcntl
 import json
-import logging
 import os
 import time
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from pipeline.caching.fingerprint import digest, sources
 from pipeline.config import Config
-from pipeline.errors import UsageError, printable
+from pipeline.errors import UsageError
 from pipeline.ingestion import digests, spans
+from pipeline.names import PROJECT
 from pipeline.registry import versions
-from pipeline.store import durable, url
+from pipeline.store import locks, url
+from pipeline.store.run_files import LOCK_FILE, Outcome, Run, read_runs
 
-_LOG = logging.getLogger(__name__)
-RECORD_FILE = "run.json"
-_LOCK_FILE = "lock"
 _TIME_FORMAT = "%Y%m%d-%H%M%S"
 _DYING_SECONDS = 10
-PROJECT = Path(__file__).resolve().parents[3]
 LOCK_OF_VERSIONS = PROJECT / "requirements.lock"
-
-
-class Outcome(StrEnum):
-    """How a run ended, if it did."""
-
-    RUNNING = "running"
-    DONE = "done"
-    NOT_BLESSED = "not blessed"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-    PROPOSED = "schema proposed"
-
-
-@dataclass
-class Run:
-    """A run: its name, its directory, and what it remembers.
-
-    Attributes:
-        run_id: When it began (UTC), and the first digits of `definition`, so that a
-            changed pipeline never counts as the same run.
-        directory: Its own directory.
-        definition: Digest of the configuration, the code and the locked versions.
-        data: Digest of the names and contents of the data files.
-        config: What ran; a password in the metadata store's URL is left out.
-        outcome: How it ended.
-        exit_code: What its process ended with.
-        first: The node that it was to begin with, if not with all.
-        last: The node that it was to end with, if not with all.
-        nodes: State and seconds of each node.
-        live: Directory of the version that was live at its end.
-        model: Directory of the version that holds its own model, if it was pushed.
-        uncached: Nodes told not to use the cache, all if the list is empty.
-    """
-
-    run_id: str
-    directory: Path
-    definition: str
-    data: str
-    config: dict[str, Any]
-    outcome: Outcome = Outcome.RUNNING
-    exit_code: int | None = None
-    first: str | None = None
-    last: str | None = None
-    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    live: str | None = None
-    model: str | None = None
-    uncached: list[str] | None = None
-
-    @property
-    def is_part(self) -> bool:
-        """Whether it was to run only a part of the pipeline."""
-        return bool(self.first or self.last)
-
-    def log_of(self, name: str) -> Path:
-        """Where the output of a node, or of the runner, goes."""
-        return self.directory / "logs" / f"{name}.log"
-
-    def save(self) -> None:
-        """Writes the record; a reader sees the old one or the new one."""
-        (self.directory / "logs").mkdir(parents=True, exist_ok=True)
-        values = {**vars(self), "directory": str(self.directory)}
-        text = json.dumps(values, indent=1, sort_keys=True) + "\n"
-        durable.write(self.directory / RECORD_FILE, text)
-
-    def is_alive(self) -> bool:
-        """Whether the process that runs it still lives."""
-        if self.outcome is not Outcome.RUNNING:
-            return False
-        try:
-            with _locked(self.directory / _LOCK_FILE):
-                return False
-        except BlockingIOError:
-            return True
 
 
 def new_run(config: Config) -> Run:
@@ -129,44 +50,6 @@ def new_run(config: Config) -> Run:
     )
 
 
-def read_runs(config: Config) -> list[Run]:
-    """Reads the records of all runs in an output directory, oldest first.
-
-    A record that can't be read, such as one of a newer version, is skipped with a
-    warning: one damaged file must not keep later runs from starting.
-    """
-    records = sorted(config.runs_directory.glob(f"*/{RECORD_FILE}"))
-    return list(_readable(record.parent for record in records))
-
-
-def _readable(directories: Iterable[Path]) -> Iterator[Run]:
-    for directory in directories:
-        try:
-            yield read_run(directory)
-        except UsageError as error:
-            _LOG.warning("%s; the run is left out", printable(str(error)))
-
-
-def read_run(directory: Path) -> Run:
-    """Reads the record of a run.
-
-    Raises:
-        UsageError: There is none, or it is not one of ours.
-    """
-    try:
-        values = json.loads((directory / RECORD_FILE).read_text())
-        values["outcome"] = Outcome(values["outcome"])
-        return Run(**{**values, "directory": directory})
-    except FileNotFoundError:
-        names = sorted(p.parent.name for p in directory.parent.glob(f"*/{RECORD_FILE}"))
-        known = ", ".join(names[-5:]) or "none"
-        raise UsageError(
-            f"There is no run {directory.name}; the newest are: {known}"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{directory / RECORD_FILE} can't be read: {error}") from error
-
-
 @contextmanager
 def held(run: Run) -> Iterator[None]:
     """Holds a run's lock: as long as the block runs, the run is known to live.
@@ -176,7 +59,7 @@ def held(run: Run) -> Iterator[None]:
     """
     run.directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        if not _entered(stack, run.directory / _LOCK_FILE):
+        if not _entered(stack, run.directory / LOCK_FILE):
             raise UsageError(
                 f"Run {run.run_id} is still running; wait for it or stop it"
             )
@@ -231,7 +114,7 @@ def unchanged_since(config: Config) -> Run | None:
         return None
     candidates = [
         run
-        for run in read_runs(config)
+        for run in read_runs(config.runs_directory)
         if run.outcome is Outcome.DONE
         and not run.is_part
         and run.model == str(live.path)
@@ -315,7 +198,7 @@ def _value(hint: Any, value: Any) -> Any:
 def _entered(stack: ExitStack, path: Path) -> bool:
     """Takes a file's lock for as long as the stack lives; false if another has it."""
     try:
-        stack.enter_context(_locked(path))
+        stack.enter_context(locks.exclusive(path))
     except BlockingIOError:
         return False
     return True
@@ -329,15 +212,3 @@ def _is_process(number: str) -> bool:
     except PermissionError:
         return True
     return True
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds a file's lock, which the kernel lets go when the process dies.
-
-    Raises:
-        BlockingIOError: Another process holds it.
-    """
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield

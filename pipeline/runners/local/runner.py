@@ -43,9 +43,9 @@ from pipeline.ingestion import spans
 from pipeline.names import run_name
 from pipeline.runners.local import run_record
 from pipeline.runners.local.console import RunConsole, State, own_console, shown
-from pipeline.runners.local.run_record import Outcome, Run
 from pipeline.runners.logs import LogLevel, start_log
 from pipeline.store import locks
+from pipeline.store.run_files import Outcome, Run, read_run, read_runs
 from pipeline.store.url import redact
 from pipeline.trust import schema_review
 
@@ -312,8 +312,8 @@ def _run_to_do(config: Config, options: Options) -> Run:
 
 def _run_to_resume(config: Config, options: Options) -> Run:
     if options.resume:
-        return run_record.read_run(config.runs_directory / options.resume[0])
-    runs = run_record.read_runs(config)
+        return read_run(config.runs_directory / options.resume[0])
+    runs = read_runs(config.runs_directory)
     stopped = [run for run in runs if run.outcome not in _ENDED]
     if not stopped:
         raise UsageError(
@@ -372,7 +372,7 @@ def _selection(config: Config) -> spans.Selection:
 
 def _recover_crashed_runs(config: Config, store: "Store", run: Run) -> None:
     """Ends what runs that were killed have left unfinished, this one's too."""
-    for other in run_record.read_runs(config):
+    for other in read_runs(config.runs_directory):
         if other.run_id == run.run_id:
             store.end_unfinished(other.run_id)
         elif other.outcome is Outcome.RUNNING and not other.is_alive():

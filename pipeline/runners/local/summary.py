@@ -19,10 +19,10 @@ from pipeline.lineage import splits
 from pipeline.quality import eval_config, results
 from pipeline.registry import versions
 from pipeline.runners.local.console import RunConsole, shown
-from pipeline.runners.local.run_record import Run
 from pipeline.store import graph, properties
-from pipeline.store.url import redact
-from pipeline.trust.proposal import SCHEMA_FILE
+from pipeline.store.artifact_files import SCHEMA_FILE
+from pipeline.store.run_files import Run
+from pipeline.store.url import METADATA_FILE, redact
 
 if TYPE_CHECKING:
     from pipeline.runners.local.scheduler import Failure
@@ -170,4 +170,4 @@ def _metric(value: float | None, bounds: tuple[float, float] | None) -> str:
 def _metadata(config: Config) -> str:
     if config.metadata:
         return redact(config.metadata)
-    return str(shown(config.output.absolute() / "metadata.db"))
+    return str(shown(config.output.absolute() / METADATA_FILE))

@@ -60,9 +60,9 @@ def test_cluster_is_reached_through_its_job_server(engine: str) -> None:
 
 def test_parallelism_has_each_engines_name() -> None:
     """The one setting becomes the option that each engine reads."""
-    flink = options_of(engine="flink", beam_parallelism=8, **CLUSTER)
-    spark = options_of(engine="spark", beam_parallelism=8, **CLUSTER)
-    dataflow = options_of(engine="dataflow", beam_parallelism=8, **CLOUD)
+    flink = options_of(engine="flink", parallelism=8, **CLUSTER)
+    spark = options_of(engine="spark", parallelism=8, **CLUSTER)
+    dataflow = options_of(engine="dataflow", parallelism=8, **CLOUD)
 
     assert flink.view_as(FlinkRunnerOptions).parallelism == 8
     assert spark.view_as(PortableOptions).sdk_worker_parallelism == "8"
@@ -114,16 +114,19 @@ def test_workers_can_start_without_docker(kind: str, config: str | None) -> None
         ({"engine": "dask"}, "DaskRunner loses data"),
         ({"engine": "direct"}, "Prism"),
         ({"engine": "storm"}, "one of in-process, flink, spark, dataflow"),
-        ({"engine": "flink"}, "job-endpoint is missing; engine flink needs"),
-        ({"engine": "spark", "job_endpoint": "http://h"}, "job-endpoint is 'http://h'"),
-        ({"engine": "flink", "job_endpoint": "h:1"}, "worker-image is missing"),
+        ({"engine": "flink"}, "beam.job-endpoint is missing; engine flink needs"),
+        (
+            {"engine": "spark", "job_endpoint": "http://h"},
+            "beam.job-endpoint is 'http://h'",
+        ),
+        ({"engine": "flink", "job_endpoint": "h:1"}, "beam.worker-image is missing"),
         (
             {"engine": "flink", **CLUSTER, "environment_type": "POD"},
-            "environment-type is POD; it must be one of DOCKER, PROCESS",
+            "beam.environment-type is POD; it must be one of DOCKER, PROCESS",
         ),
         (
             {"engine": "flink", **CLUSTER, "environment_type": "PROCESS"},
-            "environment-config is missing",
+            "beam.environment-config is missing",
         ),
         (
             {"engine": "flink", **CLUSTER, "environment_type": "EXTERNAL"},
@@ -132,11 +135,11 @@ def test_workers_can_start_without_docker(kind: str, config: str | None) -> None
         ({"engine": "dataflow", **CLOUD, "region": None}, "region is missing"),
         (
             {"engine": "dataflow", **CLOUD, "temp_location": "/tmp"},  # noqa: S108
-            "temp-location is '/tmp'",
+            "beam.temp-location is '/tmp'",
         ),
-        ({"engine": "dataflow", **CLOUD, "worker_image": None}, "--setup-file"),
+        ({"engine": "dataflow", **CLOUD, "worker_image": None}, "--beam.setup-file"),
         ({"setup_file": Path("/nowhere/setup.py")}, "there is no such file"),
-        ({"beam_parallelism": -1}, "beam-parallelism is -1"),
+        ({"parallelism": -1}, "beam.parallelism is -1"),
     ],
 )
 def test_incomplete_settings_are_refused(settings: dict[str, Any], said: str) -> None:

@@ -168,14 +168,17 @@ def test_impossible_options_are_refused(options: dict[str, Any], said: str) -> N
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"cpu": "lots"}, "cpu is 'lots'"),
-        ({"heavy_cpu": "0"}, "heavy-cpu is '0'"),
-        ({"memory": "3"}, "memory is '3'"),
-        ({"heavy_memory": "lots"}, "heavy-memory is 'lots'"),
-        ({"retries": -1}, "retries is -1; it must be at least 0"),
-        ({"retry_seconds": -1}, "retry-seconds is -1; it must be at least 0"),
-        ({"volume": "My Claim"}, "volume is 'My Claim'"),
-        ({"metadata_secret": "a/b"}, "metadata-secret is 'a/b'"),
+        ({"cpu": "lots"}, "containers.cpu is 'lots'"),
+        ({"heavy_cpu": "0"}, "containers.heavy-cpu is '0'"),
+        ({"memory": "3"}, "containers.memory is '3'"),
+        ({"heavy_memory": "lots"}, "containers.heavy-memory is 'lots'"),
+        ({"retries": -1}, "containers.retries is -1; it must be at least 0"),
+        (
+            {"retry_seconds": -1},
+            "containers.retry-seconds is -1; it must be at least 0",
+        ),
+        ({"volume": "My Claim"}, "containers.volume is 'My Claim'"),
+        ({"metadata_secret": "a/b"}, "containers.metadata-secret is 'a/b'"),
         ({"image": "r/{{x}}"}, "containers don't get as it is"),
     ],
 )

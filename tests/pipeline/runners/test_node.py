@@ -358,7 +358,11 @@ def test_freed_examples_are_ingested_anew(project: _Project) -> None:
     project.put("1.csv", "fare\n1.5\n")
     project.ingest("monday")
     project.run("ImportSchemaGen", "tuesday")
-    retention.free(project.config, retention.find(project.config, keep=1))
+    config = project.config
+    ours = retention.Pipeline(
+        config.name, config.metadata_url, config.artifact_directory
+    )
+    retention.free(ours, retention.find(ours, keep=1))
 
     assert not project.ingest("wednesday")
 

@@ -13,6 +13,7 @@ from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.store import locks, retention, upkeep
 from pipeline.store.connection import open_store
+from pipeline.store.retention import Pipeline
 from tests.pipeline.tfx_store import StockStore, train
 
 State = mlmd.Artifact.State
@@ -45,8 +46,12 @@ def _taxi(config: Config, pipeline: str) -> _Taxi:
     return _Taxi(config.metadata_url, root, pipeline)
 
 
+def _ours(config: Config) -> Pipeline:
+    return Pipeline(config.name, config.metadata_url, config.artifact_directory)
+
+
 def _found(config: Config, keep: int = 1) -> set[int]:
-    return {garbage.artifact.id for garbage in retention.find(config, keep)}
+    return {garbage.artifact.id for garbage in retention.find(_ours(config), keep)}
 
 
 def test_unblessed_models_of_old_runs_can_go(config: Config, store: _Taxi) -> None:
@@ -76,7 +81,7 @@ def test_a_model_in_serving_stays(config: Config, store: _Taxi) -> None:
     train(store, "tuesday")
     named = {(str(store.path(served.model)), served.model)}
 
-    found = {g.artifact.id for g in retention.find(config, 1, named)}
+    found = {g.artifact.id for g in retention.find(_ours(config), 1, named)}
 
     assert not {served.model, served.examples} & found
 
@@ -140,8 +145,8 @@ def test_only_what_is_really_below_the_output_goes(
     kept.uri = uri
     raw.put_artifacts([kept])
 
-    found = retention.find(config, 1)
-    retention.free(config, found)
+    found = retention.find(_ours(config), 1)
+    retention.free(_ours(config), found)
 
     assert artifact not in {garbage.artifact.id for garbage in found}
     assert (precious / "a" / "b").is_dir()
@@ -158,7 +163,7 @@ def test_a_directory_that_another_artifact_has_stays(
     shared.uri = str(store.path(new.model))
     raw.put_artifacts([shared])
 
-    retention.free(config, retention.find(config, 1))
+    retention.free(_ours(config), retention.find(_ours(config), 1))
 
     assert (store.path(new.model) / "file").is_file()
 
@@ -168,7 +173,7 @@ def test_freed_artifacts_are_marked_and_gone(config: Config, store: _Taxi) -> No
     refused = train(store, "monday")
     train(store, "tuesday")
 
-    problems = retention.free(config, retention.find(config, 1))
+    problems = retention.free(_ours(config), retention.find(_ours(config), 1))
 
     raw = MetadataStore(open_store(config.metadata_url))
     (model,) = raw.get_artifacts_by_id([refused.model])
@@ -183,11 +188,11 @@ def test_a_killed_call_is_finished_by_the_next(config: Config, store: _Taxi) -> 
     refused = train(store, "monday")
     train(store, "tuesday")
     raw = MetadataStore(open_store(config.metadata_url))
-    marked = [garbage.artifact for garbage in retention.find(config, 1)]
+    marked = [garbage.artifact for garbage in retention.find(_ours(config), 1)]
     upkeep.mark_deleted(raw, marked)
 
-    again = retention.find(config, 1)
-    retention.free(config, again)
+    again = retention.find(_ours(config), 1)
+    retention.free(_ours(config), again)
 
     assert {g.artifact.id for g in again} == {artifact.id for artifact in marked}
     assert not store.path(refused.model).exists()
@@ -197,12 +202,14 @@ def test_what_cannot_be_removed_is_said(config: Config, store: _Taxi) -> None:
     """A directory that resists is named, and the rest goes."""
     refused = train(store, "monday")
     train(store, "tuesday")
-    found = retention.find(config, 1)
+    found = retention.find(_ours(config), 1)
     stubborn = next(g for g in found if g.artifact.id == refused.model)
     # A file in the place of a directory's parent: nobody's rights matter.
     blocked = replace(stubborn, path=stubborn.path / "file" / "below")
 
-    problems = retention.free(config, [blocked, *(g for g in found if g != stubborn)])
+    problems = retention.free(
+        _ours(config), [blocked, *(g for g in found if g != stubborn)]
+    )
 
     assert problems == [f"{blocked.path} can't be removed: Not a directory"]
     assert not store.path(refused.examples).exists()
@@ -211,7 +218,7 @@ def test_what_cannot_be_removed_is_said(config: Config, store: _Taxi) -> None:
 def test_without_a_store_none_is_made(config: Config) -> None:
     """Asking in an empty place is refused, and makes no store."""
     with pytest.raises(UsageError, match="There is no metadata store at"):
-        retention.find(config, 1)
+        retention.find(_ours(config), 1)
 
     assert not (config.output / "metadata.db").exists()
 
@@ -219,7 +226,7 @@ def test_without_a_store_none_is_made(config: Config) -> None:
 def test_one_run_must_stay(config: Config) -> None:
     """Keeping no run at all is refused with what is possible."""
     with pytest.raises(UsageError, match="keep is 0; at least the newest"):
-        retention.find(config, 0)
+        retention.find(_ours(config), 0)
 
 
 HOLD = """

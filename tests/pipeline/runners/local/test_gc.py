@@ -11,9 +11,9 @@ from pipeline.config import Config, smoke
 from pipeline.errors import UsageError
 from pipeline.registry import versions
 from pipeline.runners.local import gc, run_record
-from pipeline.runners.local.run_record import Outcome, Run
 from pipeline.store import locks
 from pipeline.store.connection import open_store
+from pipeline.store.run_files import Outcome, Run
 
 PROJECT = Path(__file__).resolve().parents[4]
 

@@ -13,7 +13,8 @@ from pipeline.config import Config, smoke
 from pipeline.errors import UsageError
 from pipeline.registry import versions
 from pipeline.runners.local import run_record
-from pipeline.runners.local.run_record import Outcome, Run
+from pipeline.store import run_files
+from pipeline.store.run_files import Outcome, Run
 from tests.pipeline.tfx_store import StockStore
 
 
@@ -57,7 +58,7 @@ def test_password_is_not_recorded(config: Config) -> None:
 
     run.save()
 
-    record = run.directory / run_record.RECORD_FILE
+    record = run.directory / run_files.RECORD_FILE
     text = record.read_text()
     assert "mysql://me:***@host/db" in text
     assert "geheim" not in text
@@ -75,8 +76,8 @@ def test_record_is_read_back(config: Config) -> None:
     """A saved run is read as it was written."""
     run = done(config)
 
-    assert run_record.read_run(run.directory) == run
-    assert run_record.read_runs(config) == [run]
+    assert run_files.read_run(run.directory) == run
+    assert run_files.read_runs(config.runs_directory) == [run]
 
 
 def test_asking_what_changed_makes_no_store(config: Config) -> None:
@@ -94,7 +95,7 @@ def test_unknown_run_names_the_known(config: Config) -> None:
     run = done(config)
 
     with pytest.raises(UsageError, match=f"no run nope.*{run.run_id}"):
-        run_record.read_run(config.runs_directory / "nope")
+        run_files.read_run(config.runs_directory / "nope")
 
 
 def test_unchanged_pipeline_is_recognised(config: Config) -> None:
@@ -210,7 +211,8 @@ def test_dead_run_is_told_from_a_living(config: Config) -> None:
     program = (
         "import sys, pathlib, time\n"
         "from pipeline.runners.local import run_record\n"
-        "run = run_record.read_run(pathlib.Path(sys.argv[1]))\n"
+        "from pipeline.store import run_files\n"
+        "run = run_files.read_run(pathlib.Path(sys.argv[1]))\n"
         "with run_record.held(run):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(60)\n"
@@ -263,22 +265,22 @@ def test_an_unreadable_record_is_skipped(
     run = done(config)
     damaged = config.runs_directory / "20200101-000000-damaged"
     damaged.mkdir()
-    (damaged / run_record.RECORD_FILE).write_text(content)
+    (damaged / run_files.RECORD_FILE).write_text(content)
 
-    runs = run_record.read_runs(config)
+    runs = run_files.read_runs(config.runs_directory)
 
     assert runs == [run]
     assert run_record.unchanged_since(config) == run
-    assert f"{damaged / run_record.RECORD_FILE} can't be read" in caplog.text
+    assert f"{damaged / run_files.RECORD_FILE} can't be read" in caplog.text
 
 
 def test_a_field_of_a_newer_version_is_skipped(config: Config) -> None:
     """A record with a field that this version doesn't know is left out."""
     run = done(config)
-    path = run.directory / run_record.RECORD_FILE
+    path = run.directory / run_files.RECORD_FILE
     path.write_text(json.dumps({**json.loads(path.read_text()), "weather": "fine"}))
 
-    assert run_record.read_runs(config) == []
+    assert run_files.read_runs(config.runs_directory) == []
 
 
 def test_a_run_that_lives_is_not_taken_over(config: Config) -> None:

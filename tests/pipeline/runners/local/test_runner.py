@@ -9,7 +9,7 @@ import pytest
 from pipeline.config import Config, local, smoke
 from pipeline.errors import UsageError
 from pipeline.runners.local import run_record, runner
-from pipeline.runners.local.run_record import Outcome, Run
+from pipeline.store.run_files import Outcome, Run
 
 
 @pytest.fixture

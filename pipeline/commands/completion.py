@@ -1,0 +1,87 @@
+"""The command with which a shell completes the others."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, make_dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from pipeline import config as settings
+from pipeline.commands import lineage, run, upkeep
+from pipeline.commands.flags import StoreFlags, flags_class
+from pipeline.errors import EXIT_DONE
+from pipeline.runners import job
+from pipeline.runners.local import runner
+
+
+@dataclass(frozen=True)
+class CompletionFlags:
+    """For which shell."""
+
+    shell: tyro.conf.Positional[Literal["bash", "zsh"]]
+    """The shell that is to complete what is typed."""
+
+
+def completion(arguments: list[str]) -> int:
+    """Write a script with which a shell completes commands, flags and their values."""
+    flags = tyro.cli(CompletionFlags, prog="throughline completion", args=arguments)
+    # tyro prints the script and raises SystemExit.
+    tyro.extras.subcommand_cli_from_dict(
+        flags_of_commands(),
+        prog="throughline",
+        args=["--tyro-print-completion", flags.shell],
+        config=(tyro.conf.OmitSubcommandPrefixes,),
+    )
+    return EXIT_DONE
+
+
+def flags_of_commands() -> dict[str, Callable[..., Any]]:
+    """Lists each command's flags as a dataclass, for completion only.
+
+    A command may read them in another way: `schema` has no class of its own, and
+    `compile` has other flags for each target.
+    """
+    from pipeline.runners import argo, kubeflow
+
+    schema: Any = make_dataclass(
+        "schema",
+        [
+            (
+                "action",
+                Annotated[StoreFlags, tyro.conf.subcommand("diff")]
+                | Annotated[StoreFlags, tyro.conf.subcommand("accept")],
+            )
+        ],
+    )
+    preset = {"preset": _choice(tuple(settings.PRESETS))}
+    targets = {"target": _choice(run.TARGETS)}
+    config = settings.local()
+    every = [config, job.Options(), argo.Options(), kubeflow.Options()]
+    return {
+        "run": flags_class("run", [config, runner.Options()], preset),
+        "explain": upkeep.ExplainFlags,
+        "gc": upkeep.GcFlags,
+        "compile": flags_class("compile", every, preset | targets),
+        "node": run.NodeFlags,
+        "schema": schema,
+        "lineage": lineage.LineageFlags,
+        "report": lineage.ReportFlags,
+        "export": make_dataclass(
+            "export",
+            [
+                (
+                    "what",
+                    Annotated[lineage.ExportFlags, tyro.conf.subcommand("examples")],
+                )
+            ],
+        ),
+        "doctor": make_dataclass("doctor", []),
+        "completion": CompletionFlags,
+    }
+
+
+def _choice(values: Sequence[str]) -> tuple[Any, str]:
+    """Returns the type of a flag with a few values, and the first of them."""
+    # Literal takes a tuple for its values, and only mypy wants them spelled out.
+    kind: Any = Literal
+    return kind.__getitem__(tuple(values)), values[0]

@@ -1,0 +1,264 @@
+"""Flags, generated from the dataclasses of settings: the main ones first, then groups.
+
+A setting of a group has the group's name before its own (`--splits.time-column`), so
+that groups can't take names from each other. What is listed here is how flags are
+shown and abbreviated; what they are is in the dataclasses alone.
+"""
+
+import argparse
+import ast
+import inspect
+import itertools
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import (
+    dataclass,
+    field,
+    fields,
+    is_dataclass,
+    make_dataclass,
+    replace,
+)
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import tyro
+
+from pipeline import config as settings
+from pipeline.errors import UsageError, printable
+
+Options = TypeVar("Options")
+
+MAIN = (
+    "data",
+    "output",
+    "name",
+    "pattern",
+    "window",
+    "train_steps",
+    "seed",
+    "quality.min_auc",
+    "resume",
+    "force",
+    "workers",
+)
+"""The settings that `--help` shows first."""
+
+ALIASES = {
+    "quality.min_auc": "--min-auc",
+    "quality.max_auc_loss": "--max-auc-loss",
+    "model.learning_rate": "--learning-rate",
+    "beam.engine": "--engine",
+    "containers.image": "--image",
+}
+"""Short flags of settings that are in groups."""
+
+_OTHER = "other"
+
+
+@dataclass(frozen=True)
+class StoreFlags:
+    """Where earlier runs left their traces."""
+
+    name: str = settings.Config.name
+    """Name of the pipeline."""
+    output: Path = settings.Config.output
+    """Output directory of the runs."""
+    schema: Path = settings.Config.schema
+    """The reviewed schema, a text proto."""
+    metadata: str | None = None
+    """URL of the metadata store, if it is not metadata.db in the output directory."""
+
+    def config(self) -> settings.Config:
+        """Completes these settings to a configuration."""
+        config = replace(
+            settings.local(),
+            name=self.name,
+            output=self.output,
+            schema=self.schema,
+            metadata=self.metadata,
+        )
+        return settings.with_environment(config, settings.environment())
+
+
+def parse(
+    program: str, arguments: Sequence[str], options: Options, preset: str = "local"
+) -> tuple[settings.Config, Options]:
+    """Parses flags into a configuration and a runner's own options.
+
+    `--preset` chooses the configuration whose fields the other flags replace.
+
+    Args:
+        program: Name of the program in the usage message.
+        arguments: The command line without the program's name.
+        options: A dataclass, the defaults of the runner's own flags.
+        preset: The preset if the command line chooses none.
+
+    Returns:
+        What to run, completed from the environment, and how.
+
+    Raises:
+        SystemExit: With code 2 for a wrong flag, 0 after `--help`.
+        UsageError: A value is out of bounds.
+    """
+    presets = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=program)
+    presets.add_argument("--preset", choices=settings.PRESETS, default=preset)
+    chosen, rest = presets.parse_known_args(arguments)
+    config = settings.PRESETS[chosen.preset]()
+    flags = tyro.cli(
+        flags_class("Flags", [config, options]),
+        prog=program,
+        description=(
+            "Runs the pipeline. --preset "
+            f"{{{','.join(settings.PRESETS)}}} chooses the defaults of the rest."
+        ),
+        args=rest,
+    )
+    values = dict(_values(flags))
+    config = settings.with_environment(
+        _replaced(config, values), settings.environment()
+    )
+    return config, _replaced(options, values)
+
+
+def flags_class(
+    name: str,
+    defaults: Iterable[object],
+    others: Mapping[str, tuple[Any, Any]] | None = None,
+) -> Any:
+    """Makes a dataclass whose fields are flags, for tyro to read.
+
+    Args:
+        name: Of the class.
+        defaults: Dataclasses with the settings and their defaults; of settings with
+            the same path the first counts.
+        others: Further flags: type and default by name.
+
+    Returns:
+        A class with the main settings, then all others, then a class for each group.
+    """
+    leaves: dict[str, _Leaf] = {}
+    for leaf in itertools.chain.from_iterable(map(_leaves, defaults)):
+        leaves.setdefault(leaf.path, leaf)
+    main = [leaves.pop(path) for path in MAIN if path in leaves]
+    groups: dict[str, list[_Leaf]] = {_OTHER: []}
+    for leaf in leaves.values():
+        groups.setdefault(leaf.group or _OTHER, []).append(leaf)
+    extra = [(each, hint, value) for each, (hint, value) in (others or {}).items()]
+    boxes = [_box(group, members) for group, members in groups.items() if members]
+    return make_dataclass(
+        name, [*extra, *(leaf.flag(leaf.path) for leaf in main), *boxes]
+    )
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """A setting that is no group of others.
+
+    Attributes:
+        path: Its name, after that of its group and a dot if it is in one.
+        hint: Its type.
+        default: Its value if the command line gives none.
+        help: What it is, from the docstring below it.
+        about: What its group is, from the docstring of the group's class.
+    """
+
+    path: str
+    hint: Any
+    default: Any
+    help: str
+    about: str
+
+    @property
+    def group(self) -> str:
+        """Name of its group; empty for a setting of its own."""
+        return self.path.rpartition(".")[0]
+
+    def flag(self, name: str | None) -> tuple[str, Any, Any]:
+        """Returns a field that tyro turns into its flag.
+
+        Args:
+            name: Of the flag, after the prefix that tyro gives it.
+        """
+        aliases = [ALIASES[self.path]] if self.path in ALIASES else None
+        # Of the others the type may hold a name, as that of --from does.
+        name = name if self.group else None
+        argument = tyro.conf.arg(name=name, help=self.help, aliases=aliases)
+        return (
+            self.path.replace(".", "__"),
+            Annotated[self.hint, argument],
+            field(default=self.default),
+        )
+
+
+def _leaves(defaults: Any, group: str = "") -> Iterator[_Leaf]:
+    kind = type(defaults)
+    hints = get_type_hints(kind, include_extras=True)
+    helps = _docstrings_of_fields(kind)
+    for each in fields(defaults):
+        value = getattr(defaults, each.name)
+        path = f"{group}.{each.name}" if group else each.name
+        if is_dataclass(value):
+            yield from _leaves(value, path)
+        else:
+            about = inspect.getdoc(kind) or ""
+            yield _Leaf(path, hints[each.name], value, helps.get(each.name, ""), about)
+
+
+def _docstrings_of_fields(kind: type) -> dict[str, str]:
+    """Reads the text below each field, which Python itself doesn't keep."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    pairs = itertools.pairwise(tree.body if isinstance(tree, ast.ClassDef) else [])
+    return {
+        before.target.id: " ".join(str(text.value.value).split())
+        for before, text in pairs
+        if isinstance(before, ast.AnnAssign)
+        and isinstance(before.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
+
+
+def _box(group: str, members: Sequence[_Leaf]) -> tuple[str, Any, Any]:
+    """Makes the class of a group, which `--help` shows in a box of its own."""
+    is_other = group == _OTHER
+    kind: Any = make_dataclass(
+        group, [leaf.flag(leaf.path.rpartition(".")[2]) for leaf in members]
+    )
+    kind.__doc__ = "" if is_other else members[0].about
+    hint = Annotated[kind, tyro.conf.OmitArgPrefixes] if is_other else kind
+    return group, hint, field(default_factory=kind)
+
+
+def _values(flags: Any) -> Iterator[tuple[str, Any]]:
+    """Yields the value of each setting by its path."""
+    for each in fields(flags):
+        value = getattr(flags, each.name)
+        if is_dataclass(value):
+            yield from _values(value)
+        else:
+            yield each.name.replace("__", "."), value
+
+
+def _replaced(defaults: Any, values: Mapping[str, Any], group: str = "") -> Any:
+    """Replaces settings, those of groups too, by what was given."""
+    given = {}
+    for each in fields(defaults):
+        value = getattr(defaults, each.name)
+        path = f"{group}.{each.name}" if group else each.name
+        nested = is_dataclass(value)
+        given[each.name] = _replaced(value, values, path) if nested else values[path]
+    try:
+        return replace(defaults, **given)
+    except UsageError:
+        raise
+    except ValueError as error:
+        # models/ knows no flags: its messages begin with the field's own name.
+        name, _, why = str(error).partition(" ")
+        flag = f"{group}.{name}".replace("_", "-")
+        raise UsageError(f"{flag} {why}") from error
+
+
+def say(text: str) -> None:
+    """Prints an answer; what a terminal would obey in it is escaped."""
+    print(printable(text))

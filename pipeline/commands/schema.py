@@ -1,0 +1,50 @@
+"""Commands about the reviewed schema."""
+
+import sys
+
+import tyro
+
+from pipeline import config as settings
+from pipeline.commands.flags import StoreFlags, say
+from pipeline.errors import EXIT_DONE, EXIT_USAGE, no_such
+
+
+def schema(arguments: list[str]) -> int:
+    """Show how the newest proposal differs from the reviewed schema, or accept it."""
+    actions = {"diff": _diff, "accept": _accept}
+    action, *rest = arguments or ["--help"]
+    if action not in actions:
+        usage = f"usage: throughline schema {{{'|'.join(actions)}}} [FLAGS]\n"
+        if action in {"-h", "--help"}:
+            sys.stdout.write(usage)
+            return EXIT_DONE
+        problem = no_such("action of schema", action, actions)
+        sys.stderr.write(f"throughline: {problem}\n{usage}")
+        return EXIT_USAGE
+    flags = tyro.cli(StoreFlags, prog=f"throughline schema {action}", args=rest)
+    return actions[action](flags.config())
+
+
+def _diff(config: settings.Config) -> int:
+    from pipeline.trust import schema_review
+    from pipeline.trust.proposal import proposed_schema
+
+    proposal = proposed_schema(config)
+    differences = schema_review.diff(
+        schema_review.read(config.schema), schema_review.read(proposal)
+    )
+    say("\n".join(schema_review.lines(differences)))
+    return EXIT_DONE
+
+
+def _accept(config: settings.Config) -> int:
+    from pipeline.trust import schema_review
+    from pipeline.trust.proposal import proposed_schema
+
+    proposal = proposed_schema(config)
+    schema_review.accept(proposal, config.schema)
+    say(
+        f"{config.schema} is now what {proposal} proposed; review it, narrow what is "
+        "too wide, and commit it"
+    )
+    return EXIT_DONE
