@@ -81,6 +81,27 @@ def run_local(output: Path, *flags: Any, project: Path = PROJECT) -> Finished:
     return finished(done.returncode, done.stdout, output)
 
 
+def run_local_lightly(output: Path, *flags: Any) -> Finished:
+    """Runs `run_local.py`; the exit code is 99 if that imported TensorFlow or TFX."""
+    program = (
+        "import sys, run_local\n"
+        "code = run_local.main()\n"
+        "heavy = {'tensorflow', 'tfx', 'apache_beam', 'ml_metadata'}\n"
+        "sys.exit(99 if heavy & set(sys.modules) else code)\n"
+    )
+    command = [sys.executable, "-c", program, "--output", output, *flags]
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    return finished(done.returncode, done.stdout, output)
+
+
 def finished(exit_code: int, text: str, output: Path) -> Finished:
     """Notes what a run that has just ended left in its output directory."""
     run = max((output / "runs").glob("*/"), default=output / "runs")

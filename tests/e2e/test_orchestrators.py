@@ -1,9 +1,11 @@
 """The same pipeline, run by each orchestrator for real, gives what a local run gives.
 
-Every node is a process that imports TFX, so a run takes one and a half minutes, most of
-it on one core. Those that the chosen tests need therefore run two at a time.
+On Kubeflow and Luigi each node is a process that imports TFX, most of what they cost.
+On Celery and Airflow nodes are forks of the warm process: order and commands, which
+the orchestrator decides, stay the same.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.orchestrated import SMOKE, run_in_store, same_weights, traces
-from tests.e2e.runs import PROJECT, Finished, Rows, run_local, write_csv
+from tests.e2e.runs import PROJECT, Finished, Rows, finished, write_csv
+from tests.e2e.warm import WarmProcess
 from tests.pipeline.runners.airflow_home import make_airflow
 from tests.pipeline.runners.kfp_backend import Backend, Package
 from tests.pipeline.runners.redis_server import redis_server
@@ -41,7 +44,7 @@ def call(*command: object, **environment: str) -> subprocess.CompletedProcess[st
     )
 
 
-def run_on_kubeflow(data: Path, work: Path) -> Finished:
+def run_on_kubeflow(data: Path, work: Path, warm: WarmProcess) -> Finished:
     """Compiles with `run_kubeflow.py`, and runs the package as the backend does."""
     output = work / "out"
     flags = ["--output", output, "--data", data, *SMOKE]
@@ -61,19 +64,20 @@ def run_on_kubeflow(data: Path, work: Path) -> Finished:
     return run_in_store(ended.exit_code, ended.text, output)
 
 
-def run_on_luigi(data: Path, work: Path) -> Finished:
+def run_on_luigi(data: Path, work: Path, warm: WarmProcess) -> Finished:
     """Compiles for Luigi and runs that with two workers."""
     output, compiled = work / "out", work / "compiled"
-    compile_for("luigi", compiled, output, data)
+    compile_for("luigi", compiled, output, data, warm)
     module = [sys.executable, "-m", "pipeline.runners.luigi", "--compiled", compiled]
     done = call(*module, "--run", "one", "--workers", 2)
     return run_in_store(done.returncode, done.stdout, output)
 
 
-def run_on_celery(data: Path, work: Path) -> Finished:
+def run_on_celery(data: Path, work: Path, warm: WarmProcess) -> Finished:
     """Compiles for Celery and runs that with two workers on Redis."""
     output, compiled = work / "out", work / "compiled"
-    compile_for("celery", compiled, output, data)
+    compile_for("celery", compiled, output, data, warm)
+    fork_nodes(compiled, warm)
     module = [sys.executable, "-m", "pipeline.runners.celery"]
     with ExitStack() as stack:
         broker = stack.enter_context(redis_server(work))
@@ -89,25 +93,38 @@ def run_on_celery(data: Path, work: Path) -> Finished:
     return run_in_store(done.returncode, done.stdout, output)
 
 
-def run_on_airflow(version: int, data: Path, work: Path) -> Finished:
+def run_on_airflow(version: int, data: Path, work: Path, warm: WarmProcess) -> Finished:
     """Compiles for Airflow and runs that with `airflow dags test` on sqlite."""
     output, compiled = work / "out", work / "compiled"
-    compile_for("airflow", compiled, output, data)
+    compile_for("airflow", compiled, output, data, warm)
+    fork_nodes(compiled, warm)
     home = work / "airflow"
     home.mkdir()
     done = make_airflow(version, home).run(compiled, "taxi")
     return run_in_store(done.returncode, done.stdout, output)
 
 
-def compile_for(target: str, compiled: Path, output: Path, data: Path) -> None:
+def compile_for(
+    target: str, compiled: Path, output: Path, data: Path, warm: WarmProcess
+) -> None:
     """Compiles the smoke pipeline for an orchestrator."""
-    program = [PROGRAMS / "throughline", "compile", "--target", target]
+    program = [warm.throughline, "compile", "--target", target]
     flags = ["--out", compiled, "--output", output, "--data", data, *SMOKE]
     done = call(*program, *flags)
     assert done.returncode == 0, done.stdout
 
 
-ORCHESTRATORS: Mapping[str, Callable[[Path, Path], Finished]] = {
+def fork_nodes(compiled: Path, warm: WarmProcess) -> None:
+    """Has the nodes' command run in forks of the warm process."""
+    path = compiled / "job.json"
+    job = json.loads(path.read_text())
+    assert job["command"][0] == str(PROGRAMS / "throughline")
+    job["command"][0] = str(warm.throughline)
+    path.write_text(json.dumps(job))
+
+
+Run = Callable[[Path, Path, WarmProcess], Finished]
+ORCHESTRATORS: Mapping[str, Run] = {
     "kubeflow": run_on_kubeflow,
     "luigi": run_on_luigi,
     "celery": run_on_celery,
@@ -121,6 +138,7 @@ def local_and_others(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     sample_rows: Rows,
+    warm: WarmProcess,
 ) -> Iterator[Mapping[str, Future[Finished]]]:
     """Starts the local run, then those of the orchestrators that tests ask for."""
     work = tmp_path_factory.mktemp("orchestrated")
@@ -130,22 +148,23 @@ def local_and_others(
         c.params["orchestrator"] for c in asked if c and "orchestrator" in c.params
     ]
     with ThreadPoolExecutor(2) as pool:
-        started = {
-            "local": pool.submit(run_local, work / "local", *SMOKE, "--data", data)
-        }
+        started = {"local": pool.submit(run_here, data, work / "local", warm)}
         for name in dict.fromkeys(names):
             runs = ORCHESTRATORS[name]
-            started[name] = pool.submit(timed, name, runs, data, work / name)
+            started[name] = pool.submit(timed, name, runs, data, work / name, warm)
         yield started
 
 
-def timed(
-    name: str, run: Callable[[Path, Path], Finished], data: Path, work: Path
-) -> Finished:
+def run_here(data: Path, output: Path, warm: WarmProcess) -> Finished:
+    """Runs the same with the local runner."""
+    return finished(*warm.run(output, *SMOKE, "--data", data), output)
+
+
+def timed(name: str, run: Run, data: Path, work: Path, warm: WarmProcess) -> Finished:
     """Runs an orchestrator and prints what it took."""
     begin = time.monotonic()
     work.mkdir()
-    done = run(data, work)
+    done = run(data, work, warm)
     sys.stderr.write(f"{name} took {time.monotonic() - begin:.0f} s\n")
     return done
 

@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 from pipeline import artifacts
 from pipeline.config import local
 from pipeline.report.index import write_index
-from tests.e2e.runs import PROJECT, Finished
+from tests.e2e.runs import PROJECT, Finished, Rows, finished
+from tests.e2e.warm import WarmProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -358,16 +359,16 @@ def test_only_the_page_s_own_scripts_run(strange: Path, look: Look, kind: str) -
 
 
 def test_refused_data_is_explained(
-    tmp_path: Path, small_data: Callable[..., Path], look: Look
+    tmp_path: Path, small_data: Callable[..., Path], look: Look, warm: WarmProcess
 ) -> None:
     """A run that its data stopped says at the top which column and why."""
-    from tests.e2e.runs import Rows, run_local
 
     def change(rows: Rows) -> Rows:
         return [{**row, "trip_start_hour": "24"} for row in rows]
 
-    data = small_data(change)
-    run = run_local(tmp_path / "out", "--preset", "smoke", "--data", data)
+    output = tmp_path / "out"
+    flags = ("--preset", "smoke", "--data", small_data(change))
+    run = finished(*warm.run(output, *flags), output)
     subprocess.run(
         [
             *(sys.executable, "-m", "pipeline.cli", "report"),

@@ -1,56 +1,34 @@
 """The same data, settings and code give the same model."""
 
-import os
-import pty
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.e2e.runs import PROJECT, Finished, finished, run_local, weights_of
+from tests.e2e.runs import finished, weights_of
+from tests.e2e.warm import WarmProcess
 
 pytestmark = pytest.mark.e2e
 
 FLAGS = ("--preset", "smoke", "--min-auc", "0.01")
 
 
-def run_in_terminal(output: Path, *flags: str) -> Finished:
-    """Runs `run_local.py` on a terminal of its own."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "run_local.py", "--output", str(output), *flags]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "50"}
-    with subprocess.Popen(
-        command, cwd=PROJECT, env=environment, stdout=theirs, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        text = b""
-        try:
-            while chunk := os.read(ours, 65536):
-                text += chunk
-        except OSError:  # Linux says so when the other end is closed.
-            pass
-        code = process.wait()
-    os.close(ours)
-    return finished(code, text.decode(), output)
-
-
 def test_two_runs_give_identical_weights(
-    tmp_path: Path, small_data: Callable[..., Path]
+    tmp_path: Path, small_data: Callable[..., Path], warm: WarmProcess
 ) -> None:
     """Two runs from nothing, one of them on a terminal, end in the same bits."""
-    data = str(small_data())
+    flags = (*FLAGS, "--data", small_data())
+    one, two = tmp_path / "one", tmp_path / "two"
 
-    plain = run_local(tmp_path / "one", *FLAGS, "--data", data)
-    table = run_in_terminal(tmp_path / "two", *FLAGS, "--data", data)
+    plain = finished(*warm.run(one, *flags), one)
+    table = finished(*warm.run(two, *flags, columns=100), two)
 
     assert plain.exit_code == 0, plain.text
     assert table.exit_code == 0, table.text
-    one, two = weights_of(plain.versions[-1]), weights_of(table.versions[-1])
-    assert one.keys() == two.keys()
-    assert all(np.array_equal(one[name], two[name]) for name in one)
+    ours, theirs = weights_of(plain.versions[-1]), weights_of(table.versions[-1])
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
     # TFMA sums in no fixed order, so the tenth digit of a metric may differ.
     candidate = table.metrics()["candidate"]
     assert plain.metrics()["candidate"] == pytest.approx(

@@ -64,7 +64,8 @@ def test_a_run_shows_a_table_and_keeps_logs(
     assert [node for node in NODES if not logs[node]] == []
     assert "rows read" in logs["ExampleGen"]
     # TensorFlow's autograph writes one for each function that it translates.
-    assert list(Path(f"{run.output}.txt.tmp").iterdir()) == []
+    (temporary,) = tmp_path.glob("*.tmp")
+    assert list(temporary.iterdir()) == []
 
 
 def test_compile_prints_what_it_wrote_and_nothing_else(

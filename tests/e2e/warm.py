@@ -1,53 +1,155 @@
-"""Runs `run_local.py` over and over without importing TFX each time.
+"""Runs commands of the project over and over without importing TFX each time.
 
-A process that has imported TFX waits for command lines on standard input, a JSON list
-each, and forks for each of them: what runs is the real command in a process of its own,
-seven seconds sooner. It may be told to have a run killed at a certain moment.
+A process that has imported TFX listens on a socket and forks per request: what runs
+is the real command in a process of its own, many seconds sooner. It may be told to have
+a run killed at a certain moment.
 """
 
 import importlib
 import json
 import os
-import pty
+import select
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 PROJECT = Path(__file__).resolve().parents[2]
-LOCAL = ("summary", "parts", "scheduler")
+MODULES = (
+    "pipeline.pipeline",
+    "pipeline.runners.local.summary",
+    "pipeline.runners.local.parts",
+    "pipeline.runners.local.scheduler",
+    "pipeline.runners.node",
+)
 MOMENTS = ("before it runs", "while it writes", "before it is published")
+# Largest request: its arguments and environment.
+_MESSAGE_BYTES = 1 << 17
+_CLIENT = """\
+#!{python}
+import sys
+sys.path.insert(0, {project!r})
+from tests.e2e import warm
+sys.exit(warm.call({address!r}, "throughline", sys.argv[1:], [0, 1, 2]).wait())
+"""
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A command that runs in a fork of the warm process.
+
+    Attributes:
+        pid: Its process id.
+        connection: Reports the exit code.
+        printed: The file that has what it printed, if it prints to one.
+    """
+
+    pid: int
+    connection: socket.socket
+    printed: Path = Path(os.devnull)
+
+    def wait(self) -> int:
+        """Waits for its end; returns the exit code, negative for a signal."""
+        with self.connection:
+            answer = self.connection.recv(_MESSAGE_BYTES)
+        return int(json.loads(answer)["code"])
+
+    def communicate(self) -> tuple[int, str]:
+        """Waits for its end; returns the exit code and what was printed."""
+        return self.wait(), self.printed.read_text()
+
+    def wait_for(self, text: str) -> None:
+        """Waits until it has printed a text."""
+        while text not in self.printed.read_text():
+            assert Path(f"/proc/{self.pid}").exists(), self.printed.read_text()
+            time.sleep(0.02)
+
+
+def call(
+    address: str,
+    program: str,
+    arguments: Sequence[str],
+    descriptors: Sequence[int],
+    **more: Any,
+) -> Forked:
+    """Starts a command in a fork of the warm process.
+
+    Args:
+        address: The socket of the warm process.
+        program: "run_local" or "throughline".
+        arguments: Its arguments.
+        descriptors: Its standard input, output and error.
+        **more: Other fields of the request: `environment`, `kill`, `terminal`.
+    """
+    request = {
+        "program": program,
+        "arguments": list(arguments),
+        "cwd": str(Path.cwd()),
+        "environment": dict(os.environ),
+        "kill": "",
+        "terminal": False,
+        **more,
+    }
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(address)
+    socket.send_fds(connection, [json.dumps(request).encode()], list(descriptors))
+    return Forked(json.loads(connection.recv(_MESSAGE_BYTES))["pid"], connection)
 
 
 @dataclass
 class WarmProcess:
-    """The process that forks, seen from the tests."""
+    """The process that forks, seen from the tests.
 
-    process: subprocess.Popen[str]
+    Attributes:
+        process: The process itself.
+        directory: Has its socket, and a `throughline` that runs in its forks.
+    """
+
+    process: subprocess.Popen[bytes]
+    directory: Path
+    _started: list[Path] = field(default_factory=list)
 
     @classmethod
     def start(cls) -> "WarmProcess":
         """Starts it; it answers when TFX is imported."""
-        command = [sys.executable, __file__]
-        log = subprocess.DEVNULL
-        pipe = subprocess.PIPE
-        return cls(
-            subprocess.Popen(
-                command, cwd=PROJECT, stdin=pipe, stdout=pipe, stderr=log, text=True
+        directory = Path(tempfile.mkdtemp(prefix="warm-"))
+        address = str(directory / "socket")
+        program = directory / "throughline"
+        client = {"python": sys.executable, "project": str(PROJECT), "address": address}
+        program.write_text(_CLIENT.format(**client))
+        program.chmod(0o755)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(address)
+            listener.listen(16)
+            process = subprocess.Popen(
+                [sys.executable, __file__, str(listener.fileno())],
+                cwd=PROJECT,
+                # Never written to: its end tells the process that the tests are over.
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[listener.fileno()],
             )
-        )
+        return cls(process, directory)
+
+    @property
+    def throughline(self) -> Path:
+        """A program like `throughline`, which runs in forks of this process."""
+        return self.directory / "throughline"
 
     def run(
         self, output: Path, *flags: Any, kill: str = "", columns: int = 0
     ) -> tuple[int, str]:
-        """Runs a command line to its end.
+        """Runs `run_local.py` to its end.
 
         Args:
             output: The output directory.
@@ -58,81 +160,133 @@ class WarmProcess:
         Returns:
             The exit code, negative for a signal, and what was printed.
         """
-        self.ask(output, *flags, kill=kill, columns=columns)
-        return self.answer()
+        if columns:
+            return self._run_in_terminal(output, flags, columns)
+        return self.begin(output, *flags, kill=kill).communicate()
 
-    def ask(self, output: Path, *flags: Any, kill: str = "", columns: int = 0) -> None:
-        """Starts a command line and does not wait for it."""
-        assert self.process.stdin
+    def begin(self, output: Path, *flags: Any, kill: str = "") -> Forked:
+        """Starts `run_local.py` and doesn't wait for it."""
+        output.parent.mkdir(parents=True, exist_ok=True)
+        printed = output.with_name(f"{output.name}.{len(self._started)}.txt")
+        with printed.open("wb") as file, Path(os.devnull).open() as nothing:
+            descriptors = [nothing.fileno(), file.fileno(), file.fileno()]
+            forked = self._run_local(output, flags, descriptors, kill=kill)
+        return Forked(forked.pid, forked.connection, printed)
+
+    def _run_in_terminal(
+        self, output: Path, flags: Sequence[Any], columns: int
+    ) -> tuple[int, str]:
+        from tests import terminals
+
+        output.parent.mkdir(parents=True, exist_ok=True)
+        ours, theirs = os.openpty()
+        terminals.resize(theirs, columns)
+        forked = self._run_local(output, flags, [theirs] * 3, terminal=True)
+        os.close(theirs)
+        text = terminals.read_all(ours).decode()
+        return forked.wait(), text
+
+    def _run_local(
+        self, output: Path, flags: Sequence[Any], descriptors: list[int], **more: Any
+    ) -> Forked:
+        """Starts it with a directory for temporary files of its own."""
+        temporary = output.with_name(f"{output.name}.{len(self._started)}.tmp")
+        temporary.mkdir()
+        self._started.append(temporary)
+        environment = {**os.environ, "TMPDIR": str(temporary)}
         arguments = [str(part) for part in ("--output", output, *flags)]
-        request = {
-            "arguments": arguments,
-            "kill": kill,
-            "columns": columns,
-            "text": f"{output}.txt",
-        }
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> tuple[int, str]:
-        """Waits for the command line that was started."""
-        assert self.process.stdout
-        answer = json.loads(self.process.stdout.readline())
-        return answer["code"], Path(answer["text"]).read_bytes().decode()
+        address = str(self.directory / "socket")
+        more = {"environment": environment, "cwd": str(PROJECT), **more}
+        return call(address, "run_local", arguments, descriptors, **more)
 
     def stop(self) -> None:
         """Ends it."""
         self.process.kill()
         self.process.wait()
+        shutil.rmtree(self.directory)
 
 
-def serve() -> None:
-    """Imports TFX and answers requests until standard input ends."""
+def serve(descriptor: int) -> None:
+    """Imports TFX and answers requests until standard input ends.
+
+    Args:
+        descriptor: The listening socket.
+    """
     sys.path.insert(0, str(PROJECT))
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    for name in ("pipeline", *(f"runners.local.{n}" for n in LOCAL)):
-        importlib.import_module(f"pipeline.{name}")
     import run_local
-    from tests import terminals
-
-    for line in sys.stdin:
-        request = json.loads(line)
-        Path(request["text"]).parent.mkdir(parents=True, exist_ok=True)
-        child, terminal = pty.fork() if request["columns"] else (os.fork(), -1)
-        if not child:
-            _run_and_exit(request, run_local.main)
-        if request["columns"]:
-            Path(request["text"]).write_bytes(terminals.read_all(terminal))
-        _, status = os.waitpid(child, 0)
-        code = os.waitstatus_to_exitcode(status)
-        answers.write(json.dumps({"code": code, "text": request["text"]}) + "\n")
-        answers.flush()
-
-
-def _run_and_exit(request: dict[str, Any], main: Callable[[], int]) -> None:
     from pipeline import cli
-    from tests import terminals
+    from pipeline.runners.local.runner import gc_frozen
 
-    if request["columns"]:
-        terminals.resize(1, request["columns"])
-    else:
-        descriptor = os.open(request["text"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-    temporary = Path(f"{request['text']}.tmp")
-    temporary.mkdir(exist_ok=True)
-    os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
+    with gc_frozen():
+        for name in MODULES:
+            importlib.import_module(name)
+    programs = {
+        "run_local": lambda: cli.exit_code(run_local.main),
+        "throughline": cli.main,
+    }
+    listener = socket.socket(fileno=descriptor)
+    while listener in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        if not os.fork():
+            listener.close()
+            _supervise(connection, programs)
+        connection.close()
+        _reap()
+
+
+def _reap() -> None:
+    """Takes note of the forks that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
+def _supervise(
+    connection: socket.socket, programs: Mapping[str, Callable[[], int]]
+) -> NoReturn:
+    """Forks once more, for the command, and reports how that ends."""
+    message, descriptors, *_ = socket.recv_fds(connection, _MESSAGE_BYTES, 3)
+    request = json.loads(message)
+    child = os.fork()
+    if not child:
+        connection.close()
+        _run_and_exit(request, descriptors, programs[request["program"]])
+    for descriptor in descriptors:
+        os.close(descriptor)
+    connection.send(json.dumps({"pid": child}).encode())
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    connection.send(json.dumps({"code": code}).encode())
+    os._exit(0)
+
+
+def _run_and_exit(
+    request: dict[str, Any], descriptors: Sequence[int], main: Callable[[], int]
+) -> NoReturn:
+    for target, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, target)
+    if request["terminal"]:
+        os.login_tty(os.dup(0))
+    for descriptor in descriptors:
+        os.close(descriptor)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    # It was chosen when the tests started.
+    tempfile.tempdir = None
     # The old streams remember what the descriptors were, such as that they can seek.
+    sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
-    sys.argv = ["run_local.py", *request["arguments"]]
+    sys.argv = [request["program"], *request["arguments"]]
     if request["kill"]:
         node_id, _, moment = request["kill"].partition(" ")
         _arrange_death(node_id, moment)
     code = 70
     try:
-        code = cli.exit_code(main)
+        code = main()
     except SystemExit as error:
         code = int(error.code or 0)
     except BaseException:
@@ -205,4 +359,4 @@ def _die() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(int(sys.argv[1]))

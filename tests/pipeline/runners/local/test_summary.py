@@ -1,15 +1,111 @@
-"""What a run says of its metrics when it is over."""
+"""What a run prints at its end."""
 
 import io
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from pipeline.config import Quality
+from pipeline.config import Config, Quality
+from pipeline.errors import EXIT_DATA_REFUSED, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from pipeline.quality.eval_config import eval_config
+from pipeline.runners.local import run_record, summary
+from pipeline.runners.local.console import RunConsole
+from pipeline.runners.local.scheduler import Failure
 from pipeline.runners.local.summary import _metric, _metrics_table
+from pipeline.store.connection import open_store
+from pipeline.store.run_files import Run
 from tests.pipeline.quality.stock_tfma import Rows, by_columns
+from tests.pipeline.tfx_store import StockStore
+
+
+@pytest.fixture
+def run(config: Config, put: Callable[..., Path]) -> Run:
+    """A run that has ended."""
+    return run_record.new_run(replace(config, data=put("a.csv")))
+
+
+@pytest.fixture
+def screen() -> io.StringIO:
+    """What is printed."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def console(screen: io.StringIO) -> RunConsole:
+    """A console that is no terminal."""
+    return RunConsole(Console(file=screen, width=200))
+
+
+def test_failures_name_cause_and_log(console: RunConsole, screen: io.StringIO) -> None:
+    """A refusal isn't called a failure; both name their log."""
+    failures = {
+        "ExampleGen": Failure("no rows", EXIT_DATA_REFUSED),
+        "Trainer": Failure("no memory", EXIT_FAILED),
+    }
+
+    summary.print_failures(console, lambda node: Path(f"/l/{node}.log"), failures)
+
+    assert screen.getvalue().splitlines() == [
+        "ExampleGen refused the data:",
+        "no rows",
+        "The log is /l/ExampleGen.log",
+        "Trainer failed:",
+        "no memory",
+        "The log is /l/Trainer.log",
+    ]
+
+
+def test_a_part_without_a_push_is_done(
+    config: Config,
+    run: Run,
+    store: StockStore,
+    console: RunConsole,
+    screen: io.StringIO,
+) -> None:
+    """Rows that were set aside are counted, and the places are given."""
+    counts = {"rows_read": 2_000, "rows_quarantined": 3}
+    quarantine = store.artifact("Quarantine", counts)
+    store.ran(run.run_id, "ExampleGen", outputs={"quarantine": quarantine})
+
+    code = summary.print_results(console, config, open_store(config.metadata_url), run)
+
+    text = screen.getvalue()
+    assert code == EXIT_DONE
+    assert "3 of 2,000 rows don't fit" in text
+    assert str(store.root / "Quarantine") in text
+    assert str(run.directory / "logs") in text
+    assert "Blessed" not in text
+
+
+def test_a_proposal_is_something_to_configure(
+    config: Config,
+    run: Run,
+    store: StockStore,
+    console: RunConsole,
+    screen: io.StringIO,
+) -> None:
+    """A run that proposed a schema ends with 2, and names the proposal."""
+    schema = store.artifact("Schema")
+    store.ran(run.run_id, "SchemaGen", outputs={"schema": schema})
+
+    code = summary.print_proposal(console, config, open_store(config.metadata_url), run)
+
+    assert code == EXIT_USAGE
+    assert "no reviewed schema" in screen.getvalue()
+    assert f"{store.root}/Schema/1/schema.pbtxt" in screen.getvalue()
+
+
+def test_the_store_is_shown_without_its_password(config: Config) -> None:
+    """A server's URL is given, its password is not."""
+    server = replace(config, metadata="mysql://me:geheim@host/db")
+
+    assert summary._metadata(server) == "mysql://me:***@host/db"
+    assert summary._metadata(config).endswith("metadata.db")
+
 
 SCORES = [0.9, 0.3, 0.4, 0.1] * 10
 

@@ -1,0 +1,113 @@
+"""Nodes in forked processes, as they get ready."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pipeline import create_pipeline
+from pipeline.config import Config
+from pipeline.errors import EXIT_DATA_REFUSED
+from pipeline.runners import compiler
+from pipeline.runners.local import scheduler
+from pipeline.runners.local.console import RunConsole, State
+from pipeline.runners.local.scheduler import Job, Scheduler
+from pipeline.store.connection import open_store
+
+# protobuf warns on behalf of TFX's caller, which is us.
+pytestmark = pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
+
+UPSTREAM = {"Gen": [], "Left": ["Gen"], "Right": ["Gen"], "Push": ["Left", "Right"]}
+
+
+@pytest.fixture
+def scheduled(tmp_path: Path) -> Iterator[Scheduler]:
+    """The default pipeline, without data, about to run."""
+    (tmp_path / "data").mkdir()
+    schema = tmp_path / "schema.pbtxt"
+    schema.write_text('feature { name: "fare" type: FLOAT }\n')
+    config = Config(output=tmp_path / "out", data=tmp_path / "data", schema=schema)
+    job = Job(
+        pipeline=compiler.compile_pipeline(create_pipeline(config)),
+        run_id="monday",
+        connection=open_store(config.metadata_url),
+        log_of=lambda node_id: tmp_path / f"{node_id}.log",
+        log_level="info",
+        temporary=str(tmp_path),
+    )
+    with (tmp_path / "console").open("w") as screen:
+        yield Scheduler(job, RunConsole(Console(file=screen)), lambda: None)
+
+
+def run(scheduled: Scheduler, upstream: scheduler.Upstream) -> dict[str, State]:
+    """Runs nodes; returns the state in which each ended."""
+    with scheduled.console.table(upstream):
+        scheduled.run(upstream, workers=2)
+    return {name: status.state for name, status in scheduled.console.nodes.items()}
+
+
+def test_a_node_runs_in_a_process_of_its_own(
+    scheduled: Scheduler, tmp_path: Path
+) -> None:
+    """A node that ends well is done, and what it logs is in its log."""
+    states = run(scheduled, {"ImportSchemaGen": []})
+
+    assert states == {"ImportSchemaGen": State.DONE}
+    assert scheduled.failures == {}
+    assert "ImportSchemaGen" in (tmp_path / "ImportSchemaGen.log").read_text()
+
+
+def test_after_a_failure_nothing_that_waits_starts(
+    scheduled: Scheduler, tmp_path: Path
+) -> None:
+    """The failure has its cause and its exit code; what runs beside it ends well."""
+    upstream = {
+        "ExampleGen": [],
+        "ImportSchemaGen": [],
+        "StatisticsGen": ["ExampleGen"],
+    }
+
+    states = run(scheduled, upstream)
+
+    assert states["ExampleGen"] is State.FAILED
+    assert states["ImportSchemaGen"] is State.DONE
+    assert not (tmp_path / "StatisticsGen.log").exists()
+    (failure,) = scheduled.failures.values()
+    assert failure.exit_code == EXIT_DATA_REFUSED
+    assert str(tmp_path / "data") in failure.cause
+
+
+def test_what_much_waits_for_is_urgent() -> None:
+    """Descendants and ancestors are found through other nodes."""
+    assert scheduler.descendants(UPSTREAM, "Gen") == {"Left", "Right", "Push"}
+    assert scheduler.descendants(UPSTREAM, "Push") == set()
+    assert scheduler.ancestors(UPSTREAM, "Left") == {"Left", "Gen"}
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "cause"),
+    [
+        (7, "its process ended with code 7"),
+        (-signal.SIGSEGV, "killed by SIGSEGV"),
+        (-signal.SIGKILL, "out of memory"),
+    ],
+)
+def test_a_silent_death_is_explained(exit_code: int, cause: str) -> None:
+    """What a process could not say itself is told from how it ended."""
+    assert cause in scheduler._death_of(exit_code)
+
+
+def test_a_node_whose_runner_is_gone_ends_itself() -> None:
+    """A node that is forked while its runner dies doesn't go on alone."""
+    child = os.fork()
+    if not child:
+        # Not its parent: what it sees when the parent has died before the call.
+        scheduler._die_with(os.getpid())
+        os._exit(0)
+
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
