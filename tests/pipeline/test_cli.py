@@ -169,7 +169,7 @@ def test_flags_may_be_empty_tuples() -> None:
         (["--train-steps", "5", "--preset", "smoke"], replace(smoke(), train_steps=5)),
         (
             ["--quality.max-auc-loss", "0.1", "--preset", "smoke"],
-            replace(smoke(), quality=Quality(min_auc=0.01, max_auc_loss=0.1)),
+            replace(smoke(), quality=Quality(min_auc=0.6, max_auc_loss=0.1)),
         ),
     ],
 )

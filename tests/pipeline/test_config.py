@@ -205,8 +205,8 @@ def test_smoke_differs_in_training_only() -> None:
     """The smoke preset is the main job with 20 steps and a low threshold."""
     smoke = settings.PRESETS["smoke"]()
 
-    quality = replace(Quality(), min_auc=0.01)
-    assert smoke == replace(Config(), train_steps=20, quality=quality)
+    quality = replace(Quality(), min_auc=0.6)
+    assert smoke == replace(Config(), train_steps=50, quality=quality)
     assert settings.PRESETS["local"]() == Config()
 
 
