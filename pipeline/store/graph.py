@@ -157,6 +157,10 @@ class Graph:
         """Returns the ids of a run's executions; empty if there is no such run."""
         return self._ids_in(_RUN_CONTEXTS, name)
 
+    def ids_of_pipeline(self, name: str) -> set[int]:
+        """Returns the ids of a pipeline's executions; empty if it never ran."""
+        return self._ids_in(("pipeline",), name)
+
     def node(self, pipeline: str, name: str) -> Iterator[Execution]:
         """Yields the executions of a node over all runs, the newest first.
 
@@ -340,7 +344,6 @@ def _decoded(value: Any) -> Any:
 Outputs = dict[str, dict[str, list[mlmd.Artifact]]]
 _Ports = dict[int, dict[str, list[mlmd.Artifact]]]
 
-_PIPELINE_CONTEXT = "pipeline"
 _RUN_CONTEXT = "pipeline_run"
 _NODE_CONTEXT = "node"
 
@@ -392,13 +395,6 @@ class Events:
                 for execution in self.makers.get(artifact, ()):
                     waiting += self.read.get(execution, ())
         return found
-
-
-def executions_of_pipeline(store: MetadataStore, name: str) -> set[int]:
-    """Returns the ids of all executions of a pipeline; none if it never ran."""
-    context = store.get_context_by_type_and_name(_PIPELINE_CONTEXT, name)
-    found = store.get_executions_by_context(context.id) if context else []
-    return {execution.id for execution in found}
 
 
 def executions_of_run(store: MetadataStore, run_id: str) -> list[mlmd.Execution]:

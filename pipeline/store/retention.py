@@ -15,7 +15,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.errors import UsageError
-from pipeline.store import graph, properties, upkeep
+from pipeline.store import properties, upkeep
 from pipeline.store.connection import existing_store
 from pipeline.store.graph import Events, Graph
 
@@ -81,9 +81,10 @@ def find(
     store = MetadataStore(existing_store(pipeline.url))
     executions = store.get_executions()
     events = Events.of(store, [execution.id for execution in executions])
-    ours = graph.executions_of_pipeline(store, pipeline.name)
+    graph = Graph(store)
+    ours = graph.ids_of_pipeline(pipeline.name)
     active = {e.id for e in executions if e.last_known_state in _UNFINISHED}
-    active |= _executions_of_newest(store, ours, active, keep)
+    active |= _executions_of_newest(graph, ours, active, keep)
     others = {e.id for e in executions} - ours
     artifacts = store.get_artifacts()
     kept = events.behind(_models_in_use(artifacts, served))
@@ -132,13 +133,12 @@ def remove(path: Path) -> str:
 
 
 def _executions_of_newest(
-    store: MetadataStore, ours: set[int], active: set[int], keep: int
+    graph: Graph, ours: set[int], active: set[int], keep: int
 ) -> set[int]:
     """Finds the executions of the newest runs, and of those that go on."""
     found: set[int] = set()
-    known = Graph(store)
-    for run_id in reversed(known.runs()):
-        run = known.ids_of_run(run_id)
+    for run_id in reversed(graph.runs()):
+        run = graph.ids_of_run(run_id)
         if not run & ours:
             continue
         if keep > 0 or run & active:

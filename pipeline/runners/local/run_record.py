@@ -137,12 +137,13 @@ def _is_in_store(config: Config, run: Run) -> bool:
     # MLMD takes a third of a second to import, which only a likely answer is worth.
     from ml_metadata.metadata_store.metadata_store import MetadataStore
 
-    from pipeline.store import connection, graph
+    from pipeline.store import connection
+    from pipeline.store.graph import Graph
 
     if not connection.exists(config.metadata_url):
         return False
     store = MetadataStore(connection.open_store(config.metadata_url))
-    return bool(graph.executions_of_run(store, run.run_id))
+    return bool(Graph(store).ids_of_run(run.run_id))
 
 
 def definition_of(config: Config) -> str:

@@ -4,13 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline import create_pipeline
 from pipeline.caching.explain import explain
 from pipeline.config import Config
+from pipeline.errors import UsageError
 from pipeline.runners.compiler import compile_pipeline
 from pipeline.runners.node import run_node
 from pipeline.store.connection import open_store
+from pipeline.store.run_files import Run
+from tests.pipeline.tfx_store import StockStore
 
 # protobuf warns on behalf of TFX's caller, which is us.
 pytestmark = pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
@@ -70,3 +74,49 @@ def test_another_span_is_named(config: Config, tmp_path: Path) -> None:
     assert 'input_config.splits.span-1.pattern: "span-1/*.csv" -> absent' in said
     assert 'input_config.splits.span-3.pattern: absent -> "span-3/*.csv"' in said
     assert "parameter span: 2 -> 3" in said
+
+
+@pytest.fixture
+def stock(config: Config) -> StockStore:
+    """A store whose trainer ran on Monday."""
+    store = StockStore(config.metadata_url, config.artifact_directory, config.name)
+    model = store.artifact("Model")
+    store.ran("monday", "Trainer", outputs={"model": model}, properties={"steps": 5})
+    return store
+
+
+def test_what_was_cached_names_the_run_that_made_it(
+    config: Config, stock: StockStore
+) -> None:
+    """The outputs of a cached execution are those of the first run that wrote them."""
+    (model,) = stock._made
+    stock.ran(
+        "tuesday",
+        "Trainer",
+        outputs={"model": model},
+        state=mlmd.Execution.CACHED,
+    )
+
+    (line,) = explain(config, "Trainer")
+    assert line == (
+        "Trainer in run tuesday was cached: inputs, parameters, code and versions are "
+        "those of run monday, whose outputs were taken"
+    )
+
+
+def test_a_node_that_was_told_to_run(config: Config, stock: StockStore) -> None:
+    """Where nothing changed, the run's record says that it was not to use the cache."""
+    stock.ran("tuesday", "Trainer", properties={"steps": 5})
+    directory = config.runs_directory / "tuesday"
+    Run("tuesday", directory, "", "", {}, uncached=["Trainer"]).save()
+
+    assert explain(config, "Trainer") == [
+        "Trainer in run tuesday ran (complete): it was told not to use the cache"
+    ]
+
+
+@pytest.mark.usefixtures("stock")
+def test_a_node_that_never_ran(config: Config) -> None:
+    """It is a wrong command, answered with the nodes that have run."""
+    with pytest.raises(UsageError, match=r"'Trianer' has never run; .* Trainer$"):
+        explain(config, "Trianer")

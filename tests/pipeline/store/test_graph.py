@@ -1,5 +1,7 @@
 """The reader of MLMD: the same answers, however many calls it takes."""
 
+import itertools
+
 import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
@@ -51,6 +53,16 @@ def test_outputs_of_a_run_take_two_calls_more_than_nodes(counting: _Counting) ->
 
     assert set(outputs) >= {"Trainer", "Pusher"}
     assert calls_for_all <= 5 + 3 * len(outputs)
+
+
+def test_the_newest_executions_of_a_node_need_no_others(counting: _Counting) -> None:
+    """A question about the last two runs takes as many calls however many there are."""
+    counting.calls = 0
+
+    newest = [*itertools.islice(Graph(counting).node("stock", "Trainer"), 2)]
+
+    assert [execution.run for execution in newest] == ["run-11", "run-10"]
+    assert counting.calls < 12 * 2
 
 
 def test_events_lead_back_to_the_data(config: Config, store: StockStore) -> None:
