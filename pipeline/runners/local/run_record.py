@@ -176,13 +176,23 @@ def to_json(config: Config) -> dict[str, Any]:
 
 
 def from_json(values: Mapping[str, Any]) -> Config:
-    """Turns back what `to_json` wrote; a password that was left out stays so."""
+    """Turns back what `to_json` wrote; a password that was left out stays so.
+
+    Raises:
+        UsageError: It has a setting that there is no more, as of an older version.
+    """
     config: Config = _build(Config, values)
     return config
 
 
 def _build(kind: type[Any], values: Mapping[str, Any]) -> Any:
     hints = typing.get_type_hints(kind)
+    if unknown := sorted(values.keys() - hints.keys()):
+        raise UsageError(
+            f"The run was recorded by another version, with {', '.join(unknown)} among "
+            "its settings; `python run_local.py` starts a new one, which takes from "
+            "the cache what still fits"
+        )
     return kind(**{name: _value(hints[name], value) for name, value in values.items()})
 
 

@@ -52,6 +52,15 @@ def test_configuration_survives_json(config: Config) -> None:
     assert run_record.from_json(json.loads(text)) == changed
 
 
+def test_a_record_of_another_version_is_refused(config: Config) -> None:
+    """A setting that has another name by now ends in a sentence, not in a KeyError."""
+    settings = run_record.to_json(config)
+    settings["beam"]["beam_parallelism"] = settings["beam"].pop("parallelism")
+
+    with pytest.raises(UsageError, match=r"another version, with beam_parallelism"):
+        run_record.from_json(settings)
+
+
 def test_password_is_not_recorded(config: Config) -> None:
     """The record of a run holds the metadata store's URL without its password."""
     run = run_record.new_run(replace(config, metadata="mysql://me:geheim@host/db"))
