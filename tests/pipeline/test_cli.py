@@ -218,8 +218,8 @@ def test_wrong_flags_exit_with_2(
         (
             ["--tolerated-anomalies", "SCHEMA_NEW_COLUM"],
             (
-                "tolerated-anomalies names 'SCHEMA_NEW_COLUM', which is none of TFDV's "
-                "anomaly types; did you mean SCHEMA_NEW_COLUMN?"
+                "tolerated-anomalies names 'SCHEMA_NEW_COLUM', which is not one of "
+                "TFDV's anomaly types; did you mean SCHEMA_NEW_COLUMN?"
             ),
         ),
         (
@@ -276,7 +276,7 @@ def test_help_shows_the_presets_defaults(capfd: pytest.CaptureFixture[str]) -> N
         cli.parse_run("throughline run", ["--preset", "smoke", "--help"])
 
     text = _flat(capfd.readouterr().out)
-    assert "Most training steps, in batches. (default: 20)" in text
+    assert "Maximum number of training steps (batches). (default: 20)" in text
 
 
 @pytest.mark.parametrize(

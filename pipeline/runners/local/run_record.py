@@ -1,8 +1,9 @@
-"""The record that each run keeps of itself, and what a later run learns from it.
+"""Run records: what ran, with which settings, and how it ended.
 
-`output/runs/<run_id>/run.json` says what ran, how, and how it ended. Reading it imports
-neither TFX nor TensorFlow, so "nothing has changed" is told at once. A run holds a lock
-on its own directory for as long as its process lives, so a dead one is known for sure.
+A record is `output/runs/<run_id>/run.json`. Reading it imports neither TFX nor
+TensorFlow, so "nothing has changed" is reported at once. A process holds a lock on its
+run's directory while it lives, so a record in the state "running" without a lock is
+that of a crashed run.
 """
 
 import dataclasses
@@ -37,7 +38,7 @@ LOCK_OF_VERSIONS = PROJECT / "requirements.lock"
 
 
 class Outcome(StrEnum):
-    """How a run ended, if it did."""
+    """How a run ended, or that it is running."""
 
     RUNNING = "running"
     DONE = "done"
@@ -49,23 +50,23 @@ class Outcome(StrEnum):
 
 @dataclass
 class Run:
-    """A run: its name, its directory, and what it remembers.
+    """The record of a run.
 
     Attributes:
-        run_id: When it began (UTC), and the first digits of `definition`, so that a
-            changed pipeline never counts as the same run.
-        directory: Its own directory.
+        run_id: Start time (UTC) and the first digits of `definition`, so that a changed
+            pipeline is never taken for the same run.
+        directory: The run's directory.
         definition: Digest of the configuration, the code and the locked versions.
         data: Digest of the names and contents of the data files.
-        config: What ran; a password in the metadata store's URL is left out.
+        config: The configuration as JSON; a password in the store's URL is redacted.
         outcome: How it ended.
-        exit_code: What its process ended with.
-        first: The node that it was to begin with, if not with all.
-        last: The node that it was to end with, if not with all.
-        nodes: State and seconds of each node.
-        live: Directory of the version that was live at its end.
-        model: Directory of the version that holds its own model, if it was pushed.
-        uncached: Nodes told not to use the cache, all if the list is empty.
+        exit_code: Exit code of its process; `None` while it runs.
+        first: First node of a partial run.
+        last: Last node of a partial run.
+        nodes: "state", "seconds" and "cause" of each node that has started.
+        live: Directory of the version that was live at the end of the run.
+        model: Directory of the version that holds the run's model, if it was pushed.
+        uncached: Nodes that don't use the cache: `None` = none, [] = all.
     """
 
     run_id: str
@@ -84,22 +85,22 @@ class Run:
 
     @property
     def is_part(self) -> bool:
-        """Whether it was to run only a part of the pipeline."""
+        """Whether it runs only a part of the pipeline."""
         return bool(self.first or self.last)
 
     def log_of(self, name: str) -> Path:
-        """Where the output of a node, or of the runner, goes."""
+        """Returns the log file of a node, or of the "runner"."""
         return self.directory / "logs" / f"{name}.log"
 
     def save(self) -> None:
-        """Writes the record; a reader sees the old one or the new one."""
+        """Writes the record atomically."""
         (self.directory / "logs").mkdir(parents=True, exist_ok=True)
         values = {**vars(self), "directory": str(self.directory)}
         text = json.dumps(values, indent=1, sort_keys=True) + "\n"
         durable.write(self.directory / RECORD_FILE, text)
 
     def is_alive(self) -> bool:
-        """Whether the process that runs it still lives."""
+        """Whether the run's process still holds the run's lock."""
         if self.outcome is not Outcome.RUNNING:
             return False
         try:
@@ -110,10 +111,10 @@ class Run:
 
 
 def new_run(config: Config) -> Run:
-    """Names a run that begins now; nothing is written yet.
+    """Creates the record of a run that starts now, without writing it.
 
-    A run that begins in the same second as another is given the next one: it must
-    neither share the other's name nor come before it among the newest.
+    If another run started in the same second, the name gets the next free second: names
+    must be unique, and sort in the order of their start.
     """
     definition = definition_of(config)
     now = datetime.now(UTC)
@@ -151,7 +152,7 @@ def read_run(directory: Path) -> Run:
     """Reads the record of a run.
 
     Raises:
-        UsageError: There is none, or it is not one of ours.
+        UsageError: There is none, or it can't be read; lists the newest runs.
     """
     try:
         values = json.loads((directory / RECORD_FILE).read_text())
@@ -169,10 +170,10 @@ def read_run(directory: Path) -> Run:
 
 @contextmanager
 def held(run: Run) -> Iterator[None]:
-    """Holds a run's lock: as long as the block runs, the run is known to live.
+    """Holds a run's lock during the block, which marks the run as alive.
 
     Raises:
-        UsageError: Another process runs it.
+        UsageError: Another process holds the lock.
     """
     run.directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -185,12 +186,12 @@ def held(run: Run) -> Iterator[None]:
 
 @contextmanager
 def output_directory_held(config: Config) -> Iterator[None]:
-    """Keeps a second run out of an output directory with a store of its own.
+    """Locks the output directory during the block, if its store is an SQLite file.
 
-    A metadata store on a server takes several runs at once, and so nothing is held.
+    A metadata store on a server allows concurrent runs, so there nothing is locked.
 
     Raises:
-        UsageError: Another process holds the directory; names it.
+        UsageError: Another process holds the lock; gives its process id.
     """
     if not url.is_file(config.metadata_url):
         yield
@@ -198,7 +199,7 @@ def output_directory_held(config: Config) -> Iterator[None]:
     path = config.output.absolute() / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        # A killed run's nodes die with it, but need a moment to.
+        # The nodes of a killed run inherit its lock, and need a moment to die with it.
         deadline = time.monotonic() + _DYING_SECONDS
         while not _entered(stack, path):
             holder = path.read_text().strip()
@@ -213,15 +214,15 @@ def output_directory_held(config: Config) -> Iterator[None]:
 
 
 def unchanged_since(config: Config) -> Run | None:
-    """Finds the run whose model is live, if another run could only repeat it.
+    """Finds the run whose model is live, if a new run could only repeat it.
 
     Args:
-        config: What is to run.
+        config: The configuration of the new run.
 
     Returns:
-        The newest run of every node that ended well, had the same configuration, code,
-        locked versions and data, is in the metadata store, and whose model is live
-        and whole; else none.
+        The newest complete and successful run that has the same configuration, code,
+        locked versions and data, is in the metadata store, and whose model is live and
+        undamaged; else `None`.
 
     Raises:
         ThroughlineError: The metadata store can't be reached.
@@ -250,8 +251,8 @@ def live_version(config: Config) -> str | None:
 
 
 def _is_in_store(config: Config, run: Run) -> bool:
-    """Whether the metadata store knows a run: it may have been deleted since."""
-    # MLMD takes a third of a second to import, which only a likely answer is worth.
+    """Whether the metadata store has a run; the store may have been deleted since."""
+    # Importing MLMD takes a third of a second, so everything else is checked first.
     from ml_metadata.metadata_store.metadata_store import MetadataStore
 
     from pipeline.store import connection, graph
@@ -263,7 +264,7 @@ def _is_in_store(config: Config, run: Run) -> bool:
 
 
 def definition_of(config: Config) -> str:
-    """Digests what decides the result but for the data: settings, code, versions."""
+    """Returns a digest of everything but the data: settings, code, locked versions."""
     settings = json.dumps(to_json(config), sort_keys=True)
     files = [*sources(), LOCK_OF_VERSIONS, config.schema]
     contents = [digest(path.read_bytes()) for path in files if path.is_file()]
@@ -271,10 +272,10 @@ def definition_of(config: Config) -> str:
 
 
 def data_digest(config: Config) -> str:
-    """Digests names and contents of the files that would be read now.
+    """Returns a digest of the names and contents of the files that a run would read.
 
     Raises:
-        DataRefusedError: There are none.
+        DataRefusedError: No file matches.
     """
     directory = config.data_directory
     selection = spans.select(directory, config.pattern, config.wanted_spans)
@@ -284,7 +285,7 @@ def data_digest(config: Config) -> str:
 
 
 def to_json(config: Config) -> dict[str, Any]:
-    """Turns a configuration into what JSON can hold, without a password."""
+    """Converts a configuration to plain JSON values, with the password redacted."""
     shown = url.redact(config.metadata) if config.metadata else None
     values = dataclasses.asdict(replace(config, metadata=shown))
     plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
@@ -292,7 +293,7 @@ def to_json(config: Config) -> dict[str, Any]:
 
 
 def from_json(values: Mapping[str, Any]) -> Config:
-    """Turns back what `to_json` wrote; a password that was left out stays so."""
+    """Restores a configuration from `to_json`; a redacted password stays redacted."""
     config: Config = _build(Config, values)
     return config
 
@@ -313,7 +314,7 @@ def _value(hint: Any, value: Any) -> Any:
 
 
 def _entered(stack: ExitStack, path: Path) -> bool:
-    """Takes a file's lock for as long as the stack lives; false if another has it."""
+    """Locks a file until the stack is closed; returns whether that succeeded."""
     try:
         stack.enter_context(_locked(path))
     except BlockingIOError:
@@ -333,7 +334,7 @@ def _is_process(number: str) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds a file's lock, which the kernel lets go when the process dies.
+    """Holds a file's lock, which the kernel releases when the process dies.
 
     Raises:
         BlockingIOError: Another process holds it.
