@@ -1,4 +1,4 @@
-"""Says why a node ran, or why its outputs were taken from the cache."""
+"""`throughline explain`: why a node ran, or why its outputs were cached."""
 
 import json
 import re
@@ -25,17 +25,17 @@ _ENDED_WELL = (State.COMPLETE, State.CACHED)
 
 
 def explain(config: Config, node_id: str) -> list[str]:
-    """Compares a node's newest execution with the one before it.
+    """Compares a node's newest execution with its last successful one before.
 
     Args:
-        config: Whose metadata store and output directory to look at.
-        node_id: The node.
+        config: Names the pipeline, its metadata store and its output directory.
+        node_id: Id of the node.
 
     Returns:
-        A line for the verdict, then one for each part of the cache key that changed.
+        A line with the verdict, then one line per changed part of the cache key.
 
     Raises:
-        UsageError: The node has never run; names those that have.
+        UsageError: The node has never run; the message lists the nodes that have.
     """
     store = MetadataStore(existing_store(config.metadata_url))
     executions = graph.executions_of_node(store, f"{config.name}.{node_id}")
@@ -62,7 +62,7 @@ def explain(config: Config, node_id: str) -> list[str]:
 
 
 def _origin(store: MetadataStore, cached: mlmd.Execution) -> str:
-    """Says which execution's outputs a cached one took."""
+    """Explains which execution's outputs a cached execution reused."""
     groups = graph.outputs_of(store, cached).values()
     origin = graph.first_writer(store, [a.id for group in groups for a in group])
     return (
@@ -74,7 +74,7 @@ def _origin(store: MetadataStore, cached: mlmd.Execution) -> str:
 def _without_change(config: Config, run_id: str, node_id: str) -> str:
     runs = {run.run_id: run for run in read_runs(config)}
     if run_id in runs and _was_uncached(runs[run_id], node_id):
-        return "it was told not to use the cache"
+        return "--no-cache was given for it"
     return "its earlier outputs were gone or incomplete"
 
 
@@ -85,7 +85,7 @@ def _was_uncached(run: Run, node_id: str) -> bool:
 def _changes(
     store: MetadataStore, before: mlmd.Execution, after: mlmd.Execution
 ) -> Iterator[str]:
-    """Yields each part of the cache key that differs, with both values."""
+    """Yields a line per part of the cache key that differs, with both values."""
     for kind, old, new in (
         ("input", _inputs(store, before), _inputs(store, after)),
         ("parameter", _parameters(_done_by(store, before)), _parameters(after)),
@@ -107,16 +107,16 @@ def _inputs(store: MetadataStore, execution: mlmd.Execution) -> dict[str, str]:
 
 
 def _maker(store: MetadataStore, artifact: mlmd.Artifact) -> str:
-    """Says which node made an artifact, and in which run."""
+    """Describes an artifact by the node and the run that wrote it first."""
     execution = graph.first_writer(store, [artifact.id])
     run_id = graph.run_of(store, execution)
     return f"{graph.node_of(store, execution)} in run {run_id}"
 
 
 def _done_by(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution:
-    """Finds the execution whose outputs one took; what ran keeps its own parameters.
+    """Returns the execution that did the work: itself, or the one that it reused.
 
-    TFX doesn't keep what a driver found out with an execution that was cached.
+    TFX doesn't store the parameters that a driver resolves with a cached execution.
     """
     groups = graph.outputs_of(store, execution).values()
     outputs = [artifact.id for group in groups for artifact in group]
@@ -124,7 +124,7 @@ def _done_by(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution:
 
 
 def _parameters(execution: mlmd.Execution) -> dict[str, str]:
-    """Flattens the parameters, also those that hold JSON, to single values."""
+    """Flattens an execution's parameters, decoding JSON, to one value per name."""
     values: dict[str, str] = {}
     for name, value in execution.custom_properties.items():
         if not name.startswith(("__", properties.OURS)):
@@ -142,7 +142,7 @@ def _parsed(value: Any) -> Any:
 
 
 def _digests(name: str, value: Any) -> dict[str, str]:
-    """Takes a fingerprint of ours apart, by the spans that were read together."""
+    """Splits an input fingerprint into the digests of its spans; empty for others."""
     found = _CONTENT.findall(value) if name == _FINGERPRINT else ()
     return {f"{name}.{split}": digest for split, digest in found}
 
