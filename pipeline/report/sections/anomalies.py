@@ -1,4 +1,4 @@
-"""What was wrong with the data, and what of it would stop a run."""
+"""The anomalies in the data, and the gate's findings."""
 
 import json
 
@@ -10,7 +10,7 @@ _COLUMNS = ["column", "splits", "anomaly", "what was found"]
 
 
 def section(run: Run) -> Section | None:
-    """Lists anomalies by column, each with the splits that have it."""
+    """Lists the anomalies by column, each with its splits."""
     if not run.has("ExampleAnomalies"):
         return None
     found = run.anomaly_table()
@@ -31,7 +31,7 @@ def section(run: Run) -> Section | None:
 
 
 def _tolerated(run: Run) -> list[Table]:
-    """Tabulates what the gate noted and let pass."""
+    """Returns a table of the findings that the gate tolerated, if there are any."""
     if not run.has("DataVerdict"):
         return []
     path = local_path(run.artifact("DataVerdict").uri)
@@ -42,4 +42,4 @@ def _tolerated(run: Run) -> list[Table]:
     rows = [[f["column"], f["split"], f["anomaly"], f["text"]] for f in findings]
     if not rows:
         return []
-    return [Table(_COLUMNS, rows, caption="What the gate noted and let pass.")]
+    return [Table(_COLUMNS, rows, caption="Findings that the gate tolerated.")]
