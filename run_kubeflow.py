@@ -1,9 +1,9 @@
-"""Compiles the pipeline for Kubeflow Pipelines, and runs it there if asked to.
+"""Compiles the pipeline for Kubeflow Pipelines; `--submit` also runs it there.
 
     python run_kubeflow.py
     python run_kubeflow.py --image REGISTRY/throughline:1 --submit --host URL
 
-Takes about fifteen seconds and writes compiled/kubeflow.yaml. docs/kubeflow.md says
+Takes about fifteen seconds, and writes compiled/kubeflow.yaml. docs/kubeflow.md lists
 what the cluster needs.
 """
 
@@ -13,7 +13,7 @@ from pipeline import cli
 
 
 def main() -> int:
-    """Flags, configuration, pipeline, compiler; returns the exit code."""
+    """Parses the flags and compiles the pipeline; returns the exit code."""
     return cli.compile_for_kubeflow("run_kubeflow.py", sys.argv[1:])
 
 

@@ -2,8 +2,8 @@
 
     python run_local.py
 
-Takes about 20 seconds on two cores for 15,002 trips and reaches AUC 0.95 on the test
-split. `--help` lists every setting; `throughline run` is this by another name.
+Takes about 20 seconds on two cores for 15,002 trips, and reaches AUC 0.95 on the test
+split. `--help` lists every setting; `throughline run` is the same command.
 """
 
 import sys
@@ -13,7 +13,7 @@ from pipeline.runners.local import runner
 
 
 def main() -> int:
-    """Flags, configuration, pipeline, runner; returns the exit code."""
+    """Parses the flags and runs the pipeline; returns the exit code."""
     config, options = cli.parse_run("run_local.py", sys.argv[1:])
     return runner.run(config, options, create_pipeline)
 

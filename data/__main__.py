@@ -1,6 +1,6 @@
-"""Lays the sample data out: `python -m data DIRECTORY` (under a second).
+"""Writes the sample data to a directory: `python -m data DIRECTORY` (under a second).
 
-`--by quarter` lays it out as 16 spans, from the first quarter of 2013 on.
+`--by quarter` writes it as 16 spans, one per quarter, from the first of 2013 on.
 """
 
 import sys
@@ -15,17 +15,17 @@ _USAGE = (
 
 
 def main(arguments: list[str]) -> int:
-    """Lays the sample data out in the one directory named, and says where it is."""
+    """Writes the sample data and prints its path; returns the exit code."""
     try:
-        _lay_out(arguments)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends in a sentence
+        _write(arguments)
+    except Exception as error:  # noqa: BLE001 - any error becomes one line
         ours = explained(error)
         print(printable(str(ours)), file=sys.stderr)
         return ours.exit_code
     return 0
 
 
-def _lay_out(arguments: list[str]) -> None:
+def _write(arguments: list[str]) -> None:
     match arguments:
         case [directory]:
             print(taxi.write_sample(Path(directory)))

@@ -1,4 +1,4 @@
-"""Lays the taxi sample out by quarter: a directory a span, for runs over time."""
+"""Writes the taxi sample by quarter, one directory per span, for runs over time."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +7,7 @@ from data import taxi
 from pipeline.errors import DataRefusedError, UsageError
 
 PATTERN = "span-{SPAN}/*.csv"
-"""What the pipeline is told to read."""
+"""The `--pattern` that reads the spans."""
 
 _TIME = b"trip_start_timestamp"
 _FIRST_YEAR = 2013
@@ -15,23 +15,23 @@ _QUARTERS = 4
 
 
 def write_sample(directory: Path) -> list[Path]:
-    """Makes sure that a directory holds the sample by quarter, and nothing else.
+    """Writes the sample by quarter to a directory that holds nothing else.
 
-    Each row is in the file of the quarter in which its trip began, as it stands in the
-    sample and in its order, below the sample's header. What is there and right is left
-    alone, what is missing is added, and an edited file is refused and kept.
+    Each row is in the file of the quarter in which its trip began, byte for byte and in
+    the sample's order, below the sample's header. Existing files are kept, missing ones
+    are added, and an edited file is rejected rather than replaced.
 
     Args:
-        directory: Where `span-1/2013-q1.csv` to `span-16/2016-q4.csv` go; made if it
-            does not exist.
+        directory: Directory for `span-1/2013-q1.csv` to `span-16/2016-q4.csv`; created
+            if it does not exist.
 
     Returns:
         The files, oldest quarter first.
 
     Raises:
-        DataRefusedError: A file is not what it should be, or the sample in the wheel
-            is not the one that this project was built with.
-        UsageError: TFX is not installed, or the directory is in use for other files.
+        DataRefusedError: A file was edited, or the sample in the wheel is not the one
+            that this project was built with.
+        UsageError: TFX is not installed, or the directory holds other files.
     """
     wanted = split(taxi.read_sample())
     contents = {directory / name: content for name, content in wanted.items()}
@@ -50,13 +50,13 @@ def write_sample(directory: Path) -> list[Path]:
 
 
 def split(sample: bytes) -> dict[str, bytes]:
-    """Shares the rows of the sample out by the quarter in which a trip began.
+    """Partitions the rows of the sample by the quarter in which a trip began.
 
     Args:
-        sample: The CSV file, without quotes, so that each line is a row.
+        sample: Contents of the CSV file; without quotes, so that each line is a row.
 
     Returns:
-        Content of each file by its path below the directory, oldest first.
+        Contents of the files by relative path, oldest quarter first.
     """
     header, *rows = sample.splitlines(keepends=True)
     column = header.rstrip().split(b",").index(_TIME)

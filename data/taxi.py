@@ -1,4 +1,4 @@
-"""Lays the Chicago taxi sample out as CSV, from the copy that TFX's wheel carries."""
+"""Writes the Chicago taxi sample as CSV, from the copy in TFX's wheel."""
 
 import hashlib
 import importlib.util
@@ -15,22 +15,22 @@ _PATH_IN_TFX = Path("examples/chicago_taxi_pipeline/data/simple/data.csv")
 
 
 def write_sample(directory: Path) -> Path:
-    """Makes sure that a directory holds the taxi sample, and nothing else.
+    """Writes the taxi sample to a directory that holds nothing else.
 
-    ExampleGen reads every file of the directory, so a stray one would be ingested too.
-    A copy that is already there and right is left alone. One that was edited is
-    refused rather than replaced: the edit may be somebody's work.
+    ExampleGen reads every file in the directory, so a stray one would be ingested too.
+    An existing copy is kept. If it was edited, it is rejected rather than replaced: the
+    edit may be the user's work.
 
     Args:
-        directory: Where taxi.csv goes; made if it does not exist.
+        directory: Directory for taxi.csv; created if it does not exist.
 
     Returns:
         The path of taxi.csv.
 
     Raises:
         DataRefusedError: The copy in the directory, or the one in the wheel, is not
-            the sample this project was built with.
-        UsageError: TFX is not installed, or the directory is in use for other files.
+            the sample that this project was built with.
+        UsageError: TFX is not installed, or the directory holds other files.
     """
     _refuse_other_files(directory)
     target = directory / FILE_NAME
@@ -44,10 +44,10 @@ def write_sample(directory: Path) -> Path:
 
 
 def refuse_file(directory: Path) -> None:
-    """Refuses to lay anything out where a file is in the way.
+    """Rejects a path that is a file instead of a directory.
 
     Raises:
-        UsageError: There is a file instead of a directory.
+        UsageError: The path is a file.
     """
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is a file; name a directory for the sample data")
@@ -102,14 +102,14 @@ def read_sample() -> bytes:
     if _sha256(sample) != SHA256:
         raise DataRefusedError(
             f"{source} is not the sample this project was built with (its checksum "
-            "differs); install tfx==1.21.0 anew, or name your own data with --data"
+            "differs); reinstall tfx==1.21.0, or name your own data with --data"
         )
     return sample
 
 
 def write_atomically(target: Path, content: bytes) -> None:
-    """Writes a file that a reader sees whole or not at all."""
-    # The unfinished file is beside the directory, where ExampleGen does not look.
+    """Writes a file atomically."""
+    # The temporary file is next to the directory, where ExampleGen does not look.
     handle, name = tempfile.mkstemp(
         prefix=f".{FILE_NAME}.", dir=target.parent.absolute().parent
     )

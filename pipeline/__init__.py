@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
 
 def create_pipeline(config: "Config") -> "Pipeline":
-    """Makes the pipeline; see pipeline/pipeline.py, which is imported only now.
+    """Creates the pipeline; see `pipeline.pipeline.create_pipeline`.
 
-    It imports TFX, which takes seconds, and a wrong flag should be told at once.
+    That module imports TFX, which takes seconds, so it is imported on the first call:
+    a wrong flag is reported at once.
     """
     from pipeline import pipeline
 
@@ -19,7 +20,7 @@ def create_pipeline(config: "Config") -> "Pipeline":
 
 
 def __getattr__(name: str) -> Any:
-    """Gives our artifact types, which Vertex AI's containers import from here."""
+    """Returns our artifact types, which Vertex AI's containers import from here."""
     if name == "DataVerdict":
         from pipeline.components.anomaly_gate import DataVerdict
 

@@ -1,17 +1,18 @@
-"""Reads what runs left behind: the API for notebooks and scripts.
+"""Reads the artifacts of runs: the Python API for notebooks and scripts.
 
     from pipeline import artifacts
 
     run = artifacts.newest()            # or of_run("20261123-154233-1c192112")
-    run = artifacts.of_model()          # the run behind the live model, or a version
+    run = artifacts.of_model()          # the run that trained the live model
     run.metrics()                       # a pandas frame
     run.examples("test")                # rows as a pandas frame
     run.schema(), run.statistics()      # protos
     run.path("Trainer", "model")        # a directory
+    artifacts.live_model().predict([{"fare": 9.5}])
 
-All of them take `output=` for another output directory than the project's own, and
-`metadata=` for a store on a server. Nothing here needs a network, and only
-`serving_model` imports TensorFlow.
+Functions that open a run take `output=`, an output directory other than the project's,
+and `metadata=`, the URL of a store on a server. Nothing here needs a network; only
+`serving_model` and `live_model` import TensorFlow.
 """
 
 import itertools
@@ -63,13 +64,14 @@ _STATES = {
     "FAILED": "failed",
     "CANCELED": "canceled",
 }
-# How the names of TFMA's metrics for a kind of task begin.
+# Prefixes of the names of TFMA's metrics, by the kind of task they are for.
 _TASKS = {
     "multi-class classification": ("MultiClass", "Categorical", "SparseCategorical"),
     "binary classification": ("Binary", "AUC"),
     "regression": ("MeanSquared", "MeanAbsolute", "RSquared"),
 }
-# The line that ends a traceback, and the lines of its message up to the next record.
+# The last line of a traceback, and the further lines of its message up to the next log
+# record.
 _ERROR = re.compile(
     r"^[\w.]+(?:Error|Exception|Exit): (?P<text>.+(?:\n(?!\d{4}-\d\d-\d\d |\s*$).*)*)",
     re.MULTILINE,
@@ -77,7 +79,11 @@ _ERROR = re.compile(
 
 
 def newest(*, output: Path | str | None = None, metadata: str | None = None) -> "Run":
-    """Opens the newest run that has evaluated a model, or else the newest of all.
+    """Opens the newest run that has evaluated a model, else the newest run.
+
+    Args:
+        output: Output directory; the project's own if not given.
+        metadata: URL of a metadata store on a server.
 
     Raises:
         UsageError: There is no metadata store, or no run in it.
@@ -86,7 +92,7 @@ def newest(*, output: Path | str | None = None, metadata: str | None = None) -> 
     names = lineage.graph.runs()
     if not names:
         raise UsageError(
-            "The metadata store knows no run; `python run_local.py` is one"
+            "The metadata store has no run; `python run_local.py` starts one"
         )
     runs = (Run(name, lineage) for name in reversed(names))
     return next((r for r in runs if r.has("ModelEvaluation")), Run(names[-1], lineage))
@@ -97,8 +103,13 @@ def of_run(
 ) -> "Run":
     """Opens a run by its name.
 
+    Args:
+        run_id: Name of the run.
+        output: Output directory; the project's own if not given.
+        metadata: URL of a metadata store on a server.
+
     Raises:
-        UsageError: There is no such run; names the newest.
+        UsageError: There is no such run; the message lists the newest ones.
     """
     lineage = _open(output, metadata)
     names = lineage.graph.runs()
@@ -122,7 +133,7 @@ def of_model(
         metadata: URL of a metadata store on a server.
 
     Raises:
-        UsageError: There is no such model; names those there are.
+        UsageError: There is no such model; the message lists the models.
     """
     lineage = _open(output, metadata)
     return Run(lineage.model(version).run, lineage)
@@ -131,11 +142,12 @@ def of_model(
 def all_runs(
     *, output: Path | str | None = None, metadata: str | None = None
 ) -> pd.DataFrame:
-    """Lists all runs with what became of their models, oldest first.
+    """Lists all runs with the outcome of their models, oldest first.
 
     Returns:
-        A row a run, by name: "version" pushed (or none), "blessed" (or none), and the
-        candidate's overall metrics.
+        One row per run, indexed by its name: the "version" pushed and whether it was
+        "blessed" (each `None` if the run didn't get there), and the candidate's overall
+        metrics.
     """
     lineage = _open(output, metadata)
     rows = {name: Run(name, lineage).outcome() for name in lineage.graph.runs()}
@@ -151,23 +163,23 @@ def _open(output: Path | str | None, metadata: str | None) -> Lineage:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run wrote, or took from the cache.
+    """The artifacts that a run wrote or took from the cache, and its record.
 
     Attributes:
         run_id: Its name.
-        lineage: Answers where things came from.
+        lineage: Lineage queries on the metadata store of the run.
     """
 
     run_id: str
     lineage: Lineage
 
     def __repr__(self) -> str:
-        """Returns the run's name: a notebook shows it."""
+        """Returns the run's name, which is what a notebook shows."""
         return f"Run({self.run_id!r})"
 
     @property
     def config(self) -> Config:
-        """Names the directories; the settings of the run itself are `settings`."""
+        """Configuration with the output directory; the run's own is `settings`."""
         return self.lineage.config
 
     @property
@@ -182,9 +194,9 @@ class Run:
 
     @cached_property
     def record(self) -> Mapping[str, Any]:
-        """What the runner noted (run.json); empty for another runner's run.
+        """The local runner's record (run.json); empty for the runs of other runners.
 
-        One that can't be read counts as none: the store knows of the run too.
+        A damaged one is treated as missing: the metadata store has the run too.
         """
         path = self.directory / RECORD_FILE
         try:
@@ -194,7 +206,7 @@ class Run:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The configuration it ran with; empty for another runner's run."""
+        """The configuration it ran with; empty for the runs of other runners."""
         found: Mapping[str, Any] = self.record.get("config", {})
         return found
 
@@ -204,11 +216,11 @@ class Run:
         return next((step.pipeline for step in self.executions), "")
 
     def task(self) -> str:
-        """Says what the model predicts, by the settings of what evaluated it.
+        """Describes what the model predicts, by the settings of the evaluation.
 
         Returns:
             The label and the kind of task, such as "big_tipper, binary classification";
-            as much of it as the run has, or an empty text.
+            without what the run doesn't have, so possibly empty.
         """
         settings = [
             step.parameters["eval_config"]
@@ -221,18 +233,19 @@ class Run:
         return ", ".join(filter(None, [*labels[:1], _task_of(settings[-1])]))
 
     def column_roles(self) -> Callable[[str], str] | None:
-        """Says what the model makes of each raw column, by `models/features.py`.
+        """Returns how the model uses raw columns, by `models/features.py`.
 
         Returns:
-            For a column's name "feature", "label", "feature and label" or "unused"; or
-            `None` for a run that is not ours, or is of another `models/features.py`
-            than today's.
+            A function from a column's name to "feature", "label", "feature and label"
+            or "unused"; `None` if the run is of a stock TFX pipeline or of another
+            version of `models/features.py`.
         """
         keys = [step.parameters.get(properties.KEY) for step in self.executions]
         ours = [key for key in keys if isinstance(key, dict)]
         declared = {key[_FEATURES] for key in ours if _FEATURES in key}
         today = digest(Path(features.__file__).read_bytes())
-        # Nodes before Transform don't depend on it: a run that ended there has none.
+        # Nodes before Transform don't depend on it, so a run that ended there doesn't
+        # declare it.
         if not ours or declared - {today}:
             return None
         return _role
@@ -247,14 +260,14 @@ class Run:
         return any(artifact.type == kind for artifact in self.outputs())
 
     def artifact(self, kind: str, node: str | None = None) -> Artifact:
-        """Finds the artifact of a type, the newest if there are several.
+        """Returns the run's artifact of a type, the newest if there are several.
 
         Args:
             kind: TFX's name of the type, such as "ExampleStatistics".
-            node: Which node's, if several write the type.
+            node: Id of the node that wrote it, if several write the type.
 
         Raises:
-            UsageError: It wrote none; names the types it wrote.
+            UsageError: The run has no such artifact; the message lists the types.
         """
         found = [
             artifact
@@ -270,7 +283,7 @@ class Run:
         return max(found, key=lambda artifact: artifact.id)
 
     def path(self, node: str, output: str) -> Path:
-        """Finds the directory of what a node wrote.
+        """Returns the directory of a node's output.
 
         Args:
             node: Id of the node, such as "Trainer".
@@ -295,7 +308,11 @@ class Run:
         )
 
     def schema(self) -> schema_pb2.Schema:
-        """Reads the schema that the data had to fit."""
+        """Reads the reviewed schema that the data was validated against.
+
+        Raises:
+            UsageError: The run imported none, or its file is gone.
+        """
         found = artifact_files.read_schema(
             _directory(self.artifact("Schema", "ImportSchemaGen"))
         )
@@ -304,20 +321,20 @@ class Run:
         return found
 
     def statistics(self) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
-        """Reads the statistics of each split; `tfdv` takes them too."""
+        """Reads the statistics by split, as protos that `tfdv` accepts."""
         return artifact_files.read_statistics(
             _directory(self.artifact("ExampleStatistics"))
         )
 
     def features(self) -> dict[str, dict[str, distributions.Feature]]:
-        """Reads the statistics as features: by split, then by name."""
+        """Reads the statistics as `Feature` objects, by split, then by name."""
         return {
             split: {f.name: f for f in distributions.features_of(found)}
             for split, found in self.statistics().items()
         }
 
     def feature_table(self) -> pd.DataFrame:
-        """Tabulates the statistics: a row a feature and split."""
+        """Returns the statistics as a table with one row per feature and split."""
         rows = [
             {
                 "feature": f.name,
@@ -339,15 +356,15 @@ class Run:
         return pd.DataFrame(rows).set_index(["feature", "split"]).sort_index(level=0)
 
     def drift(self, before: "Run | None" = None) -> pd.DataFrame:
-        """Measures how far the distributions of features are apart.
+        """Computes the distances between distributions of features.
 
         Args:
-            before: Compare the training split with that run's; without it, compare
-                this run's splits with its own training split.
+            before: An earlier run, to compare the two training splits; if not given,
+                this run's other splits are compared with its training split.
 
         Returns:
-            A row a feature, a column a comparison: 0 is equal, 1 disjoint; see
-            `distributions.distance`. The largest first.
+            One row per feature and one column per comparison, largest distance first:
+            0 for equal, 1 for disjoint; see `distributions.distance`.
         """
         now = self.features()
         pairs = (
@@ -367,13 +384,13 @@ class Run:
         return frame.sort_values(list(frame.columns)[:1], ascending=False)
 
     def anomalies(self) -> dict[str, anomalies_pb2.Anomalies]:
-        """Reads the anomalies of each split."""
+        """Reads ExampleValidator's anomalies by split, as protos."""
         return artifact_files.read_anomalies(
             _directory(self.artifact("ExampleAnomalies"))
         )
 
     def anomaly_table(self) -> pd.DataFrame:
-        """Tabulates the anomalies: a row a split, column and reason; often empty."""
+        """Returns the anomalies with one row per split, column and reason."""
         rows = [
             {
                 "split": split,
@@ -394,10 +411,10 @@ class Run:
 
         Args:
             split: Name of the split.
-            rows: At most so many, the first; all if not given.
+            rows: Maximum number of rows, from the first; all if not given.
 
         Raises:
-            UsageError: There is no such split.
+            UsageError: There is no such split; the message lists the splits.
         """
         directory = _directory(self.artifact("Examples", self._ingesting_node()))
         files = sorted((directory / f"Split-{split}").glob("*"))
@@ -434,7 +451,11 @@ class Run:
         }
 
     def learning_curves(self) -> pd.DataFrame:
-        """Reads the learning curves: a row an evaluation, by training step."""
+        """Reads the learning curves: one row per evaluation, indexed by step.
+
+        Raises:
+            UsageError: The Trainer wrote no curves.
+        """
         curves = artifact_files.read_learning_curves(
             _directory(self.artifact("ModelRun"))
         )
@@ -443,7 +464,7 @@ class Run:
         return pd.DataFrame(curves).astype({"step": int}).set_index("step")
 
     def metrics(self) -> pd.DataFrame:
-        """Reads the overall metrics: a row a metric, a column a model."""
+        """Reads the overall metrics: one row per metric, one column per model."""
         models = results.read_metrics(_directory(self.artifact("ModelEvaluation")))
         overall = {name: found[results.OVERALL] for name, found in models.items()}
         return pd.DataFrame(overall).rename_axis("metric")
@@ -475,8 +496,8 @@ class Run:
             column: Only slices by this raw column.
 
         Returns:
-            A row a slice ("overall" among them if no column is given), a column a
-            metric; the largest slice first.
+            One row per slice and one column per metric, largest slice first; includes
+            "overall" if no column is given.
         """
         models = results.read_metrics(_directory(self.artifact("ModelEvaluation")))
         found = {
@@ -492,18 +513,28 @@ class Run:
     def calibration(self, model: str = results.CANDIDATE) -> pd.DataFrame:
         """Reads the calibration histogram of the test split.
 
+        Args:
+            model: "candidate" or "baseline".
+
         Returns:
-            A row a bucket of predictions, lowest first: "lower", "upper", and the sums
-            "weight", "label" and "prediction" over its rows.
+            One row per bucket of predictions, lowest first: "lower", "upper", and the
+            sums "weight", "label" and "prediction" over its rows.
         """
         found = results.read_calibration(_directory(self.artifact("ModelEvaluation")))
         return pd.DataFrame(found.get(model, []))
 
     def thresholds(self, model: str = results.CANDIDATE) -> pd.DataFrame:
-        """Computes what each decision threshold would do on the test split.
+        """Computes precision and recall at each decision threshold, on the test split.
+
+        Args:
+            model: "candidate" or "baseline".
 
         Returns:
-            By "threshold": rows "flagged" and true positives, "precision", "recall".
+            Indexed by "threshold": rows "flagged", "true positives", "precision" (NaN
+            where no row is flagged) and "recall".
+
+        Raises:
+            UsageError: The evaluation has no calibration histogram.
         """
         buckets = self.calibration(model)
         if buckets.empty:
@@ -522,7 +553,12 @@ class Run:
         return frame.groupby("threshold").last()
 
     def outcome(self) -> dict[str, Any]:
-        """Sums up what became of its model; empty values where it never got there."""
+        """Summarizes the outcome of the run's model.
+
+        Returns:
+            "version", "blessed" (each `None` if the run didn't get there), and the
+            candidate's overall metrics.
+        """
         found: dict[str, Any] = {"version": None, "blessed": None}
         if self.has("PushedModel"):
             pushed = self.artifact("PushedModel").properties
@@ -538,9 +574,11 @@ class Run:
         return found
 
     def ending(self) -> str:
-        """Says how it ended: done, not blessed, failed, refused, interrupted, running.
+        """Returns how the run ended, by its record, else by the metadata store.
 
-        By the runner's record, or for another runner's run by the metadata store.
+        Returns:
+            "done", "not blessed", "failed", "data refused", "interrupted",
+            "schema proposed" or "running".
         """
         if self.record.get("exit_code") == EXIT_DATA_REFUSED:
             return "data refused"
@@ -554,9 +592,9 @@ class Run:
         return "not blessed" if self.outcome()["blessed"] is False else "done"
 
     def node_states(self) -> dict[str, tuple[str, float | None]]:
-        """Returns state and seconds of each node, in the pipeline's order.
+        """Returns each node's state and seconds, in the pipeline's order.
 
-        A node that never started is "not run".
+        The state of a node that never started is "not run", its seconds `None`.
         """
         noted: Mapping[str, Any] = self.record.get("nodes", {})
         states: dict[str, tuple[str, float | None]] = {}
@@ -583,7 +621,7 @@ class Run:
         }
 
     def failures(self) -> dict[str, str]:
-        """Says for each failed node why: what the runner noted, or its log's error."""
+        """Returns each failed node's cause, by the record, else by its log."""
         found = {}
         for node, (state, _) in self.node_states().items():
             if state == "failed":
@@ -592,10 +630,10 @@ class Run:
         return found
 
     def serving_model(self) -> "ServingModel":
-        """Loads the model that it trained, to ask it; imports TensorFlow: seconds.
+        """Loads the model that the run trained; importing TensorFlow takes seconds.
 
         Raises:
-            UsageError: It trained none, or its files are gone.
+            UsageError: The run trained no model, or the model's files are gone.
         """
         directory = _directory(self.artifact("Model"))
         return ServingModel.load(directory / "Format-Serving")
@@ -610,12 +648,12 @@ class Run:
 
 @dataclass(frozen=True)
 class ServingModel:
-    """A model as a client sees it: raw values in, a probability out.
+    """A SavedModel behind its signature for raw values.
 
     Attributes:
-        directory: Of the SavedModel.
-        answer: Its signature for raw values.
-        model: The loaded model, which must live as long as its signature.
+        directory: Directory of the SavedModel.
+        answer: Its `serving_raw` signature.
+        model: The loaded model; it owns the signature's variables, so keep it.
     """
 
     directory: Path
@@ -624,21 +662,21 @@ class ServingModel:
 
     @classmethod
     def load(cls, directory: Path) -> "ServingModel":
-        """Loads a SavedModel that has a signature for raw values."""
+        """Loads a SavedModel that has a `serving_raw` signature."""
         import tensorflow as tf
 
         model = tf.saved_model.load(str(directory))
         return cls(directory, model.signatures["serving_raw"], model)
 
     def predict(self, rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> pd.Series:
-        """Asks the model.
+        """Predicts the probability of the positive class.
 
         Args:
-            rows: Raw values by column name; missing ones may be null or left out, and
-                columns that the model doesn't know are ignored.
+            rows: Raw values by column name. Missing values may be null or absent;
+                columns that are not features are ignored.
 
         Returns:
-            The probability of each row.
+            The probability of each row, with the index of the rows.
         """
         import tensorflow as tf
 
@@ -652,10 +690,13 @@ class ServingModel:
 
 
 def live_model(*, output: Path | str | None = None) -> ServingModel:
-    """Loads the model that is live: the newest version in the serving directory.
+    """Loads the live model: the newest version in the serving directory.
+
+    Args:
+        output: Output directory; the project's own if not given.
 
     Raises:
-        UsageError: There is none.
+        UsageError: The serving directory has no version.
     """
     config = replace(settings.local(), output=Path(output or DEFAULT_OUTPUT))
     live = versions.live(config.serving_directory)
@@ -674,7 +715,7 @@ def _role(column: str) -> str:
 
 
 def _task_of(eval_config: Mapping[str, Any]) -> str:
-    """Names the kind of task that TFMA's metrics are for."""
+    """Returns the kind of task that the metrics of an EvalConfig are for."""
     names = {
         str(metric.get("class_name", ""))
         for spec in eval_config.get("metrics_specs", ())
@@ -687,7 +728,7 @@ def _task_of(eval_config: Mapping[str, Any]) -> str:
 
 
 def _error_in(log: Path) -> str:
-    """Finds the last error in a log: the end of its last traceback."""
+    """Returns the message of the last traceback in a log."""
     text = log.read_text(errors="replace") if log.is_file() else ""
     found = list(_ERROR.finditer(text))
     return found[-1]["text"].strip() if found else "its log says no more"
@@ -736,7 +777,7 @@ def _values(column: pa.Array) -> pa.Array:
 
 
 def _filled(values: pd.Series, dtype: Any) -> list[Any]:
-    """Puts what means "missing" to the model in the place of nulls."""
+    """Replaces nulls by the values that mean "missing" to `serving_raw`."""
     missing: Any = features.MISSING_INTEGER
     kind: Callable[[Any], Any] = int
     if dtype.name == "string":

@@ -23,7 +23,7 @@ from pipeline.names import local_path
 from pipeline.store.url import METADATA_FILE, of_file
 from schema import SCHEMA_PATH
 
-# TFX keeps step counts in 32 bits, and more are no help to anything else.
+# TFX stores step counts as 32-bit integers; no other count needs more.
 LARGEST = 2**31 - 1
 METADATA_VARIABLE = "THROUGHLINE_METADATA"
 SAMPLE_DATA_DIRECTORY = "sample"
@@ -38,31 +38,34 @@ IN_PROCESS_BEAM_RUNNER = IN_PROCESS
 
 @dataclass(frozen=True)
 class Splits:
-    """How rows are shared out: by a hash, in parts of their sum, by time or by span."""
+    """How rows are split: by a hash, by time or by span.
+
+    A hash assigns each split its parts of the sum of all parts.
+    """
 
     train_parts: int = 7
-    """Parts of the rows that the model learns from."""
+    """Parts of the rows that the model is trained on."""
     eval_parts: int = 1
-    """Parts of the rows that early stopping watches."""
+    """Parts of the rows that early stopping uses."""
     test_parts: int = 2
-    """Parts of the rows that only the Evaluator sees."""
+    """Parts of the rows that only the Evaluator reads."""
     hash_columns: tuple[str, ...] = ()
-    """Columns whose values are hashed: rows that agree in them are in one split, as
-    those of one customer should be. Those of the reviewed schema if none are given."""
+    """Columns to hash: rows with equal values in them, such as those of one customer,
+    are in the same split. The columns of the reviewed schema if not given."""
     time_column: str = ""
-    """Column that says when a row is from, if rows are shared out by time: seconds
-    since 1970, or dates such as 2026-01-31."""
+    """Column with the time of a row, to split by time: seconds since 1970, or dates
+    such as 2026-01-31."""
     eval_from: str = ""
-    """Rows from this time on, and before test-from, are the eval split; if not given, a
-    hash takes eval-parts of what is before test-from."""
+    """Rows from this time on, and before test-from, are the eval split; if not given,
+    eval-parts of the rows before test-from are, by a hash."""
     test_from: str = ""
     """Rows from this time on are the test split."""
     test_spans: int = 0
-    """How many of the newest spans that are read are the test split; a hash shares the
-    others out."""
+    """This many of the newest spans read are the test split; the others are split by a
+    hash."""
 
     def __post_init__(self) -> None:
-        """Refuses a split without rows, and rules that contradict each other."""
+        """Rejects a split without rows, and rules that contradict each other."""
         for name in ("train_parts", "eval_parts", "test_parts"):
             _require(self, name, at_least=1, at_most=LARGEST, group="splits")
         _require(self, "test_spans", at_least=0, at_most=LARGEST, group="splits")
@@ -86,7 +89,7 @@ class Splits:
             )
 
     def _require_order(self) -> None:
-        """Refuses an eval split that would begin after it ends."""
+        """Rejects an eval split that would begin after it ends."""
         if not (self.eval_from and self.test_from):
             return
         if seconds_in(self.eval_from) >= seconds_in(self.test_from):
@@ -99,7 +102,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class Gate:
-    """What may be wrong with the data before the run stops."""
+    """What data the gate lets pass; anything worse stops the run."""
 
     tolerated_anomalies: tuple[str, ...] = ("SCHEMA_NEW_COLUMN",)
     """Anomaly types (TFDV's names) that are reported but don't stop the run."""
@@ -128,9 +131,9 @@ class Quality:
     min_auc: float = 0.93
     """Lowest area under the ROC curve, 0.5 to 1."""
     max_auc_loss: float = 0.005
-    """How much lower than the live model's the AUC may be."""
+    """Most that the AUC may be below the live model's, 0 to 1."""
     slice_columns: tuple[str, ...] = features.SLICE_COLUMNS
-    """Raw columns whose values get metrics of their own."""
+    """Raw columns to slice by: metrics are also computed for each of their values."""
 
     def __post_init__(self) -> None:
         """Refuses thresholds that no model could meet or miss."""
@@ -140,7 +143,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides what the pipeline does."""
+    """All settings of the pipeline."""
 
     name: str = "taxi"
     """Name of the pipeline in the metadata store, and of the model in serving."""
@@ -148,13 +151,13 @@ class Config:
     """Directory of .csv, .csv.gz or .parquet files with the same columns; the Chicago
     taxi sample if not given."""
     pattern: str = EVERY_FILE
-    """Which files of it, such as 'span-{SPAN}/*.csv' or '{YYYY}-{MM}-{DD}/*.csv'."""
+    """Which of its files, such as 'span-{SPAN}/*.csv' or '{YYYY}-{MM}-{DD}/*.csv'."""
     span: str = NEWEST
-    """Which span: newest, a number, a date, or a range such as 5..8."""
+    """Which span to read: newest, a number, a date, or a range such as 5..8."""
     window: int | Literal["all"] = 1
-    """How many of the newest spans are read together."""
+    """How many of the newest spans to read together."""
     encoding: str = "utf-8"
-    """Of text files, as Python names it: utf-8, cp1252, utf-16 and so on."""
+    """Encoding of text files, by Python's name: utf-8, cp1252, utf-16 and so on."""
     output: Path = Path("output")
     """Directory for artifacts, metadata, logs and the serving model."""
     schema: Path = SCHEMA_PATH
@@ -164,15 +167,15 @@ class Config:
     metadata.db in the output directory if not given. The variable
     THROUGHLINE_METADATA does the same and keeps a password out of the process list."""
     label_policy: features.LabelPolicy = "all-trips"
-    """Whose labels count: all trips, or only those whose tips are recorded."""
+    """Which labels are used: of all trips, or only of those whose tips are recorded."""
     train_steps: int = 1000
-    """Most training steps, in batches."""
+    """Maximum number of training steps (batches)."""
     eval_steps: int = 0
-    """Batches of the eval split that early stopping looks at; 0 means all."""
+    """Batches of the eval split that early stopping uses; 0 means all."""
     batch_size: int = 200
-    """Rows in a training step."""
+    """Rows per training step."""
     seed: int = 1
-    """Seed of everything that is drawn by chance."""
+    """Seed of all random numbers."""
     splits: Splits = field(default_factory=Splits)
     gate: Gate = field(default_factory=Gate)
     model: Hyperparameters = field(default_factory=Hyperparameters)
@@ -180,7 +183,7 @@ class Config:
     beam: Beam = field(default_factory=Beam)
 
     def __post_init__(self) -> None:
-        """Refuses values that would only fail minutes later."""
+        """Rejects values that would only fail minutes later."""
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", self.name):
             msg = (
                 f"name is {self.name!r}; it must begin with a letter and hold only "
@@ -210,28 +213,28 @@ class Config:
 
     @property
     def data_directory(self) -> Path:
-        """Where the data files are, absolute."""
+        """Directory of the data files, absolute."""
         data = self.data or self.output / SAMPLE_DATA_DIRECTORY
         return data.absolute()
 
     @property
     def wanted_spans(self) -> Wanted | None:
-        """The spans to read; none if the files are not told apart by spans."""
+        """The spans to read; `None` if the pattern has no span placeholder."""
         return parse_wanted(self.span, self.window, Pattern(self.pattern))
 
     @property
     def artifact_directory(self) -> Path:
-        """Where the nodes write their artifacts, absolute."""
+        """Directory that the nodes write their artifacts to, absolute."""
         return (self.output / "artifacts").absolute()
 
     @property
     def serving_directory(self) -> Path:
-        """Where a model server looks for versions of the model, absolute."""
+        """Directory that a model server reads versions of the model from, absolute."""
         return (self.output / "serving" / self.name).absolute()
 
     @property
     def runs_directory(self) -> Path:
-        """Where each run keeps its record and its logs, absolute."""
+        """Directory of the runs' records, logs and reports, absolute."""
         return (self.output / "runs").absolute()
 
     @property
@@ -242,16 +245,19 @@ class Config:
 
     @property
     def beam_pipeline_args(self) -> list[str]:
-        """Beam's arguments; the engine is named, never left to Beam's choice."""
+        """Beam's arguments; they always name the engine.
+
+        Beam's default is to download and start another engine, Prism.
+        """
         if arguments := self.beam.arguments():
             return arguments
-        # Without an image, TFX packs its own source for workers that don't exist, which
-        # takes 1.2 s in every Beam node.
+        # Without an image, TFX packs its own source for remote workers, of which there
+        # are none here: 1.2 s in every Beam node.
         return [IN_PROCESS_BEAM_RUNNER, "--sdk_container_image=none"]
 
 
 def local() -> Config:
-    """The main job on this machine."""
+    """Returns the settings of the main job on this machine."""
     return Config()
 
 
@@ -261,7 +267,7 @@ def smoke() -> Config:
 
 
 def kubeflow() -> Config:
-    """The main job in containers, whose shared volume is the output directory."""
+    """Returns settings for containers: the output directory is their shared volume."""
     return replace(local(), output=Path("/mnt/throughline"))
 
 
@@ -273,11 +279,11 @@ PRESETS: Mapping[str, Callable[[], Config]] = {
 
 
 def with_environment(config: Config, environment: Mapping[str, str]) -> Config:
-    """Fills settings that may come from the environment and were not given.
+    """Fills in settings from environment variables if they were not given as flags.
 
     Args:
-        config: What the command line says; it wins.
-        environment: `os.environ`, or what a test puts in its place.
+        config: The settings of the command line, which take precedence.
+        environment: `os.environ`, or a mapping in its place for tests.
 
     Returns:
         The configuration with the metadata store's URL filled in.
@@ -287,25 +293,25 @@ def with_environment(config: Config, environment: Mapping[str, str]) -> Config:
 
 
 def given_metadata(config: Config) -> str | None:
-    """Returns the metadata store's URL unless it is the environment's."""
+    """Returns the metadata store's URL; `None` if the environment variable gave it."""
     url = config.metadata
     return None if url == environment().get(METADATA_VARIABLE) else url
 
 
 def environment() -> Mapping[str, str]:
-    """The process's environment; the one place where the project reads it."""
+    """Returns the process's environment; the only place where the project reads it."""
     return os.environ
 
 
 def check_places(config: Config) -> None:
-    """Checks that the output directory is one, or can become one, on this machine.
+    """Checks that the output directory exists or can be created, and is writable.
 
     Raises:
-        UsageError: It, or the directory that it is to be made in, can't be used.
+        UsageError: It, or its nearest existing parent, can't be used.
     """
     place = config.output.absolute()
     try:
-        # A link that points nowhere is no directory yet, and can't become one.
+        # A dangling link doesn't exist, and can't be created as a directory either.
         while not place.exists() and not place.is_symlink():
             place = place.parent
         is_directory = place.is_dir()
@@ -329,7 +335,7 @@ def check_places(config: Config) -> None:
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """Says which known name an unknown one is most like, or else which there are."""
+    """Returns a hint for an unknown name: the closest known one, or the first few."""
     if close := difflib.get_close_matches(name, known, n=1):
         return f"did you mean {close[0]}?"
     return f"there are {', '.join(sorted(known)[:_NAMES_SHOWN])}" + (
@@ -338,7 +344,7 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 
 def _check_path(setting: str, path: Path | None) -> None:
-    """Refuses names that would end a line, or steer a terminal, wherever they show."""
+    """Rejects control characters: a path is shown in messages, logs and reports."""
     if path is not None and not is_one_line(str(path)):
         raise UsageError(
             f"{setting} is {str(path)!r}; control characters and line ends are not "
@@ -347,7 +353,7 @@ def _check_path(setting: str, path: Path | None) -> None:
 
 
 def _check_output(output: Path) -> None:
-    """Refuses what TFX, Beam and TensorFlow would take for a pattern of many paths."""
+    """Rejects characters that TFX, Beam and TensorFlow would expand as a glob."""
     if found := sorted(set("*?[") & set(str(output.absolute()))):
         raise UsageError(
             f"output is {str(output.absolute())!r}; TFX takes {' and '.join(found)} in "
@@ -360,7 +366,7 @@ def _check_encoding(name: str) -> None:
         "".encode(name)
     except LookupError as error:
         raise UsageError(
-            f"encoding is {name!r}, which Python doesn't know as one of text; give one "
+            f"encoding is {name!r}, which is not a text encoding of Python's; give one "
             "such as utf-8, cp1252, latin-1 or utf-16"
         ) from error
 
@@ -375,7 +381,7 @@ def _require(
 ) -> None:
     """Rejects a value out of bounds, by the name of its flag."""
     value = getattr(settings, name)
-    # Not the other way around: every comparison with NaN is false.
+    # "not >=" rather than "<", because every comparison with NaN is false.
     too_low = at_least is not None and not value >= at_least
     too_high = at_most is not None and not value <= at_most
     if too_low or too_high:

@@ -1,7 +1,7 @@
-"""``throughline doctor``: what runs here, what is amiss, and what to do about it.
+"""``throughline doctor``: reports versions and resources, and problems with remedies.
 
 Versions are read from package metadata: importing TensorFlow would take seconds and
-fail in just the environments that this command is for.
+fail in exactly the environments that this command is for.
 """
 
 import math
@@ -60,7 +60,7 @@ class CRuntime:
     private: bool
 
     def __str__(self) -> str:
-        """Say the version and whose it is."""
+        """Return the version and where the library comes from."""
         if not self.version:
             return "not glibc"
         whose = "private, in .venv/runtime" if self.private else "the host's"
@@ -69,7 +69,12 @@ class CRuntime:
 
 @dataclass(frozen=True)
 class Host:
-    """Where the kernel says what a process may use; tests lay out their own."""
+    """Where the kernel reports a process's limits; tests use directories of their own.
+
+    Attributes:
+        proc: The proc file system.
+        cgroup: The control group file system.
+    """
 
     proc: Path = Path("/proc")
     cgroup: Path = Path("/sys/fs/cgroup")
@@ -78,7 +83,8 @@ class Host:
         """Yield the directories of this process's control groups, innermost first.
 
         Args:
-            controller: "cpu" or "memory"; in version 1 each has a tree of its own.
+            controller: "cpu" or "memory"; control groups of version 1 have a tree for
+                each, version 2 has one for both.
         """
         for line in _lines(self.proc / "self/cgroup"):
             number, names, path = line.split(":", 2)
@@ -88,14 +94,14 @@ class Host:
                 base = self.cgroup / controller
             else:
                 continue
-            # In a container the path may be the host's view, and not exist in here.
+            # In a container this may be the host's path, which doesn't exist here.
             inner = base / path.lstrip("/")
             yield from (p for p in (inner, *inner.parents) if p.is_relative_to(base))
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is amiss."""
+    """A problem with the environment, and the command or step that fixes it."""
 
     what: str
     remedy: str
@@ -103,17 +109,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found here."""
+    """Facts to show by name, and the problems that were found."""
 
     facts: Mapping[str, str]
     problems: list[Problem] = field(default_factory=list)
 
 
 def doctor() -> int:
-    """Print what runs here and what is amiss with it.
+    """Print versions, resources and problems.
 
     Returns:
-        0 when all is well, 1 when something is amiss.
+        0 without problems, else 1.
     """
     report = examine(PROJECT)
     show(report, Console())
@@ -121,7 +127,12 @@ def doctor() -> int:
 
 
 def examine(project: Path, host: Host | None = None) -> Report:
-    """Look at the machine and the environment of the project in a directory."""
+    """Examine the machine and the environment that this process runs in.
+
+    Args:
+        project: The project's directory, with requirements.lock and output/.
+        host: Where to read limits; the real /proc and /sys if not given.
+    """
     host = host or Host()
     installed = installed_versions()
     runtime = c_runtime(host, Path(sys.prefix))
@@ -181,9 +192,13 @@ def installed_versions() -> dict[str, str]:
 
 
 def lock_differences(lock: str, installed: Mapping[str, str]) -> list[str]:
-    """Say where the environment is not what a lock file's text says.
+    """List the packages that are missing, or not of the locked version.
 
-    Packages beyond the lock are no difference: people add their own tools.
+    Packages that the lock doesn't have are ignored: users add their own tools.
+
+    Args:
+        lock: Text of requirements.lock.
+        installed: Versions by canonical name.
     """
     differences = []
     for want in locked(lock.splitlines()):
@@ -197,7 +212,7 @@ def lock_differences(lock: str, installed: Mapping[str, str]) -> list[str]:
 
 
 def locked(lines: Iterable[str]) -> Iterator[Requirement]:
-    """Yield the pinned requirements of a lock file that are meant for this machine."""
+    """Yield the pinned requirements whose markers match this machine."""
     for line in lines:
         if re.match(r"[A-Za-z0-9]", line):
             want = Requirement(line.removesuffix("\\").strip())
@@ -206,7 +221,7 @@ def locked(lines: Iterable[str]) -> Iterator[Requirement]:
 
 
 def python_problems(version: tuple[int, ...]) -> Iterator[Problem]:
-    """Yield what is amiss with a Python version (major, minor)."""
+    """Yield a problem if a Python version (major, minor) is not supported."""
     oldest, newest = SUPPORTED_PYTHON
     if not oldest <= version <= newest:
         yield Problem(
@@ -217,7 +232,7 @@ def python_problems(version: tuple[int, ...]) -> Iterator[Problem]:
 
 
 def runtime_problems(runtime: CRuntime) -> Iterator[Problem]:
-    """Yield what is amiss with the C library."""
+    """Yield a problem if the C library is too old for TFX's wheels."""
     if runtime.version and runtime.version < NEEDED_GLIBC:
         yield Problem(
             f"{runtime} is older than {_dotted(NEEDED_GLIBC)}, which the TFX 1.21"
@@ -227,39 +242,39 @@ def runtime_problems(runtime: CRuntime) -> Iterator[Problem]:
 
 
 def lock_problems(differences: list[str] | None) -> Iterator[Problem]:
-    """Yield what is amiss with the installed packages."""
+    """Yield a problem if packages differ from the lock; `None` means no lock."""
     if differences:
         shown = "; ".join(differences[:5])
         more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""  # noqa: PLR2004 - as shown above
         yield Problem(
-            f"the environment is not what requirements.lock says: {shown}{more}",
+            f"the environment differs from requirements.lock: {shown}{more}",
             "rm -f .venv/bootstrap.stamp && ./bootstrap",
         )
 
 
 def room_problems(memory: Memory | None, disk: int) -> Iterator[Problem]:
-    """Yield what is amiss with memory and disk, in bytes."""
+    """Yield a problem each for too little memory and disk (bytes)."""
     if memory is not None and memory.available < NEEDED_MEMORY_BYTES:
         yield Problem(
             f"{_gib(memory.available)} of memory are available, and the sample job"
-            f" wants {_gib(NEEDED_MEMORY_BYTES)}",
+            f" needs {_gib(NEEDED_MEMORY_BYTES)}",
             "end other programs, or raise the container's memory limit",
         )
     if disk < NEEDED_DISK_BYTES:
         yield Problem(
-            f"{_gib(disk)} of disk are free for output/, and runs want"
+            f"{_gib(disk)} of disk are free for output/, and runs need"
             f" {_gib(NEEDED_DISK_BYTES)}",
             "free some space; old runs are in output/artifacts",
         )
 
 
 def c_runtime(host: Host, prefix: Path) -> CRuntime:
-    """Return the C library this very process runs on.
+    """Return the C library that this process runs on.
 
-    ``platform.libc_ver`` would ask the same but guess where there is no glibc.
+    ``platform.libc_ver`` reads the same value, but guesses where there is no glibc.
 
     Args:
-        host: Where to look the process's libraries up.
+        host: Where the process's mapped libraries are listed.
         prefix: The environment's directory (``sys.prefix``).
     """
     try:
@@ -273,10 +288,10 @@ def c_runtime(host: Host, prefix: Path) -> CRuntime:
 
 
 def usable_cores(host: Host) -> float:
-    """Return how many cores this process may use at once.
+    """Return the number of cores that this process may use at once.
 
-    The scheduler's affinity and a container's quota both count; the quota may be a
-    fraction.
+    This is the lower of the scheduler's affinity and the container's quota, which may
+    be a fraction.
     """
     try:
         cores = float(len(os.sched_getaffinity(0)))
@@ -288,7 +303,7 @@ def usable_cores(host: Host) -> float:
 
 
 def usable_memory(host: Host) -> Memory | None:
-    """Return the memory this process may use, or None where the kernel doesn't say."""
+    """Return the memory this process may use; None if there is no /proc/meminfo."""
     sizes = {
         name: int(rest.split()[0]) * 1024
         for name, _, rest in (
@@ -308,14 +323,14 @@ def usable_memory(host: Host) -> Memory | None:
 
 
 def free_disk(path: Path) -> int:
-    """Return the free bytes where a path is, or will be made."""
+    """Return the free bytes on the disk of a path, or of its nearest parent."""
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
 
 
 def _cpu_quota(group: Path) -> float:
-    """Return a control group's quota in cores, infinite where there is none."""
+    """Return a control group's quota in cores; infinity without a quota."""
     words = " ".join(_lines(group / "cpu.max")).split() or [
         *_lines(group / "cpu.cfs_quota_us"),
         *_lines(group / "cpu.cfs_period_us"),
@@ -326,7 +341,10 @@ def _cpu_quota(group: Path) -> float:
 
 
 def _memory_limit(group: Path) -> tuple[int, int]:
-    """Return a control group's limit and what of it can't be given back, in bytes."""
+    """Return a control group's memory limit and its use without page cache, in bytes.
+
+    The inactive page cache can be reclaimed, so it does not count as used.
+    """
     for limit, usage, reclaimable in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -340,7 +358,7 @@ def _memory_limit(group: Path) -> tuple[int, int]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Yield a file's lines, none where it can't be read."""
+    """Yield a file's lines; empty if it can't be read."""
     try:
         yield from path.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Errors a person sees, each with the exit code the command line ends with."""
+"""Errors shown to the user, their exit codes, and the removal of secrets from text."""
 
 import difflib
 import errno
@@ -16,15 +16,15 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_DATA_REFUSED = 3
 EXIT_NOT_BLESSED = 4
-# What a shell says of a command that Ctrl-C ended.
+# 128 + SIGINT: what a shell reports for a command that Ctrl-C ended.
 EXIT_INTERRUPTED = 130
 
 
 class ThroughlineError(Exception):
-    """An error whose message is one or two sentences for the person at the console.
+    """Base of our errors: the message is one or two sentences, printed to the user.
 
     Attributes:
-        exit_code: What the process ends with when nothing handles the error.
+        exit_code: Exit code of the process if the error is not handled.
     """
 
     exit_code = EXIT_FAILED
@@ -37,7 +37,7 @@ class UsageError(ThroughlineError):
 
 
 class DataRefusedError(ThroughlineError):
-    """A gate refused the data; the message names file, row and column if it can."""
+    """The data was rejected; the message names file, row and column where known."""
 
     exit_code = EXIT_DATA_REFUSED
 
@@ -48,7 +48,8 @@ _TRACEBACK = "Traceback (most recent call last):"
 _RAISED_BELOW = re.compile(r"^(?P<type>[A-Za-z_][\w.]*)(?:: ?(?P<text>.*))?$")
 _BEAM_STEP = re.compile(r"\s*\[while running '.*'\]\s*$")
 _LONGEST_CAUSE = 300
-# What MLMD reports at the end of a statement of any length, or instead of the reason.
+# MLMD buries these in the text of a whole SQL statement, or reports a later failure
+# instead of the cause.
 _STORE_TROUBLE = {
     "database or disk is full": "its disk is full",
     "Transaction already open": "an earlier write was not finished, as on a full disk",
@@ -56,12 +57,12 @@ _STORE_TROUBLE = {
 }
 
 
-# What would move the cursor, colour text, end a line or reverse its order; and halves
-# of characters, which stand for bytes of a file name that are no UTF-8.
+# Control characters (cursor, colour, line ends), bidirectional overrides, and the
+# surrogates that stand for bytes of a file name that are not UTF-8.
 _UNPRINTABLE = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-# Of paths that were given: the command names something that can't be used as it says.
+# Errors that another path would avoid, so the command line is wrong (exit code 2).
 _WRONG_PATH = frozenset(
     {
         errno.EACCES,
@@ -79,25 +80,28 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def printable(text: str) -> str:
-    """Escapes what a terminal would obey rather than show; lines and tabs stay."""
+    """Escapes control characters in a text; newlines and tabs are kept."""
     return _UNPRINTABLE.sub(
         lambda match: match[0].encode("unicode_escape").decode(), text
     )
 
 
 def is_one_line(name: str) -> bool:
-    """Whether a name can be printed as it is, and in one line."""
+    """Whether a name has no newline and no character that needs escaping."""
     return "\n" not in name and printable(name) == name
 
 
 def explained(error: Exception) -> ThroughlineError:
-    """Turns any error into one of ours, with the traceback in a log that it names.
+    """Converts any exception to a `ThroughlineError`; its traceback goes to a log.
 
-    What the operating system says of a file is the caller's mistake (exit code 2) if
-    another path would help; a full disk, and what we didn't foresee, is a failure (1).
+    An `OSError` that another path would avoid becomes a `UsageError` (exit code 2). A
+    full disk and any unexpected exception become a failure (exit code 1).
 
     Args:
-        error: What was raised; one of ours is returned as it is.
+        error: The exception; a `ThroughlineError` is returned unchanged.
+
+    Returns:
+        The error; its message names the log file.
     """
     if isinstance(error, ThroughlineError):
         return error
@@ -115,10 +119,10 @@ def explained(error: Exception) -> ThroughlineError:
 
 
 def write_traceback(error: BaseException) -> Path | None:
-    """Writes an error's traceback to a new file that only its owner can read.
+    """Writes a traceback, without secrets, to a new temporary file (mode 0600).
 
     Returns:
-        The file; none if there is no room for it, which must not hide the error.
+        The file; `None` if it can't be written, which must not hide the error itself.
     """
     lines = traceback.format_exception(error)
     try:
@@ -141,13 +145,17 @@ _secrets: set[str] = set()
 
 
 def remember_secrets(secrets: Iterable[str]) -> None:
-    """Keeps secrets out of all text that `without_secrets` returns in this process."""
-    # A shorter one would blacken half of a text; in a DSN it is found by its place.
+    """Registers secrets that `without_secrets` replaces from now on, in this process.
+
+    Args:
+        secrets: Passwords; those of fewer than 4 characters are ignored.
+    """
+    # A shorter one would match all over a text; in a DSN the patterns above find it.
     _secrets.update(s for s in secrets if len(s) >= _SHORTEST_SECRET)
 
 
 def without_secrets(text: str) -> str:
-    """Removes passwords of metadata stores from a text that a library wrote."""
+    """Replaces passwords of metadata stores in a text by `***`."""
     text = _LIBPQ.sub(rf"\1={HIDDEN}", text)
     text = _IN_URL.sub(f"{HIDDEN}@", text)
     for secret in sorted(_secrets, key=len, reverse=True):
@@ -156,21 +164,22 @@ def without_secrets(text: str) -> str:
 
 
 def exit_code_of(error: BaseException) -> int:
-    """Returns the exit code that stands for an error, 1 for one that is not ours."""
+    """Returns an exception's exit code: 1 unless it is a `ThroughlineError`."""
     return error.exit_code if isinstance(error, ThroughlineError) else EXIT_FAILED
 
 
 def cause_of(error: BaseException) -> str:
-    """Says in one sentence why something failed.
+    """Summarizes an exception as one line.
 
-    Beam raises errors whose text is a whole traceback of a worker, so the last line
-    that looks like a raised error is what a person wants to read.
+    Beam raises errors whose text is the whole traceback of a worker; there the last
+    line that looks like a raised error is the cause.
 
     Args:
-        error: What was raised; our own errors are taken at their word.
+        error: The exception.
 
     Returns:
-        One line of at most 300 characters, without a traceback.
+        The message of a `ThroughlineError`, unchanged; else "Type: text" without a
+        traceback or secrets, at most 300 characters.
     """
     if isinstance(error, ThroughlineError):
         return str(error)

@@ -1,7 +1,7 @@
-"""Names and paths that come in from outside, each checked by one function.
+"""Validation of run names and of paths that the user gives.
 
-A run's name becomes a directory and a link, and a path is where executors read and
-write. Importing this module imports nothing of ours but the errors.
+A run's name becomes a directory and part of a link in reports; a path is used by
+executors through `pathlib`. Of our own modules, this one imports only the errors.
 """
 
 import re
@@ -15,26 +15,29 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Airflow's own pattern of run ids, so that every orchestrator's ids fit, but for a
 # first character that would make a hidden file, a flag or a way out of a directory.
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.~:+-]*")
-# File names end at 255 bytes; ours append a digest to the run's name.
+# File names have at most 255 bytes, and a digest is appended to the run's name.
 _LONGEST_RUN_NAME = 200
-# `Path` makes one slash of the two of "gs://".
+# ":/+" because `Path` collapses the two slashes of "gs://" into one.
 _URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+(?P<rest>.*)", re.DOTALL)
 
 
 def is_run_name(name: str) -> bool:
-    """Whether a name may be that of a run."""
+    """Whether a name is a valid name of a run."""
     return len(name) <= _LONGEST_RUN_NAME and bool(_RUN_NAME.fullmatch(name))
 
 
 def run_name(name: str, setting: str = "run") -> str:
-    """Returns the name of a run, which can be a directory's as it is.
+    """Validates the name of a run.
 
     Args:
-        name: What was given.
-        setting: The flag that gave it.
+        name: The name.
+        setting: Name of the flag that gave it, for the message.
+
+    Returns:
+        The name, unchanged; safe as the name of a directory.
 
     Raises:
-        UsageError: It could lead out of its directory, or be no part of a link.
+        UsageError: The name is too long or has characters that are not allowed.
     """
     if is_run_name(name):
         return name
@@ -46,14 +49,17 @@ def run_name(name: str, setting: str = "run") -> str:
 
 
 def local_path(path: Path, setting: str) -> Path:
-    """Returns a path, which executors hand to `pathlib`.
+    """Validates that a path is not a URI.
 
     Args:
-        path: What was given.
-        setting: The flag that gave it.
+        path: The path.
+        setting: Name of the flag that gave it, for the message.
+
+    Returns:
+        The path, unchanged.
 
     Raises:
-        UsageError: It was a URI, which would become a directory below the current one.
+        UsageError: It is a URI, which `pathlib` would take for a relative directory.
     """
     uri = _URI.fullmatch(str(path))
     if uri is None:

@@ -1,6 +1,6 @@
-"""The reviewed schema, and where it is."""
+"""The path of the reviewed schema."""
 
 from pathlib import Path
 
 SCHEMA_PATH = Path(__file__).resolve().parent / "schema.pbtxt"
-"""The schema that the data must keep to, a tensorflow_metadata Schema as text."""
+"""The schema that data is validated against, a tensorflow_metadata Schema as text."""

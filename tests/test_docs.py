@@ -1,5 +1,9 @@
 """The commands that docs/ gives have flags that exist and values that are accepted."""
 
+import ast
+import importlib
+import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -9,6 +13,7 @@ from typing import Any
 import pytest
 import tyro
 
+from models import features
 from pipeline import cli
 from pipeline.runners import argo, celery, job, kubeflow, luigi
 
@@ -99,3 +104,43 @@ def test_names_in_guides_exist() -> None:
 
     assert len(pairs) >= 4
     assert [p for p in pairs if p[0] not in (PROJECT / p[1]).read_text()] == []
+
+
+def test_readme_gives_the_model_every_input() -> None:
+    """The README's TensorFlow example sends `serving_raw` the columns it requires."""
+    text = (PROJECT / "README.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+    rows = [
+        [str(key.value) for key in node.keys if isinstance(key, ast.Constant)]
+        for block in blocks
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.Dict)
+    ]
+
+    # The first example uses `ServingModel.predict`, which fills in what is missing.
+    short, full = rows
+    assert set(short) < set(features.RAW_COLUMNS)
+    assert sorted(full) == sorted(features.RAW_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PROJECT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem
+)
+def test_notebook_imports_exist(path: Path) -> None:
+    """What a notebook imports from the project is there, after a move too."""
+    cells = json.loads(path.read_text())["cells"]
+    code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+
+    imported = [
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse("\n".join(code)))
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+        if node.module.partition(".")[0] in {"models", "pipeline", "schema"}
+    ]
+
+    assert imported
+    for module, name in imported:
+        found = hasattr(importlib.import_module(module), name)
+        assert found or importlib.util.find_spec(f"{module}.{name}"), (module, name)

@@ -1,8 +1,8 @@
-"""Where Beam runs the data-heavy components, and what each engine must be told.
+"""Beam engines for the data-heavy components, and the arguments that each needs.
 
-In-process is the default. The others get every argument they need, and are checked
-before a run, because Beam itself notices what is missing minutes later or, worse,
-falls back to another engine. Importing this imports neither Beam nor TFX.
+The default is in-process. The arguments of other engines are checked before a run:
+Beam itself reports a missing one minutes later or, worse, falls back to another engine.
+Importing this module imports neither Beam nor TFX.
 """
 
 import json
@@ -21,17 +21,17 @@ IN_PROCESS = (
 ENVIRONMENTS = ("DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK")
 
 REFUSED = {
-    "dask": "Beam 2.77's DaskRunner loses data without a word: of several outputs it "
-    "writes the last one only",
-    "direct": "Beam's DirectRunner may fetch and start Prism, another engine, at run "
-    "time; in-process is the engine that it was before",
-    "prism": "Beam fetches Prism from the internet at run time",
+    "dask": "Beam 2.77's DaskRunner loses data silently: of several outputs it writes "
+    "only the last one",
+    "direct": "Beam's DirectRunner may download and start Prism, another engine, at "
+    "run time; in-process is the engine that it was before",
+    "prism": "Beam downloads Prism at run time",
 }
 
 
 @dataclass(frozen=True)
 class Beam:
-    """Where ExampleGen, StatisticsGen, Transform and Evaluator do their work."""
+    """The engine that runs ExampleGen, StatisticsGen, Transform and Evaluator."""
 
     engine: str = "in-process"
     """in-process, flink or spark; docs/beam.md has complete examples. dataflow is
@@ -44,7 +44,7 @@ class Beam:
     """PROCESS: JSON with the `command` of Beam's boot program; EXTERNAL: host:port of
     the worker pool."""
     worker_image: str | None = None
-    """Image of the workers, made from the Dockerfile's `worker` stage."""
+    """Image of the workers, built from the Dockerfile's `worker` stage."""
     setup_file: Path | None = None
     """setup.py that workers install, where there is no image for them: minutes each."""
     parallelism: int = 0
@@ -54,10 +54,10 @@ class Beam:
     region: str | None = None
     """Google Cloud region that Dataflow runs in."""
     temp_location: str | None = None
-    """Cloud Storage directory for Dataflow's own files, gs://bucket/path."""
+    """Cloud Storage directory for Dataflow's temporary files, gs://bucket/path."""
 
     def __post_init__(self) -> None:
-        """Refuses an engine that can't work with what it was given."""
+        """Rejects an unknown engine, or one without the arguments that it needs."""
         if self.engine in REFUSED:
             raise _wrong("engine", self.engine, REFUSED[self.engine])
         if self.engine not in ENGINES:
@@ -68,21 +68,21 @@ class Beam:
             raise _wrong("parallelism", self.parallelism, "it must be >= 0")
         if self.setup_file and not self.setup_file.is_file():
             raise _wrong("setup-file", self.setup_file, "there is no such file")
-        # A configuration with Dataflow is refused as a whole, complete or not.
+        # `refuse_cloud_storage` rejects Dataflow as a whole, complete or not.
         if self.engine != "dataflow":
             self.arguments()
 
     def arguments(self) -> list[str]:
-        """Lists the engine's Beam arguments; none for in-process.
+        """Returns the engine's Beam arguments; empty for in-process.
 
         Raises:
-            UsageError: Something that the engine needs is missing or malformed.
+            UsageError: A required argument is missing or malformed.
         """
         return ENGINES[self.engine](self)
 
 
 def refuse_cloud_storage(beam: Beam) -> None:
-    """Refuses the engine whose workers share no disk with us, only Cloud Storage.
+    """Rejects Dataflow, whose workers can only read and write Cloud Storage.
 
     Raises:
         UsageError: The engine is Dataflow.
@@ -102,11 +102,11 @@ def _in_process(_: Beam) -> list[str]:
 
 
 def _portable(beam: Beam) -> list[str]:
-    """The arguments for a job server, be Flink or Spark behind it."""
+    """Returns the arguments for a Beam job server in front of Flink or Spark."""
     endpoint = _address(beam, "job_endpoint", "Beam's job server, such as host:8099")
     return [
-        # Always through a server that someone started: Beam's FlinkRunner and
-        # SparkRunner would fetch a jar and start one of their own.
+        # Not FlinkRunner or SparkRunner, which download a jar and start a job server
+        # of their own.
         "--runner=PortableRunner",
         f"--job_endpoint={endpoint}",
         *_environment(beam),
@@ -138,7 +138,7 @@ def _dataflow(beam: Beam) -> list[str]:
         "--runner=DataflowRunner",
         *(f"--{name}={value}" for name, value in needed.items()),
         f"--temp_location={beam.temp_location}",
-        # Custom images need it.
+        # Required for custom images.
         "--experiments=use_runner_v2",
         *(image if beam.worker_image else []),
         *([f"--max_num_workers={most}"] if most else []),
@@ -187,7 +187,7 @@ def _setup_file(beam: Beam) -> list[str]:
 
 
 def _require_code(beam: Beam) -> None:
-    """Workers run our code and TFX, which their stock image doesn't have."""
+    """Rejects workers without our code and TFX, which Beam's stock image lacks."""
     if not (beam.worker_image or beam.setup_file):
         what = "an image that has our code, or --beam.setup-file setup.py"
         raise _missing(beam, "worker_image", what)

@@ -1,1 +1,1 @@
-"""Cache keys, fingerprints of code, and explanations of cache hits and misses."""
+"""Cache keys, code fingerprints, and explanations of cache hits and misses."""

@@ -1,4 +1,4 @@
-"""Says why a node ran, or why its outputs were taken from the cache."""
+"""`throughline explain`: why a node ran, or why its outputs were cached."""
 
 import json
 import re
@@ -23,17 +23,17 @@ _ENDED_WELL = ("COMPLETE", "CACHED")
 
 
 def explain(config: Config, node_id: str) -> list[str]:
-    """Compares a node's newest execution with the one before it.
+    """Compares a node's newest execution with its last successful one before.
 
     Args:
-        config: Whose metadata store and output directory to look at.
-        node_id: The node.
+        config: Names the pipeline, its metadata store and its output directory.
+        node_id: Id of the node.
 
     Returns:
-        A line for the verdict, then one for each part of the cache key that changed.
+        A line with the verdict, then one line per changed part of the cache key.
 
     Raises:
-        UsageError: The node has never run; names those that have.
+        UsageError: The node has never run; the message lists the nodes that have.
     """
     graph = Graph(MetadataStore(existing_store(config.metadata_url)))
     executions = graph.node(config.name, node_id)
@@ -68,7 +68,7 @@ def _origin(graph: Graph, cached: Execution) -> str:
 def _without_change(config: Config, run_id: str, node_id: str) -> str:
     runs = {run.run_id: run for run in read_runs(config.runs_directory)}
     if run_id in runs and _was_uncached(runs[run_id], node_id):
-        return "it was told not to use the cache"
+        return "--no-cache was given for it"
     return "its earlier outputs were gone or incomplete"
 
 
@@ -105,7 +105,7 @@ def _described(graph: Graph, artifact: Artifact) -> str:
 def _done_by(graph: Graph, execution: Execution) -> Execution:
     """Finds the execution whose outputs one took; what ran keeps its own parameters.
 
-    TFX doesn't keep what a driver found out with an execution that was cached.
+    TFX doesn't store the parameters that a driver resolves with a cached execution.
     """
     return next(iter(graph.makers(execution.wrote())), execution)
 

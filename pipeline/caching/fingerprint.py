@@ -1,7 +1,7 @@
-"""Fingerprints of our own code: which modules something runs, and what is in them.
+"""Fingerprints of project code: the modules behind a module, and their contents.
 
-The imports between our modules are followed, so that a new file needs no registration.
-Importing this module imports neither TFX nor TensorFlow.
+Imports between project modules are followed statically, so a new file needs no
+registration. Importing this module imports neither TFX nor TensorFlow.
 """
 
 import ast
@@ -14,19 +14,19 @@ OWN_PACKAGES = ("models", "pipeline", "schema", "data")
 
 
 def digest(content: bytes | str) -> str:
-    """Returns the SHA-256 of some content, in hexadecimal."""
+    """Returns the SHA-256 of bytes, or of a text in UTF-8, in hexadecimal."""
     data = content.encode() if isinstance(content, str) else content
     return hashlib.sha256(data).hexdigest()
 
 
 def modules_behind(module: str) -> Iterator[tuple[str, Path]]:
-    """Finds a module of ours and all modules of ours that it imports, in turn.
+    """Finds a project module and all project modules that it imports, transitively.
 
     Args:
         module: Dotted name, such as models.trainer.
 
     Yields:
-        Name and file of each, sorted by name; nothing for a module that isn't ours.
+        Name and file of each, sorted by name; nothing for a module of another package.
     """
     found: dict[str, Path] = {}
     waiting = [module]
@@ -58,7 +58,7 @@ def _imports(module: str, path: Path) -> Iterator[str]:
 
 
 def _submodule(package: str, name: str) -> Iterator[str]:
-    """Yields `package.name` if that is a module and not a name in the package."""
+    """Yields `package.name` if that is a module rather than an attribute."""
     if package.partition(".")[0] not in OWN_PACKAGES:
         return
     parent = importlib.util.find_spec(package)
@@ -69,7 +69,7 @@ def _submodule(package: str, name: str) -> Iterator[str]:
 
 
 def sources() -> list[Path]:
-    """Lists all of our own source files, sorted."""
+    """Returns all source files of the project's packages, sorted."""
     found: list[Path] = []
     for package in OWN_PACKAGES:
         spec = importlib.util.find_spec(package)

@@ -1,8 +1,8 @@
-"""What a node's result depends on besides its inputs and parameters.
+"""Adds code, files and versions to the cache keys of nodes.
 
-TFX's cache key holds the parameters of a node, and not the code that it runs, nor the
-contents of the files that a parameter names. Both are found here from the compiled
-pipeline alone, and put where the key sees them.
+TFX's cache key has the inputs and parameters of a node, but neither the code that it
+runs nor the contents of files that a parameter names. Both are derived here from the
+compiled pipeline alone, and added to a field that is part of the key.
 """
 
 import importlib.metadata
@@ -23,12 +23,13 @@ Parts = dict[str, str]
 
 
 def stamp(pipeline: pipeline_pb2.Pipeline) -> None:
-    """Puts the fingerprint of what each node runs where TFX's cache key sees it.
+    """Adds the fingerprint of each node's code, files and versions to its cache key.
 
-    The executor's `extra_flags` are part of the key and are read by no executor.
+    It is stored in the executor's `extra_flags`, which TFX includes in the key and no
+    executor reads.
 
     Args:
-        pipeline: A compiled pipeline; its deployment configuration is changed.
+        pipeline: A compiled pipeline; its deployment configuration is modified.
     """
     deployment = pipeline_pb2.IntermediateDeploymentConfig()
     pipeline.deployment_config.Unpack(deployment)
@@ -42,11 +43,11 @@ def stamp(pipeline: pipeline_pb2.Pipeline) -> None:
 
 
 def parts_of(pipeline: pipeline_pb2.Pipeline, node_id: str) -> Parts:
-    """Reads what `stamp` put in.
+    """Returns the parts of a node's key that `stamp` has added.
 
     Returns:
-        Package versions, modules and files behind a node, each with its version or
-        SHA-256; none for a node without an executor.
+        Version or SHA-256 of each package, module and file behind the node, by name;
+        empty for a node without an executor.
     """
     flags = _spec_of(pipeline, node_id).extra_flags
     found = [f.removeprefix(FLAG) for f in flags if f.startswith(FLAG)]
@@ -56,7 +57,7 @@ def parts_of(pipeline: pipeline_pb2.Pipeline, node_id: str) -> Parts:
 def _spec_of(
     pipeline: pipeline_pb2.Pipeline, node_id: str
 ) -> executable_spec_pb2.PythonClassExecutableSpec:
-    """Finds what a node runs; empty for a node without an executor."""
+    """Returns a node's executor spec; an empty one for a node without an executor."""
     deployment = pipeline_pb2.IntermediateDeploymentConfig()
     pipeline.deployment_config.Unpack(deployment)
     if node_id not in deployment.executor_specs:
@@ -65,18 +66,17 @@ def _spec_of(
 
 
 def changed_files(pipeline: pipeline_pb2.Pipeline, node_id: str) -> list[str]:
-    """Compares what `stamp` put in with the code, files and versions of now.
+    """Compares the stamped fingerprint of a node with the current code and versions.
 
-    Modules are compared by their names, so that the project may be at another path.
+    Modules are compared by name, so the project may have moved to another path.
 
     Args:
-        pipeline: A compiled pipeline, which may be of another day or machine.
-        node_id: One of its nodes.
+        pipeline: A compiled pipeline, possibly from another time or machine.
+        node_id: Id of one of its nodes.
 
     Returns:
-        The files of modules that differ, as they are called in the project, other files
-        by their paths, and packages with both versions; empty for a node without an
-        executor.
+        What differs, sorted: project files by relative path, other files by absolute
+        path, packages with both versions. Empty for a node without an executor.
     """
     before = parts_of(pipeline, node_id)
     if not before:
@@ -95,7 +95,7 @@ def changed_files(pipeline: pipeline_pb2.Pipeline, node_id: str) -> list[str]:
 
 
 def _named(part: str, before: str | None, now: str | None) -> str:
-    """Names a part of the key as people find it."""
+    """Describes a part of the key: a file's path, or a package with both versions."""
     if part in _VERSIONED_PACKAGES:
         return f"{part} {before}, which is {now} here"
     if part.startswith("/"):
@@ -129,7 +129,7 @@ def _string_parameters(node: pipeline_pb2.PipelineNode) -> Mapping[str, str]:
 
 
 def _files_named(parameter: str) -> Iterator[Path]:
-    """Yields the files whose absolute paths a parameter holds, also inside of JSON."""
+    """Yields the files whose absolute paths are in a parameter, also within JSON."""
     try:
         waiting = [json.loads(parameter)]
     except ValueError:

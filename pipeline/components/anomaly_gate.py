@@ -1,4 +1,4 @@
-"""The gate before training: blocking anomalies and empty splits stop a run."""
+"""The gate before training: stops a run at blocking anomalies and empty splits."""
 
 import json
 import textwrap
@@ -30,20 +30,20 @@ _LONGEST_TEXT = 240
 
 
 class DataVerdict(Artifact):
-    """What the gate found in data that it let pass: verdict.json, the findings."""
+    """The findings in data that the gate let pass, in verdict.json."""
 
     TYPE_NAME = "DataVerdict"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with one column of one split.
+    """One anomaly of one column in one split.
 
     Attributes:
         split: Name of the split.
-        column: Name of the column, empty when the whole split is meant.
+        column: Name of the column; empty for the whole split.
         anomaly: TFDV's name of the anomaly type, EMPTY_SPLIT or EMPTY_SCHEMA.
-        text: What TFDV or the gate says about it.
+        text: The description by TFDV or the gate.
         blocking: Whether it stops the run.
     """
 
@@ -57,15 +57,15 @@ class Finding:
 def find_anomalies(
     split: str, anomalies: anomalies_pb2.Anomalies, tolerated: frozenset[str]
 ) -> Iterator[Finding]:
-    """Lists the anomalies of a split, each with whether it blocks.
+    """Converts the anomalies of a split to findings.
 
     Args:
-        split: Name of the split they were found in.
-        anomalies: What ExampleValidator wrote for the split.
+        split: Name of the split.
+        anomalies: ExampleValidator's result for the split.
         tolerated: Names of the anomaly types that don't block.
 
     Yields:
-        A finding for each reason of each anomaly, columns in alphabetic order.
+        One finding per reason of each anomaly, columns in alphabetical order.
     """
     whole = anomalies.dataset_anomaly_info
     infos = [*sorted(anomalies.anomaly_info.items())]
@@ -74,7 +74,7 @@ def find_anomalies(
     for column, info in infos:
         for reason in info.reason:
             name = anomalies_pb2.AnomalyInfo.Type.Name(reason.type)
-            # TFDV lists every unexpected value, which can be thousands.
+            # TFDV lists every unexpected value, of which there can be thousands.
             text = textwrap.shorten(
                 f"{reason.short_description}: {reason.description}", _LONGEST_TEXT
             )
@@ -84,20 +84,20 @@ def find_anomalies(
 def find_empty(
     split: str, statistics: statistics_pb2.DatasetFeatureStatisticsList
 ) -> Iterator[Finding]:
-    """Yields a blocking finding when a split has no rows."""
+    """Yields a blocking finding if a split has no rows."""
     if not sum(dataset.num_examples for dataset in statistics.datasets):
         yield Finding(split, "", "EMPTY_SPLIT", "the split has no rows", blocking=True)
 
 
 def find_empty_schema(findings: Collection[Finding], columns: int) -> Iterator[Finding]:
-    """Yields a blocking finding when the schema has none of a split's columns.
+    """Yields a blocking finding if the schema has none of a split's columns.
 
-    Each of them is then a new column, which is tolerated: a schema without columns
-    would let anything pass.
+    New columns are tolerated one by one, so without this check a schema without columns
+    would let any data pass.
 
     Args:
-        findings: What was found in the split.
-        columns: How many columns the split has.
+        findings: Findings in the split.
+        columns: Number of columns in the split.
     """
     new = {f.column for f in findings if f.anomaly == "SCHEMA_NEW_COLUMN"}
     if columns and len(new) == columns:
@@ -107,13 +107,14 @@ def find_empty_schema(findings: Collection[Finding], columns: int) -> Iterator[F
 
 
 def refusal(findings: list[Finding]) -> str:
-    """Says which blocking findings stop the run, and what to do about them.
+    """Formats the error for blocking findings, with advice.
 
     Args:
-        findings: The blocking ones, at least one.
+        findings: The blocking findings, at least one.
 
     Returns:
-        Up to five findings, a line each; the same finding in several splits is one.
+        A message with up to five findings, one per line; the same finding in several
+        splits is listed once.
     """
     splits: dict[tuple[str, str], list[str]] = {}
     for finding in findings:
@@ -129,7 +130,7 @@ def refusal(findings: list[Finding]) -> str:
             *lines[:_SHOWN],
             *([f"  … and {more} more"] if more > 0 else []),
             (
-                "Mend the data, or, if the data is right, review schema/schema.pbtxt; "
+                "Fix the data, or, if the data is right, review schema/schema.pbtxt; "
                 "`throughline schema diff` shows where they differ."
             ),
         ]
@@ -137,7 +138,7 @@ def refusal(findings: list[Finding]) -> str:
 
 
 def _one_line(column: str) -> str:
-    """Writes a column's name so that it can't begin a line of its own."""
+    """Quotes a column's name if it has control characters or line ends."""
     return column if is_one_line(column) else repr(column)
 
 
@@ -148,16 +149,17 @@ def AnomalyGate(  # noqa: N802 - TFX takes a component's name from its function
     verdict: OutputArtifact[DataVerdict],
     tolerated: Parameter[str],
 ) -> None:
-    """Stops the run when data must not reach training.
+    """Stops the run if the data must not be used for training.
 
     Args:
-        anomalies: What ExampleValidator found, per split.
-        statistics: Statistics of the same splits; their row counts are read.
-        verdict: Gets verdict.json with all findings when nothing blocks.
+        anomalies: ExampleValidator's anomalies, by split.
+        statistics: Statistics of the same splits, for their row counts and columns.
+        verdict: Receives verdict.json with all findings if nothing blocks.
         tolerated: Names of the anomaly types that don't block, comma-separated.
 
     Raises:
-        DataRefusedError: A blocking anomaly or an empty split; names them.
+        DataRefusedError: There is a blocking anomaly, an empty split, or a schema
+            without the data's columns; the message lists them.
     """
     allowed = frozenset(filter(None, tolerated.split(",")))
     findings: list[Finding] = []

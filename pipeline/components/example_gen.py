@@ -1,6 +1,7 @@
-"""The standard FileBasedExampleGen, with an output for the rows that don't fit.
+"""The standard FileBasedExampleGen, with a second output for rows that don't fit.
 
-It is apart from the executor, whose imports are part of the node's cache key.
+The component is in its own module because all modules that the executor imports are
+part of the node's cache key.
 """
 
 from typing import Any
@@ -14,22 +15,22 @@ from pipeline.components.span_driver import SpanDriver
 
 
 class Quarantine(Artifact):
-    """Rows that don't fit: counts.json, and each row a line in rows-*.jsonl."""
+    """Rows that don't fit: counts.json, and one line per row in rows-*.jsonl."""
 
     TYPE_NAME = "Quarantine"
 
 
 class Ingestion(FileBasedExampleGen):
-    """The standard component with a second output; to TFX it is the standard one."""
+    """FileBasedExampleGen with a `quarantine` output; TFX sees the standard type."""
 
     DRIVER_CLASS = SpanDriver
 
     def __init__(self, settings: Settings, **standard: Any) -> None:
-        """Wires it.
+        """Creates the component.
 
         Args:
-            settings: What only our executor knows.
-            standard: What a FileBasedExampleGen takes too.
+            settings: The settings of our executor.
+            standard: Arguments of FileBasedExampleGen.
         """
         super().__init__(
             output_config=settings.output_config(),
@@ -43,5 +44,5 @@ class Ingestion(FileBasedExampleGen):
 
     @classmethod
     def get_class_type(cls) -> str:
-        """Names the type that lineage and orchestrators know."""
+        """Returns the standard component's type, for lineage and orchestrators."""
         return str(FileBasedExampleGen.get_class_type())

@@ -217,9 +217,9 @@ def _sources(
     newest = settings.rule.test_spans
     if newest and len(spans) <= newest:
         raise DataRefusedError(
-            f"test-spans is {newest}, and {len(spans)} span"
+            f"splits.test-spans is {newest}, and {len(spans)} span"
             f"{'' if len(spans) == 1 else 's'} are read: none is left to learn from; "
-            "widen --window, or lower --test-spans"
+            "widen --window, or lower --splits.test-spans"
         )
     in_test = set(list(spans)[-newest:]) if newest else set()
     found = [

@@ -1,9 +1,9 @@
-"""Decides which spans are ingested, and knows them again by their contents.
+"""Driver of ExampleGen: selects the spans to ingest, and fingerprints their contents.
 
-The stock driver takes the newest span, passes over others without a word, and knows
-files by their times of change. This one takes as many as are wanted, says what it left,
-and sets the same properties. Of a `RangeConfig` it reads a static range, whose ends may
-differ, and the `num_spans` of a rolling one, as a number of spans that are there.
+The stock driver reads the newest span, silently skips the others, and identifies files
+by their times of modification. This one reads as many spans as requested, logs what it
+skips, and sets the same properties. It accepts a `RangeConfig` with a static range of
+several spans; `num_spans` of a rolling range counts the spans that exist.
 """
 
 import json
@@ -40,18 +40,18 @@ class SpanDriver(driver.FileBasedDriver):
         pipeline_info: PipelineInfo,
         component_info: ComponentInfo,
     ) -> dict[str, Any]:
-        """Fills in the placeholders, and adds span, version and fingerprint.
+        """Resolves the input patterns, and adds span, version and fingerprint.
 
         Args:
-            exec_properties: Those of the node, which are changed.
-            pipeline_info: Not read.
-            component_info: Not read.
+            exec_properties: Properties of the execution; modified in place.
+            pipeline_info: Not used.
+            component_info: Not used.
 
         Returns:
-            The same; with several spans `input_config` has a split for each.
+            The same mapping; `input_config` has one split per span.
 
         Raises:
-            DataRefusedError: No file matches, or a wanted span is not there.
+            DataRefusedError: No file matches, or a requested span does not exist.
         """
         del pipeline_info, component_info
         base = Path(exec_properties[specs.INPUT_BASE_KEY])
@@ -82,7 +82,7 @@ class SpanDriver(driver.FileBasedDriver):
         return exec_properties
 
     def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
-        """Resolves what is read, and says so on the artifact that is to be written."""
+        """Resolves the input, and records the spans on the output artifact."""
         (examples,) = execution_info.output_dict[specs.EXAMPLES_KEY]
         self._memory = digests.memory_beside(examples.uri)
         result = super().run(execution_info)
@@ -95,15 +95,15 @@ class SpanDriver(driver.FileBasedDriver):
 def note_passed_over(
     store: MetadataStore, node: pipeline_pb2.PipelineNode, execution: mlmd.Execution
 ) -> None:
-    """Notes on what a node has just ingested which spans were there and not taken.
+    """Records the skipped spans on the Examples that a node has just written.
 
-    The driver can't: what it says becomes part of the cache key, and data that is not
+    The driver can't do this: its output is part of the cache key, and data that is not
     read must not make a node run again.
 
     Args:
         store: The metadata store.
-        node: The node, of any kind.
-        execution: What it ended with.
+        node: The node; nodes other than ExampleGen are ignored.
+        execution: The node's execution.
     """
     parameters = node.parameters.parameters
     for examples in graph.outputs_of(store, execution).get(specs.EXAMPLES_KEY, []):
@@ -134,7 +134,7 @@ def _wanted(range_config: str | None) -> Wanted | None:
 
 
 def _range_of(selection: Selection) -> str:
-    """Says what was taken in one way, however it was asked for: the cache sees it."""
+    """Returns the range in one canonical form, because it is part of the cache key."""
     fixed = range_config_pb2.StaticRange(
         start_span_number=selection.taken[0].number,
         end_span_number=selection.taken[-1].number,

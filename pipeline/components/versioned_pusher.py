@@ -1,8 +1,8 @@
-"""Pushes a blessed model so that a server sees all of it or nothing of it.
+"""Pusher that adds a version to the serving directory atomically.
 
-The stock executor copies straight into the version directory; killed half-way, it
-leaves a version that a model server would load. Here the copy is made beside the
-versions under a name that servers don't read, forced to disk, and renamed.
+The stock executor copies into the version directory itself; if it is killed, it leaves
+a partial version, which a model server would load. Here the copy is made under a name
+that servers ignore, synced to disk, and renamed; see `registry.versions`.
 """
 
 import logging
@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def _link(source: str, target: str) -> None:
-    """Links a file, or copies it where the file system can't link."""
+    """Hard-links a file, or copies it if the file system can't link."""
     try:
         os.link(source, target)
     except OSError:
@@ -32,7 +32,7 @@ def _link(source: str, target: str) -> None:
 
 
 class Executor(stock.Executor):
-    """The stock Pusher but for how files get to their place."""
+    """The stock Pusher, with atomic pushes and versions that know their origin."""
 
     def Do(  # noqa: N802 - the name is TFX's
         self,
@@ -40,13 +40,13 @@ class Executor(stock.Executor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes the model if it was blessed and isn't the live one already.
+        """Pushes the model if it is blessed and not live already.
 
         Raises:
-            ThroughlineError: The run has not made an input of ours.
+            ThroughlineError: An input is missing in this run.
         """
-        # The launcher runs a Pusher without its inputs, and the stock executor takes a
-        # blessing that isn't there yet for one that nobody asked for.
+        # TFX launches a Pusher even without its inputs, and the stock executor treats a
+        # missing blessing as one that is not required.
         missing = sorted(name for name, given in input_dict.items() if not given)
         if missing:
             raise ThroughlineError(
@@ -74,6 +74,6 @@ class Executor(stock.Executor):
 
 
 def origin_of(model: Artifact) -> dict[str, Any]:
-    """Returns what identifies a Model artifact of a metadata store in a version."""
+    """Returns the origin of a Model artifact, which is stored with its version."""
     created = model.mlmd_artifact.create_time_since_epoch
     return versions.identity(model.id, model.uri, created)

@@ -1,6 +1,7 @@
-"""Moves files of rows into tf.Examples by columns; nothing here knows the graph.
+"""Converts CSV and Parquet files to tf.Examples, column by column.
 
-A file is looked at (`source`), divided at the ends of records (`records`, `plan`), read
-into typed columns (`reading`, `columns`), shared out over splits (`splitting`) and
-written (`writing`). Rows that don't fit are set aside (`quarantine`).
+A file is inspected (`source`), divided between records (`records`, `plan`), parsed into
+typed columns (`reading`, `columns`), split (`splitting`) and written (`writing`). Rows
+that don't fit go to quarantine (`quarantine`). Nothing here imports TFX's graph or the
+metadata store.
 """

@@ -1,4 +1,4 @@
-"""What type a column has, and which of its values are not of it.
+"""Types of columns: inference, conversion, and values that can't be converted.
 
 TFX knows whole numbers of 64 bits, numbers of 32 bits, and bytes. A column is one of
 these by the reviewed schema, or by what all its values fit. In a column of lists it is
@@ -24,7 +24,7 @@ Kind = Literal["INT", "FLOAT", "BYTES"]
 Kinds = Mapping[str, Kind]
 
 NARROWEST: Kind = "INT"
-# From the narrowest to the one that holds everything.
+# From the narrowest to the one that fits every value.
 _ORDER: tuple[Kind, ...] = ("INT", "FLOAT", "BYTES")
 _OF_SCHEMA: Mapping[int, Kind] = {
     schema_pb2.INT: "INT",
@@ -36,7 +36,8 @@ PARSED: Mapping[Kind, pa.DataType] = {
     "FLOAT": pa.float64(),
     "BYTES": pa.binary(),
 }
-"""What text is parsed as; numbers are rounded from 64 to 32 bits as Python does."""
+"""Arrow types that text is parsed as. A FLOAT is parsed with 64 bits, and then rounded
+to 32 like Python does."""
 
 WRITTEN: Mapping[Kind, pa.DataType] = {
     "INT": pa.int64(),
@@ -51,7 +52,7 @@ _TOO_LONG = 2.0**63
 _HALF_WORD = 32
 _LEAST = -(2**63)
 _SECONDS_IN_DAY = 24 * 60 * 60
-# Of the years that ISO 8601 and Python can write, 1 to 9999.
+# The years that ISO 8601 and Python support: 1 to 9999.
 _FIRST_SECOND = (date.min - date(1970, 1, 1)).days * _SECONDS_IN_DAY
 _LAST_SECOND = ((date.max - date(1970, 1, 1)).days + 1) * _SECONDS_IN_DAY - 1
 _TICKS: Mapping[str, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -69,19 +70,19 @@ _NOT_FINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 
 def kinds_of_schema(schema: schema_pb2.Schema | None) -> dict[str, Kind]:
-    """Lists the columns to which a schema gives a type."""
+    """Returns the types of the columns that a schema declares."""
     described = schema.feature if schema else ()
     return {f.name: _OF_SCHEMA[f.type] for f in described if f.type in _OF_SCHEMA}
 
 
 def narrowest(column: pa.Array) -> Kind:
-    """Finds the narrowest type that holds every value of a column.
+    """Returns the narrowest type that fits every value of a column.
 
     Args:
-        column: Its texts, or what a Parquet file holds.
+        column: Texts, or a column of a Parquet file.
 
     Returns:
-        INT if there are no values at all.
+        The type; INT if all values are missing.
     """
     kind = column.type
     if is_list(kind):
@@ -97,13 +98,13 @@ def narrowest(column: pa.Array) -> Kind:
 
 
 def widest(kinds: Iterable[Kinds]) -> dict[str, Kind]:
-    """Joins what was found in parts of the data.
+    """Merges the types that were inferred from parts of the data.
 
     Args:
         kinds: The narrowest types of each part, all with the same columns.
 
     Returns:
-        For each column the narrowest type that holds the values of all parts.
+        For each column, the narrowest type that fits the values of all parts.
     """
     joined: dict[str, Kind] = {}
     for part in kinds:
@@ -113,7 +114,7 @@ def widest(kinds: Iterable[Kinds]) -> dict[str, Kind]:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of a type holds texts, as every column of CSV does."""
+    """Whether an Arrow type is text or bytes, as every column of a CSV file is."""
     return (
         pa.types.is_string(kind)
         or pa.types.is_binary(kind)
@@ -124,10 +125,10 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_supported(kind: pa.DataType) -> bool:
-    """Whether a type of Parquet's is a text, a number, a date or a time, one in a row.
+    """Whether a type of a Parquet column is text, number, date or time, one per row.
 
-    A duration is not: as a number it would be one of microseconds, or whatever the
-    file's unit is, and nothing would say so. A time zone must be known here.
+    Durations are not supported: they would become numbers whose unit is that of the
+    file, and is recorded nowhere. Time zones must be in Arrow's database.
     """
     if pa.types.is_dictionary(kind):
         return is_supported(kind.value_type)
@@ -143,10 +144,13 @@ def is_supported(kind: pa.DataType) -> bool:
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """Turns what Parquet has besides into what can be converted: same values, or bytes.
+    """Converts the less common Parquet types to ones that `converted` accepts.
+
+    Decodes dictionaries, widens 16-bit floats, replaces time zones that are offsets by
+    UTC, and makes bytes of texts that are not UTF-8.
 
     Args:
-        column: Of a supported type.
+        column: A column of a supported type.
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
@@ -154,7 +158,7 @@ def plain(column: pa.Array) -> pa.Array:
     if pa.types.is_float16(kind):
         return column.cast(pa.float32())
     if pa.types.is_timestamp(kind) and kind.tz and _OFFSET.fullmatch(kind.tz):
-        # Arrow writes times of named zones only.
+        # Arrow can only format times of named zones.
         return column.cast(pa.timestamp(kind.unit, "UTC"))
     if (pa.types.is_string(kind) or pa.types.is_large_string(kind)) and not _is_valid(
         column
@@ -181,7 +185,7 @@ def converted(column: pa.Array, kind: Kind) -> tuple[pa.Array, dict[int, str]]:
         array, wrong = converted(texts, kind)
         return array, {**wrong, **out_of_range}
     if kind == "BYTES":
-        # Numbers of Parquet files become texts, as they would be in CSV.
+        # Numbers of Parquet files are formatted as they would be in CSV.
         texts = column if is_text(column.type) else column.cast(pa.string())
         return texts.cast(pa.binary()), {}
     array, wrong = (
@@ -212,16 +216,16 @@ def _converted_lists(column: pa.Array, kind: Kind) -> tuple[pa.Array, dict[int, 
 
 
 def is_finite(array: pa.Array) -> bool:
-    """Whether a column holds neither infinity nor what is no number."""
+    """Whether a column holds neither infinity nor NaN."""
     if not pa.types.is_floating(array.type):
         return True
     return pc.all(pc.is_finite(array)).as_py() is not False
 
 
-# Values repeat a great deal: with the bad row last of a million, 17 s became 6 s.
+# Cached because values repeat: 6 s instead of 17 for a million rows, the last one bad.
 @functools.lru_cache(maxsize=1 << 16)
 def complaint(text: str, kind: Kind) -> str | None:
-    """Says why a text is not of a type; none if it is, as an empty one always is."""
+    """Returns why a text is not a value of a type; `None` if it is, or is empty."""
     number = text.strip(_SPACES)
     if not text or kind == "BYTES" or _reads(number, kind):
         return None
@@ -239,14 +243,14 @@ def complaint(text: str, kind: Kind) -> str | None:
 
 
 def of_unique(column: pa.Array, say: Callable[[str], str | None]) -> dict[int, str]:
-    """Says something of each value of a column, and asks once for equal ones.
+    """Maps the texts of a column to messages, calling the function once per value.
 
     Args:
-        column: Texts.
-        say: What to say of a text, if anything.
+        column: The texts.
+        say: Returns the message for a text, or `None`.
 
     Returns:
-        What was said, by row.
+        The messages, by row.
     """
     encoded = column.dictionary_encode()
     said = [text and say(text) for text in encoded.dictionary.to_pylist()]
@@ -285,7 +289,7 @@ def _knows_zone(kind: pa.TimestampType) -> bool:
 
 
 def _is_valid(column: pa.Array) -> bool:
-    """Whether texts are UTF-8, which Arrow doesn't check when it reads Parquet."""
+    """Whether texts are valid UTF-8; Arrow doesn't check that when it reads Parquet."""
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
@@ -294,7 +298,7 @@ def _is_valid(column: pa.Array) -> bool:
 
 
 def _texts_of_times(column: pa.Array) -> tuple[pa.StringArray, dict[int, str]]:
-    """Writes dates and times as CSV would have them; says which can't be written."""
+    """Formats dates and times as in CSV; returns messages for those out of range."""
     kind = column.type
     numbers = column.cast(pa.int64() if kind.bit_width > _HALF_WORD else pa.int32())
     if pa.types.is_time(kind):
@@ -305,7 +309,7 @@ def _texts_of_times(column: pa.Array) -> tuple[pa.StringArray, dict[int, str]]:
     if kind == pa.date32():
         lowest, highest = lowest // _SECONDS_IN_DAY, highest // _SECONDS_IN_DAY
         ticks = 1
-    # In nanoseconds 64 bits hold the years 1677 to 2262 only.
+    # 64 bits of nanoseconds only hold the years 1677 to 2262: clip the bounds.
     bad = pc.or_(
         pc.less(numbers, max(lowest * ticks, _LEAST)),
         pc.greater(numbers, min((highest + 1) * ticks - 1, -_LEAST - 1)),
@@ -317,7 +321,7 @@ def _texts_of_times(column: pa.Array) -> tuple[pa.StringArray, dict[int, str]]:
 
 
 def _texts(column: pa.Array) -> pa.StringArray:
-    """Turns a column into texts; bytes that are none are shown by their numbers."""
+    """Converts a column to texts; invalid UTF-8 is shown as backslash escapes."""
     try:
         return column.cast(pa.string())
     except pa.ArrowInvalid:
@@ -336,7 +340,7 @@ def _numbers_of_numbers(
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     if kind == "FLOAT":
-        # To round a number is not to lose it.
+        # Not safe=True, which rejects numbers that must be rounded.
         return column.cast(pa.float64(), safe=False), {}
     try:
         return column.cast(pa.int64()), {}
@@ -355,9 +359,10 @@ def _blanked(column: pa.Array, rows: Iterable[int]) -> pa.Array:
 
 
 def _parsed(texts: pa.StringArray, target: pa.DataType) -> pa.Array | None:
-    """Reads numbers as Arrow's CSV reader does; none if a value is no number.
+    """Parses numbers like Arrow's CSV reader; `None` if a value is not a number.
 
-    Arrow takes 0x10 for 16. That is a code rather than a quantity, and refused.
+    Hexadecimal integers, which Arrow accepts (0x10 as 16), count as invalid: they are
+    codes rather than quantities.
     """
     if pa.types.is_integer(target) and _has_hexadecimal(texts):
         return None
@@ -373,7 +378,7 @@ def _has_hexadecimal(texts: pa.StringArray) -> bool:
 
 
 def _reads(number: str, kind: Kind) -> bool:
-    """Whether Arrow reads it, since what it reads in bulk must not depend on others."""
+    """Whether Arrow parses a text as a number; the same result as in bulk."""
     array = _parsed(pa.array([number]), PARSED[kind])
     if not number or array is None:
         return False
@@ -392,7 +397,7 @@ def _is_finite_in_32_bits(number: float | None) -> bool:
 def _fits(column: pa.Array, kind: Kind) -> bool:
     if kind == "BYTES":
         return True
-    # A float loses digits of a long whole number, which is a code too.
+    # Integers beyond 64 bits are codes, whose digits a float would lose.
     if kind == "FLOAT":
         numbers = pc.utf8_trim(column, _SPACES)
         long = numbers.filter(pc.match_substring_regex(numbers, "^[-+]?[0-9]{19,}$"))

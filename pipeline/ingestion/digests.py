@@ -1,7 +1,7 @@
-"""What is in the data files, told by their contents and not by their times of change.
+"""Fingerprints of data files by their contents rather than their modification times.
 
-One fingerprint serves the cache, `--resume` and the check whether anything has changed.
-Importing this module imports neither TFX nor TensorFlow.
+The same fingerprint is used by the cache, by `--resume` and to detect that nothing has
+changed. Importing this module imports neither TFX nor TensorFlow.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ from pipeline.ingestion.spans import Selection, files_of
 from pipeline.ingestion.walk import unreadable
 
 MEMORY_FILE = "contents.json"
-"""In the output directory: which file had which content, when it was last read."""
+"""Cache of digests in the output directory, by file."""
 SETTLED_SECONDS = 2.0
-"""How long a file must have been left alone for its digest to be remembered."""
+"""Minimum age of a file's last change for its digest to be cached."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,14 +28,14 @@ Memory = dict[str, list[int | str]]
 
 
 def splits_of(selection: Selection) -> dict[str, str]:
-    """Names what is read together, as the executor is told: a pattern for each name.
+    """Returns the input splits for the executor: a pattern for each name.
 
     Args:
         selection: The spans to read.
 
     Returns:
-        One entry a span, named `span-<number>`, oldest first; a single one without
-        spans, or with one of them.
+        One entry per span, named `span-<number>`, oldest first; a single entry "all" if
+        there is one span or none.
     """
     if len(selection.taken) == 1:
         return {"all": selection.taken[0].pattern}
@@ -45,16 +45,19 @@ def splits_of(selection: Selection) -> dict[str, str]:
 def fingerprint(
     directory: Path, splits: Mapping[str, str], memory: Path | None = None
 ) -> str:
-    """Tells data apart by names and contents of its files.
+    """Computes a fingerprint of the names and contents of data files.
 
     Args:
         directory: The data directory.
         splits: A pattern without placeholders for each split.
-        memory: Where digests are remembered; see `sha256_of`.
+        memory: File that caches digests; see `sha256_of`.
 
     Returns:
-        A line a split, in the form of TFX's own, with a SHA-256 over the relative name,
-        the size and the SHA-256 of each file.
+        One line per split, in the format of TFX's fingerprint, with a SHA-256 over the
+        relative name, the size and the SHA-256 of each file.
+
+    Raises:
+        DataRefusedError: A file can't be read, or is gone; the message names it.
     """
     files = {name: files_of(directory, pattern) for name, pattern in splits.items()}
     every = [path for paths in files.values() for path in paths]
@@ -69,24 +72,25 @@ def sha256_of(
     memory: Path | None = None,
     settled_seconds: float = SETTLED_SECONDS,
 ) -> dict[Path, str]:
-    """Digests the contents of files, and reads again only those that were touched.
+    """Computes the SHA-256 of files; unchanged files are not read again.
 
-    A digest is remembered with the file's inode, size, time of modification and time
-    of change. The last is kept by the system and can't be set back, so an edit shows
-    even when size and time of modification are restored. Files that changed just before
-    they were read are not remembered: another edit could fall into the same tick of
-    the clock. What this trusts is a file system that keeps times of change.
+    A digest is cached with the file's inode, size, mtime and ctime. Programs can't set
+    the ctime back, so an edit is detected even if size and mtime are restored. The
+    digest of a file that changed just before it was read is not cached: another edit
+    could fall into the same tick of the clock. This relies on a file system that keeps
+    ctimes.
 
     Args:
-        files: Their paths.
-        memory: A JSON file that is read and replaced; without it all files are read.
-        settled_seconds: How long ago a remembered file must have changed.
+        files: The paths of the files.
+        memory: JSON file with the cached digests, which is updated; all files are read
+            if not given.
+        settled_seconds: Minimum age of a file's last change for caching its digest.
 
     Returns:
-        The SHA-256 of each, in hexadecimal.
+        The SHA-256 of each file, in hexadecimal.
 
     Raises:
-        DataRefusedError: A file can't be read, or is gone; names it.
+        DataRefusedError: A file can't be read, or is gone; the message names it.
     """
     known = _recall(memory)
     learned: Memory = {}
@@ -111,10 +115,13 @@ def sha256_of(
 
 
 def memory_beside(uri: str) -> Path | None:
-    """Finds where digests are remembered from an artifact's directory.
+    """Returns the output directory's cache of digests, from an artifact's URI.
 
     Args:
-        uri: Such as `<output>/artifacts/<node>/<key>/<execution>`.
+        uri: A URI such as `<output>/artifacts/<node>/<key>/<execution>`.
+
+    Returns:
+        `<output>/contents.json`; `None` if the URI is not a path of that depth.
     """
     path = Path(uri)
     deep_enough = uri.startswith("/") and len(path.parents) > 3  # noqa: PLR2004
@@ -148,7 +155,7 @@ def _stat(path: Path) -> FileStat:
 
 
 def _recall(memory: Path | None) -> Memory:
-    """Reads what is remembered; nothing if it can't be read, which costs time only."""
+    """Reads the cache; empty if it can't be read, which only costs time."""
     try:
         known = json.loads(memory.read_text()) if memory else {}
     except (OSError, ValueError):
@@ -158,7 +165,7 @@ def _recall(memory: Path | None) -> Memory:
 
 
 def _remember(memory: Path, known: Memory) -> None:
-    """Replaces what is remembered, without files that are gone."""
+    """Replaces the cache atomically, without entries of files that are gone."""
     there = {name: entry for name, entry in known.items() if Path(name).is_file()}
     part = memory.with_name(f".{memory.name}.{os.getpid()}")
     try:

@@ -1,7 +1,7 @@
-"""Divides files into pieces of bounded size, and pieces into shards.
+"""Divides files into pieces of bounded size, and groups the pieces into shards.
 
-Text is divided where records end, so that each piece can be read by itself, anywhere.
-The division depends on the data alone.
+Text is divided between records, so that each piece can be read independently. The
+division depends only on the data.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,24 +14,24 @@ from pipeline.ingestion.records import EndlessLineError, Records, find_records
 from pipeline.ingestion.source import UTF_8, Source
 
 SHARD_BYTES = 64 << 20
-"""How much of the files one shard holds; a few hundred thousand rows of some width."""
+"""Size of a shard in bytes of the files: a few hundred thousand rows."""
 
 _MARK_BYTES = 3
-# A gzip can't be divided; this is what text usually unpacks to.
+# Typical compression ratio of text, to estimate the size of a gzip, which is one piece.
 _UNPACKED = 5
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a file that is read by itself.
+    """A part of a file that is read independently.
 
     Attributes:
         source: The file.
-        start: Offset of its first byte in the file; of Parquet, the first row group.
-        end: Offset after its last byte, or after the last row group; none if the file
-            can only be read from its beginning to its end.
-        first: Line that it begins in, or number of its first row in Parquet; from 1.
-        is_newest: Whether it is of one of the newest spans, which are the test.
+        start: Offset of its first byte; for Parquet, index of its first row group.
+        end: Offset after its last byte; for Parquet, index after its last row group.
+            `None` for a file that is not divisible, such as a gzip.
+        first: Number of its first line; for Parquet, of its first row; from 1.
+        is_newest: Whether it is in one of the newest spans, which are the test split.
     """
 
     source: Source
@@ -44,17 +44,17 @@ class Piece:
 def divide(
     sources: Iterable[tuple[Source, bool]], shard_bytes: int = SHARD_BYTES
 ) -> list[list[Piece]]:
-    """Makes shards of files, in the order of the files and their rows.
+    """Divides files into shards, in the order of the files and their rows.
 
     Args:
-        sources: The files, and whether each is of one of the newest spans.
-        shard_bytes: How much goes into one shard.
+        sources: The files, and whether each is in one of the newest spans.
+        shard_bytes: Approximate size of a shard.
 
     Returns:
-        For each shard its pieces.
+        The pieces of each shard.
 
     Raises:
-        DataRefusedError: A line goes on and on.
+        DataRefusedError: A line is longer than `records.LONGEST_RECORD`.
     """
     shards: list[list[Piece]] = []
     room = 0
@@ -69,13 +69,13 @@ def divide(
 
 
 def stretches(piece: Piece) -> Iterator[Records]:
-    """Reads a piece of text, so much at a time.
+    """Reads a piece of a CSV file in sections of bounded size.
 
     Yields:
-        Records; some may be broken.
+        The records of a section; some may be broken.
 
     Raises:
-        DataRefusedError: The file is cut short, damaged or no text.
+        DataRefusedError: The file is truncated, damaged or not text.
     """
     found = piece.source
     with source.opened(found.path, found.kind, found.encoding) as text:
@@ -90,7 +90,7 @@ def stretches(piece: Piece) -> Iterator[Records]:
 
 
 def _pieces_of(found: Source, *, is_newest: bool) -> Iterator[tuple[Piece, int]]:
-    """Yields pieces, and how many bytes of text each is."""
+    """Yields the pieces of a file, each with its size in bytes of text."""
     if found.kind == "parquet":
         file = source.opened_parquet(found.path)
         row = 1
@@ -115,7 +115,7 @@ def _pieces_of(found: Source, *, is_newest: bool) -> Iterator[tuple[Piece, int]]
 def _stretches(
     text: source.Stream, path: Path, line: int, length: int | None
 ) -> Iterator[tuple[Records, int]]:
-    """Yields the records of a stream, and how many bytes they take."""
+    """Yields the records of a stream by section, each with its size in bytes."""
     rest = b""
     is_last = False
     while not is_last:

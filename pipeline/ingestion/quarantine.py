@@ -1,7 +1,7 @@
-"""Rows that don't fit: what is kept of them, counted, and said.
+"""Rows that don't fit: their records, counts and messages.
 
-They are neither dropped nor learned from. Each is a line of JSON beside the examples,
-in an artifact of its own.
+They are neither dropped nor used for training: each becomes a line of JSON in an
+artifact of its own, next to the examples.
 """
 
 import base64
@@ -22,11 +22,11 @@ class Rejected:
     """A row that doesn't fit.
 
     Attributes:
-        file: The file it stands in.
-        line: The line that it begins in, from 1; in a Parquet file, the row.
-        column: The column whose value is wrong; none if it is the whole row.
-        reason: What is wrong and what to do, in a sentence without its full stop.
-        raw: Its bytes, without the line end; of a Parquet row its values as JSON.
+        file: Path of its file.
+        line: Number of its first line, from 1; in a Parquet file, of the row.
+        column: The column with the invalid value; `None` if the whole row is malformed.
+        reason: What is wrong and what to do; a sentence without the full stop.
+        raw: Its bytes without the line end; for Parquet, its values as JSON.
     """
 
     file: str
@@ -37,13 +37,13 @@ class Rejected:
 
     @property
     def place(self) -> str:
-        """Says where it stands, as errors do."""
+        """File, line and column in the form of error messages."""
         column = "" if self.column is None else f", column {self.column!r}"
         what = "row" if self.file.endswith(".parquet") else "line"
         return f"{self.file}, {what} {self.line}{column}"
 
     def to_json(self) -> str:
-        """Writes it in one line; what is not UTF-8 is there in base64 too."""
+        """Formats it as one line of JSON, with base64 if the text is not UTF-8."""
         entry: dict[str, Any] = {
             "file": self.file,
             "line": self.line,
@@ -60,14 +60,13 @@ class Rejected:
 
 @dataclass
 class Tally:
-    """How many rows went where, of one shard or of all.
+    """Counts of rows, of one shard or of all.
 
     Attributes:
-        read: Rows of each file, counted before anything is done with them.
-        written: Rows in each split.
-        quarantined: Rows of each file that don't fit.
-        reasons: How often each kind of trouble was met: the column, if it is one
-            column's, and the reason without the value.
+        read: Rows read by file, counted before any processing.
+        written: Rows written by split.
+        quarantined: Rows that don't fit, by file.
+        reasons: Rows that don't fit, by kind; see `kind_of`.
         first: The first few rejected rows, as `place: reason`.
     """
 
@@ -78,7 +77,7 @@ class Tally:
     first: list[str] = field(default_factory=list)
 
     def note(self, rejected: Iterable[Rejected]) -> None:
-        """Counts rows that don't fit."""
+        """Adds rows that don't fit."""
         for row in rejected:
             self.quarantined[row.file] += 1
             self.reasons[kind_of(row)] += 1
@@ -86,7 +85,7 @@ class Tally:
                 self.first.append(f"{row.place}: {row.reason}")
 
     def add(self, other: "Tally") -> None:
-        """Adds what another one has counted later in the data."""
+        """Adds the counts of a later part of the data."""
         for mine, theirs in (
             (self.read, other.read),
             (self.written, other.written),
@@ -98,21 +97,21 @@ class Tally:
 
     @property
     def rows(self) -> int:
-        """All rows read."""
+        """Number of all rows read."""
         return self.read.total()
 
     @property
     def share(self) -> float:
-        """How much of what was read doesn't fit, from 0 to 1."""
+        """Share of the rows that don't fit, 0 to 1."""
         return self.quarantined.total() / self.rows if self.rows else 0.0
 
     def to_json(self) -> str:
-        """Writes it as the artifact's file of counts."""
+        """Formats it as the artifact's counts.json."""
         return json.dumps(vars(self), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Tally":
-        """Reads what `to_json` wrote."""
+        """Parses the JSON of `to_json`."""
         found = json.loads(text)
         first = found.pop("first")
         return cls(
@@ -121,10 +120,10 @@ class Tally:
 
 
 def kind_of(row: Rejected) -> str:
-    """Names what is wrong without the value, so that like things count as one.
+    """Classifies a rejected row by column and reason, without the value.
 
     Returns:
-        Such as `fare: not a number` or `too few fields`.
+        A kind such as `fare: not a number` or `wrong number of fields`.
     """
     said = row.reason.partition(";")[0]
     for kind in _KINDS:
@@ -134,7 +133,7 @@ def kind_of(row: Rejected) -> str:
     return said if row.column is None else f"{row.column}: {said}"
 
 
-# What a reason holds, and what to call it.
+# Substrings of reasons, and the kind that each stands for.
 _KINDS: Mapping[str, str] = {
     "is not written as a whole number": "not written as a whole number",
     "is not a whole number": "not a whole number",
@@ -148,10 +147,10 @@ _KINDS: Mapping[str, str] = {
 
 
 def read_rows(directory: Path) -> Iterator[dict[str, Any]]:
-    """Yields the rows of a quarantine, in the order of the data.
+    """Yields the rows of a Quarantine artifact, in the order of the data.
 
     Args:
-        directory: That of the artifact.
+        directory: Directory of the artifact.
 
     Yields:
         `file`, `line`, `column`, `reason`, `text`, and `base64` if it is not UTF-8.
@@ -162,16 +161,16 @@ def read_rows(directory: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_tally(directory: Path) -> Tally:
-    """Reads how many rows went where, from the artifact's directory."""
+    """Reads the counts of a Quarantine artifact from its directory."""
     return Tally.from_json((directory / COUNTS_FILE).read_text("utf-8"))
 
 
 def refusal(tally: Tally, most: float) -> str:
-    """Says that too many rows don't fit, which, and what to do.
+    """Formats the error that too many rows don't fit: examples, counts, advice.
 
     Args:
-        tally: What was counted.
-        most: The share that was allowed, from 0 to 1.
+        tally: The counts.
+        most: The allowed share, 0 to 1.
     """
     count = tally.quarantined.total()
     allowed = f"at most {most:.4g} of them may" if most else "none may"

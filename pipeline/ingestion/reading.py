@@ -1,7 +1,7 @@
-"""Reads a stretch of a file into typed columns, and sets aside rows that don't fit.
+"""Parses a section of a file into typed columns, and quarantines rows that don't fit.
 
-Arrow parses the whole stretch at once. Only when that fails is each row looked at, so
-what is good costs nothing extra, and the outcome is the same.
+Arrow parses a whole section at once. Only if that fails are its rows checked one by
+one, with the same result, so valid data costs nothing extra.
 """
 
 import json
@@ -23,13 +23,14 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Rows:
-    """What became of the rows of a stretch.
+    """The rows of a section of a file.
 
     Attributes:
-        batch: Those that fit: whole numbers, numbers of 32 bits, or bytes.
-        lines: The line, or row of a Parquet file, of each.
-        rejected: Those that don't.
-        raw: What they were made of, to set more of them aside.
+        file: Path of the file.
+        batch: The rows that fit, as int64, float32 or binary columns.
+        lines: Number of the line, or of the row of a Parquet file, of each of them.
+        rejected: The rows that don't fit.
+        raw: The unparsed rows of the batch, to quarantine more of them later.
     """
 
     file: str
@@ -42,10 +43,10 @@ class Rows:
         return len(self.lines)
 
     def without(self, wrong: dict[int, tuple[str | None, str]]) -> "Rows":
-        """Sets rows aside.
+        """Returns a copy in which some rows of the batch are moved to `rejected`.
 
         Args:
-            wrong: Column, if it is one column's, and reason, by row.
+            wrong: Column (`None` for the whole row) and reason, by row.
         """
         if not wrong:
             return self
@@ -74,14 +75,14 @@ class Rows:
 def read_text(
     file: str, records: Records, names: tuple[str, ...], kinds: Kinds, encoding: str
 ) -> Rows:
-    """Reads records of a CSV file.
+    """Parses records of a CSV file.
 
     Args:
-        file: Its path, for those that don't fit.
+        file: Path of the file, for messages.
         records: The records, in UTF-8.
-        names: The columns.
-        kinds: What each is to be.
-        encoding: What the text was before, for those that are not of it.
+        names: Names of the columns, in order.
+        kinds: Types of the columns.
+        encoding: Original encoding of the file, for messages.
     """
     whole = _all_at_once(records, names, kinds)
     if whole is not None:
@@ -100,13 +101,13 @@ def read_text(
 
 
 def read_table(file: str, batch: pa.RecordBatch, first_row: int, kinds: Kinds) -> Rows:
-    """Reads rows of a Parquet file.
+    """Converts rows of a Parquet file.
 
     Args:
-        file: Its path.
-        batch: What it holds.
-        first_row: Number of the first of them in the file, from 1.
-        kinds: What each column is to be.
+        file: Path of the file, for messages.
+        batch: The rows.
+        first_row: Number of the first row in the file, from 1.
+        kinds: Types to convert the columns to.
     """
     numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.int64)
     flat = pa.RecordBatch.from_arrays(
@@ -116,19 +117,19 @@ def read_table(file: str, batch: pa.RecordBatch, first_row: int, kinds: Kinds) -
 
 
 def as_texts(records: Records, names: tuple[str, ...]) -> pa.RecordBatch:
-    """Parses records whose form is right, and leaves every value a text."""
+    """Parses well-formed records, with every column as text."""
     return _parse(records, dict.fromkeys(names, pa.string()), names)
 
 
 def well_formed(records: Records, names: tuple[str, ...], encoding: str) -> Records:
-    """Leaves out the records whose form is wrong."""
+    """Returns the records without those of the wrong form."""
     left_out = np.zeros(len(records), bool)
     left_out[list(_wrong_forms(records, len(names), encoding))] = True
     return records.without(left_out)
 
 
 def json_of(batch: pa.RecordBatch, row: int) -> bytes:
-    """Writes a row's values as JSON."""
+    """Formats a row's values as JSON, in UTF-8."""
     values = {
         name: _value_of(column[row])
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
@@ -140,20 +141,20 @@ def _value_of(scalar: pa.Scalar) -> object:
     try:
         return scalar.as_py()
     except (OverflowError, ValueError):
-        # Python has no date that Arrow has; Arrow says so in its text.
+        # Arrow's range of dates is larger than Python's.
         return str(scalar.cast(pa.string()))
 
 
 def _all_at_once(
     records: Records, names: tuple[str, ...], kinds: Kinds
 ) -> pa.RecordBatch | None:
-    """Parses everything; none if anything is wrong."""
+    """Parses all records at once; `None` if any row doesn't fit."""
     data = records.data
     if records.broken or b"\0" in data or not _is_utf_8(data):
         return None
     types = {name: PARSED[kinds[name]] for name in names}
     if b"0x" in data or b"0X" in data:
-        # Arrow would take 0x10 in a column of whole numbers for 16.
+        # Arrow would parse 0x10 as the integer 16.
         types |= {name: pa.string() for name in names if kinds[name] == "INT"}
     try:
         batch = _parse(records, types, names)
@@ -209,14 +210,14 @@ def _is_utf_8(data: bytes) -> bool:
 
 
 def _wrong_forms(records: Records, fields: int, encoding: str) -> dict[int, str]:
-    """Finds the records that are no rows: by quotes, encoding or number of fields."""
+    """Returns the reasons for malformed records: quotes, encoding, number of fields."""
     wrong = dict(records.broken)
     for row, at in _undecodable(records):
         byte = records.text_of(row)[at]
         wrong.setdefault(
             row,
             f"the byte 0x{byte:02X} at offset {at:,} of the row is not "
-            f"{encoding.upper()}; mend it, or give the file's --encoding",
+            f"{encoding.upper()}; fix it, or give the file's --encoding",
         )
     if b"\0" in records.data:
         for row in _rows_with(records, b"\0"):

@@ -1,10 +1,10 @@
-r"""Where the records of a CSV file begin and end, found in its bytes.
+r"""Finds the boundaries of records in the bytes of a CSV file.
 
-A record ends at the first line end that is outside quotes. That holds as long as quotes
-stand where they may: one opens at the beginning of a field, and one closes at its end.
-Where that fails, a quote is missing or too many, and the reader would run on into rows
-that are good. So then only the first line of the record is broken, and the next record
-begins with the next line. None of this depends on how much is read at once.
+A record ends at the first line end outside quotes, provided that quotes only open at
+the beginning of a field and close at its end. Elsewhere a quote is missing or
+superfluous, and a parser would run on into valid rows. In that case only the first line
+of the record is broken, and the next record begins with the next line. The result
+doesn't depend on how much is read at once.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 LONGEST_RECORD = 1 << 20
-"""In bytes; a quote that is open for longer is taken for one that nothing closes."""
+"""In bytes; a quoted field that is longer is treated as one that is never closed."""
 
 _QUOTE, _COMMA, _NEWLINE, _RETURN = b'",\n\r'
-# Quotes looked at together after a wrong one; the number doubles while all are right.
+# Number of quotes that are checked together after a wrong one; it doubles while all are
+# right, so that each error only costs a small window.
 _FIRST_WINDOW = 64
 
 STRAY_QUOTE = (
@@ -35,7 +36,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class EndlessLineError(Exception):
-    """A line is longer than any record may be.
+    """A line is longer than the longest record allowed.
 
     Attributes:
         line: Its number, from 1.
@@ -48,15 +49,15 @@ class EndlessLineError(Exception):
 
 @dataclass(frozen=True)
 class Records:
-    """The records of a stretch of a file, blank lines left out.
+    """The records of a section of a file, without blank lines.
 
     Attributes:
-        data: The bytes.
-        starts: Offset of each record's first byte in the data.
-        ends: Offset after each record's last byte, line end included.
-        lines: Number of the line in the file that each begins in, from 1.
-        broken: What is wrong with the quotes or line ends of some, by index.
-        next_line: Number of the line after the last.
+        data: The bytes of the section.
+        starts: Offset of each record's first byte in the data; shape (records,).
+        ends: Offset after each record's last byte, including the line end.
+        lines: Number of the line in the file at which each record begins, from 1.
+        broken: Error message of records with invalid quotes or line ends, by index.
+        next_line: Number of the line after the section.
     """
 
     data: bytes
@@ -74,10 +75,10 @@ class Records:
         return self.data[self.starts[index] : self.ends[index]].rstrip(b"\r\n")
 
     def without(self, left_out: Mask) -> "Records":
-        """Leaves records out, and their bytes.
+        """Returns a copy without some records and their bytes.
 
         Args:
-            left_out: One truth value a record; the broken must be among the true.
+            left_out: One boolean per record; must be true for all broken records.
         """
         if not left_out.any():
             return self
@@ -96,7 +97,7 @@ class Records:
         )
 
     def moved(self, before: bytes) -> "Records":
-        """Puts bytes without records before the data."""
+        """Returns a copy with bytes before the data that hold no records."""
         length = len(before)
         return replace(
             self,
@@ -106,7 +107,7 @@ class Records:
         )
 
     def field_counts(self) -> Positions:
-        """Counts the fields of each record; none may be broken."""
+        """Returns the number of fields of each record; no record may be broken."""
         bytes_ = np.frombuffer(self.data, np.uint8)
         commas = np.flatnonzero(bytes_ == _COMMA)
         if b'"' in self.data:
@@ -117,24 +118,24 @@ class Records:
 
 
 def find_records(data: bytes, first_line: int, *, is_last: bool) -> tuple[Records, int]:
-    """Finds the records that are whole.
+    """Finds the complete records in a block of bytes.
 
     Args:
         data: Bytes that begin with a record.
-        first_line: Number of its line in the file.
-        is_last: Whether the file ends with the data.
+        first_line: Number of the first line in the file.
+        is_last: Whether the data ends at the end of the file.
 
     Returns:
-        The records, and how many bytes they and the blank lines take; the rest is for
-        the next call, with more behind it.
+        The records, and the number of bytes that they and blank lines take. The caller
+        passes the remaining bytes again, with more data appended.
 
     Raises:
-        EndlessLineError: A line goes on and on.
+        EndlessLineError: A line is longer than `LONGEST_RECORD`.
     """
     skipped = _blank_beginning(data)
     if skipped:
-        # A gzip of line ends unpacks to a thousand times its size; this takes a
-        # hundredth of the time that looking for records does.
+        # A gzip of newlines unpacks to a thousand times its size; counting them takes a
+        # hundredth of the time of the search for records.
         lines = data.count(b"\n", 0, skipped)
         found, consumed = _found(data[skipped:], first_line + lines, is_last=is_last)
         return found.moved(data[:skipped]), skipped + consumed
@@ -142,9 +143,9 @@ def find_records(data: bytes, first_line: int, *, is_last: bool) -> tuple[Record
 
 
 def _blank_beginning(data: bytes) -> int:
-    """Counts the bytes of the blank lines that data begins with."""
+    """Returns the size of the blank lines at the beginning of data, in bytes."""
     end = data.rfind(b"\n", 0, len(data) - len(data.lstrip(b"\r\n"))) + 1
-    # Of a carriage return elsewhere than before a newline the record is told.
+    # A carriage return that is not before a newline is an error; `_found` reports it.
     is_blank = data.count(b"\r", 0, end) == data.count(b"\r\n", 0, end)
     return end if is_blank else 0
 
@@ -164,7 +165,7 @@ def _found(data: bytes, first_line: int, *, is_last: bool) -> tuple[Records, int
     too_long = np.flatnonzero(ends - starts > LONGEST_RECORD)
     kept = ~_blank(bytes_, starts, ends)
     if ends is line_ends:
-        # Each line is a record, and need not be searched for.
+        # Without quotes each line is a record, so no search is needed.
         lines = np.arange(first_line, first_line + len(ends))
     else:
         lines = first_line + np.searchsorted(line_ends, starts, side="right")
@@ -189,7 +190,7 @@ def _found(data: bytes, first_line: int, *, is_last: bool) -> tuple[Records, int
 
 
 def _joined(starts: Positions, ends: Positions) -> Iterator[tuple[int, int]]:
-    """Joins ranges that touch each other."""
+    """Merges adjacent ranges."""
     if not len(starts):
         return
     cuts = np.flatnonzero(starts[1:] != ends[:-1]) + 1
@@ -199,7 +200,7 @@ def _joined(starts: Positions, ends: Positions) -> Iterator[tuple[int, int]]:
 
 
 def _blank(bytes_: npt.NDArray[np.uint8], starts: Positions, ends: Positions) -> Mask:
-    """Finds the records that are nothing but a line end."""
+    """Returns which records consist of a line end only."""
     lengths = ends - starts
     blank = np.zeros(len(starts), bool)
     ones = np.flatnonzero(lengths == 1)
@@ -213,18 +214,22 @@ def _blank(bytes_: npt.NDArray[np.uint8], starts: Positions, ends: Positions) ->
 def _ends_beside_quotes(
     bytes_: npt.NDArray[np.uint8], line_ends: Positions, *, is_last: bool
 ) -> tuple[Positions, dict[int, str]]:
-    """Finds where records end; and those ends whose record is one broken line."""
+    """Finds the ends of records in data with quotes.
+
+    Returns:
+        The ends; and an error message for each end of a broken line.
+    """
     quotes = np.flatnonzero(bytes_ == _QUOTE)
     ends: list[Positions] = []
     broken: dict[int, str] = {}
-    at = 0  # Where the record begins that is looked for.
+    at = 0  # Offset of the beginning of the current record.
     window = _FIRST_WINDOW
     while at < len(bytes_):
         first = int(np.searchsorted(quotes, at))
         some = quotes[first : first + window]
         whole = first + window >= len(quotes)
         wrong = _first_wrong(bytes_, some)
-        # What lies before this is certain.
+        # All quotes before the horizon are valid.
         if wrong is not None:
             horizon = int(some[wrong])
         elif whole:
@@ -240,7 +245,7 @@ def _ends_beside_quotes(
         start = int(outside[-1]) if len(outside) else at
         too_long = _first_too_long(at, outside)
         if too_long is not None:
-            # The record that ends there is longer than one may be.
+            # The record that ends there is too long, so its opening quote is an error.
             start = int(outside[too_long - 1]) if too_long else at
             outside = outside[:too_long]
         ends.append(outside)
@@ -266,14 +271,17 @@ def _ends_beside_quotes(
 
 
 def _reason(line_ends: Positions, start: int, wrong: int) -> str:
-    """A quote that is wrong in a later line stands there because of an earlier one."""
+    """Returns the error message of a broken record.
+
+    An invalid quote in a later line is the consequence of an open one in the first.
+    """
     first_end = _line_end_after(line_ends, start)
     same_line = first_end is None or wrong < first_end
     return STRAY_QUOTE if same_line else OPEN_QUOTE
 
 
 def _line_end_after(line_ends: Positions, at: int) -> int | None:
-    """Finds where the line ends that an offset is in, if it is known yet."""
+    """Returns the end of the line at an offset; `None` if it is not in the data."""
     place = int(np.searchsorted(line_ends, at, side="right"))
     return int(line_ends[place]) if place < len(line_ends) else None
 
@@ -285,10 +293,10 @@ def _first_too_long(start: int, ends: Positions) -> int | None:
 
 
 def _first_wrong(bytes_: npt.NDArray[np.uint8], quotes: Positions) -> int | None:
-    """Finds the first quote that stands where none may, from a record's beginning on.
+    """Returns the index of the first invalid quote, from the beginning of a record.
 
-    Every other quote opens, and follows a comma or a line end, or it is the second of
-    two; the others close, and a comma, a line end or a second quote follows.
+    Quotes alternately open and close. An opening quote follows a comma, a line end or,
+    if doubled, another quote; a closing quote is followed by one of them.
     """
     opening, closing = quotes[::2], quotes[1::2]
     before = np.where(opening > 0, bytes_[opening - 1], _NEWLINE)
@@ -305,7 +313,7 @@ def _first_wrong(bytes_: npt.NDArray[np.uint8], quotes: Positions) -> int | None
 
 
 def _with_stray_returns(records: Records) -> list[int]:
-    """Finds records with a carriage return outside quotes and not before a newline."""
+    """Returns the records with a carriage return outside quotes and line ends."""
     if b"\r" not in records.data:
         return []
     bytes_ = np.frombuffer(records.data, np.uint8)

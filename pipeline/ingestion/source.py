@@ -1,6 +1,6 @@
-"""Looks at a data file before it is read: what it is, how it begins, which columns.
+"""Inspects data files before they are read: format, encoding, header.
 
-What is wrong with a file as a whole is told in one sentence, before anything is
+A file that is invalid as a whole is rejected with one sentence, before anything is
 written.
 """
 
@@ -34,20 +34,20 @@ from pipeline.ingestion.walk import unreadable
 
 UTF_8 = "utf-8"
 BLOCK_BYTES = 4 << 20
-"""How much text is handled at once."""
+"""Size of the blocks of text that are processed at once."""
 
 Kind = Literal["csv", "gzip", "parquet"]
 
 
 class Stream(Protocol):
-    """What is read from; seeking is for those that have no other encoding."""
+    """A readable stream of bytes; only a plain UTF-8 file can seek."""
 
     def read(self, size: int, /) -> bytes:
-        """Reads at most so many bytes, and none only at the end."""
+        """Reads at most `size` bytes; empty only at the end."""
         ...
 
     def seek(self, offset: int, /) -> int:
-        """Goes on at an offset."""
+        """Sets the position of the next read."""
         ...
 
 
@@ -57,7 +57,7 @@ _KINDS: dict[str, Kind] = {
     ".parquet": "parquet",
 }
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
-# UTF-32 first: its little-endian mark begins with that of UTF-16.
+# UTF-32 first: its little-endian byte order mark begins with that of UTF-16.
 _OTHER_ENCODINGS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -81,13 +81,13 @@ class Source:
     """A data file and how to read it.
 
     Attributes:
-        path: Where it is.
-        kind: What it is.
-        encoding: Of its text.
-        names: Its columns, in their order.
-        start: Offset of the first byte after the header, in UTF-8 and without a byte
-            order mark's three; 0 in Parquet.
-        line: Number of the line there.
+        path: Its path.
+        kind: Its format.
+        encoding: The encoding of its text.
+        names: Its columns, in order.
+        start: Offset of the first byte after the header in the text as UTF-8, not
+            counting a byte order mark; 0 for Parquet.
+        line: Number of the line at that offset, from 1.
         has_mark: Whether a byte order mark precedes the header.
     """
 
@@ -101,19 +101,19 @@ class Source:
 
     @property
     def is_divisible(self) -> bool:
-        """Whether its text can be read from the middle."""
+        """Whether it can be read from any offset, and so divided into pieces."""
         return self.kind == "csv" and self.encoding == UTF_8
 
 
 def look_at(path: Path, encoding: str = UTF_8) -> Source:
-    """Finds out what a file is, and reads its header.
+    """Determines a file's format, and reads its header.
 
     Args:
         path: A CSV file, gzipped or not, or a Parquet file.
-        encoding: Python's name for the encoding of the text.
+        encoding: Python's name of the text's encoding.
 
     Raises:
-        DataRefusedError: It can't be read as what its name says; in one sentence.
+        DataRefusedError: The file can't be read, or its contents don't match its name.
     """
     try:
         kind = _kind_of(path)
@@ -136,8 +136,8 @@ def look_at(path: Path, encoding: str = UTF_8) -> Source:
 def opened(path: Path, kind: Kind, encoding: str) -> Iterator[Stream]:
     """Opens a CSV file as a stream of UTF-8.
 
-    Bytes that the encoding doesn't have are handed on as they are, so that they are
-    found where all such bytes are found.
+    Bytes that are invalid in the encoding are passed on unchanged; `reading` finds
+    them, like invalid UTF-8, and quarantines their rows.
 
     Raises:
         DataRefusedError: While it is read: the gzip ends too early or is damaged, the
@@ -168,7 +168,7 @@ def opened_parquet(path: Path) -> parquet.ParquetFile:
     """Opens a Parquet file.
 
     Raises:
-        DataRefusedError: It is none, or can't be read.
+        DataRefusedError: The file is not Parquet, or can't be read.
     """
     try:
         return parquet.ParquetFile(path)
@@ -182,7 +182,7 @@ def opened_parquet(path: Path) -> parquet.ParquetFile:
 
 
 def unread_parquet(path: Path, error: Exception) -> str:
-    """Says why reading a Parquet file failed."""
+    """Formats an error of reading a Parquet file."""
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
         return unreadable(path, error)
     return f"{path} is damaged: {_first_line(error)}; export it again"
@@ -192,7 +192,7 @@ def size_of(path: Path) -> int:
     """Returns a file's size in bytes.
 
     Raises:
-        DataRefusedError: It is gone, or can't be looked up.
+        DataRefusedError: The file is gone, or can't be accessed.
     """
     try:
         return path.stat().st_size
@@ -201,7 +201,7 @@ def size_of(path: Path) -> int:
 
 
 def read_fully(text: Stream, size: int) -> bytes:
-    """Reads so many bytes, fewer only at the end."""
+    """Reads exactly `size` bytes, fewer only at the end."""
     parts, missing = [], size
     while missing and (part := text.read(missing)):
         parts.append(part)
@@ -210,16 +210,17 @@ def read_fully(text: Stream, size: int) -> bytes:
 
 
 def check_headers(sources: Sequence[Source], schema: schema_pb2.Schema | None) -> None:
-    """Refuses files whose columns are not the schema's, or not those of the first.
+    """Checks that files have all columns of the schema, and the same header.
 
-    Columns that the schema does not know are the gate's business, which reports them.
+    Columns that the schema doesn't have are accepted here; the gate reports them.
 
     Args:
         sources: All files that are read together, at least one.
         schema: The reviewed schema, if there is one.
 
     Raises:
-        DataRefusedError: For the first that is wrong, in one sentence.
+        DataRefusedError: A column is missing, unnamed or there twice, or headers
+            differ; the message is about the first such file.
     """
     first = sources[0]
     for source in sources:
@@ -231,7 +232,7 @@ def check_headers(sources: Sequence[Source], schema: schema_pb2.Schema | None) -
 
 
 class _Transcoded:
-    """A stream of UTF-8 made from text in another encoding."""
+    """A stream that converts text in another encoding to UTF-8."""
 
     def __init__(self, raw: Stream, encoding: str) -> None:
         self._raw = raw
@@ -240,11 +241,11 @@ class _Transcoded:
         self._at_end = False
 
     def seek(self, offset: int) -> int:
-        """Refuses: what was decoded before decides what follows."""
-        raise OSError(f"cannot go to {offset} in what is being decoded")
+        """Raises OSError: the decoder's state depends on all text before."""
+        raise OSError(f"cannot seek to {offset} in a decoded stream")
 
     def read(self, size: int) -> bytes:
-        """Reads so many bytes; fewer only at the end."""
+        """Reads `size` bytes of UTF-8; fewer only at the end."""
         while len(self._rest) < size and not self._at_end:
             block = self._raw.read(BLOCK_BYTES)
             self._at_end = not block
@@ -266,7 +267,7 @@ def _kind_of(path: Path) -> Kind:
 
 
 def _check_contents(path: Path, kind: Kind, beginning: bytes) -> None:
-    """Refuses a file that is something else than its name says."""
+    """Rejects a file whose first bytes don't match its extension."""
     if kind == "gzip" and not beginning.startswith(_GZIP):
         raise DataRefusedError(f"{path} is not gzipped; rename it, or gzip it")
     if kind == "csv" and beginning.startswith(_GZIP):
@@ -342,7 +343,7 @@ def _with_header(path: Path, kind: Kind, encoding: str, text: Stream) -> Source:
 
 
 def _first_long(header: bytes) -> int:
-    """Finds which field, from 1, is longer than Python's reader takes."""
+    """Returns the number of the first field too long for Python's CSV reader."""
     lengths = (len(found[0]) for found in _FIELD.finditer(header))
     limit = csv.field_size_limit()
     return next((n for n, length in enumerate(lengths, 1) if length > limit), 1)
@@ -379,7 +380,7 @@ def _check_expected(source: Source, schema: schema_pb2.Schema) -> None:
 
 
 def expected_columns(schema: schema_pb2.Schema) -> list[str]:
-    """Lists the columns that a schema expects of data to learn from, in its order."""
+    """Returns the columns that a schema expects in training data, in its order."""
     return [f.name for f in schema.feature if _in_training(f, schema)]
 
 

@@ -1,9 +1,9 @@
-"""Which files are read together: patterns and spans, as TFX writes and counts them.
+"""Selects the files to read, by patterns and spans in TFX's notation.
 
-A span is a portion of the data with a number of its own: `span-{SPAN}/*.csv`, or a day
-as in `{YYYY}-{MM}-{DD}/*.csv`, whose number is the days since 1970-01-01. `{VERSION}`
-beside either tells repeated deliveries of a span apart, and the newest of them counts.
-Importing this module imports neither TFX nor TensorFlow.
+A span is a numbered portion of the data: `span-{SPAN}/*.csv`, or a day as in
+`{YYYY}-{MM}-{DD}/*.csv`, whose number is the days since 1970-01-01. `{VERSION}` next to
+either distinguishes repeated deliveries of a span; the newest one is read. Importing
+this module imports neither TFX nor TensorFlow.
 """
 
 import functools
@@ -21,10 +21,10 @@ from pipeline.ingestion import walk
 from pipeline.ingestion.walk import Entry, Part, What
 
 EVERY_FILE = "*"
-"""The pattern of a directory without spans."""
+"""The default pattern: all files of the directory, without spans."""
 NEWEST = "newest"
 EVERY_SPAN = 2**31 - 1
-"""As a count: more spans than TFX's protos can number."""
+"""The highest number in TFX's protos; as a count, it means all spans."""
 TO = ".."
 
 _PLACEHOLDER = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
@@ -47,19 +47,19 @@ Gap = tuple[int, int]
 
 @dataclass(frozen=True)
 class Pattern:
-    """A pattern of file names below the data directory.
+    """A pattern of paths below the data directory.
 
     Attributes:
-        text: As it was given, with its placeholders.
+        text: The pattern with its placeholders.
     """
 
     text: str
 
     def __post_init__(self) -> None:
-        """Refuses what TFX would refuse, and what could match by chance only.
+        """Rejects patterns that TFX would reject, or that are ambiguous.
 
         Raises:
-            UsageError: Names the fault.
+            UsageError: The pattern is invalid; the message names the fault.
         """
         for fault in _faults(self.text):
             raise UsageError(
@@ -70,12 +70,12 @@ class Pattern:
 
     @cached_property
     def placeholders(self) -> frozenset[str]:
-        """Names of those in it."""
+        """Names of its placeholders."""
         return frozenset(name for name, _ in _PLACEHOLDER.findall(self.text))
 
     @property
     def has_spans(self) -> bool:
-        """Whether files are told apart by spans."""
+        """Whether it has placeholders of a span."""
         return bool(self.placeholders)
 
     @property
@@ -85,26 +85,26 @@ class Pattern:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """What stands between slashes, matching all spans."""
+        """Its parts between slashes; they match the files of all spans."""
         return parts_of(self.text)
 
     @cached_property
     def depth_of_spans(self) -> int:
-        """How many parts hold all placeholders of directories; 0 if none does."""
+        """Number of parts up to the last directory with a placeholder, else 0."""
         above = [part.text for part in self.parts[:-1]]
         held = (n for n, text in enumerate(above, 1) if _PLACEHOLDER.search(text))
         return max(held, default=0)
 
     def filled(self, tokens: Tokens) -> str:
-        """Puts what stands in a file's path in the places of the placeholders."""
+        """Returns the pattern with its placeholders replaced by tokens."""
         return _PLACEHOLDER.sub(lambda match: tokens[match[1]], self.text)
 
     def tokens_of(self, relative: str, depth: int | None = None) -> Tokens | None:
-        """Reads what stands in a path where the placeholders are; none if it differs.
+        """Returns the tokens of a path by placeholder; `None` if it doesn't match.
 
         Args:
             relative: Path below the data directory, with forward slashes.
-            depth: How many parts of the pattern the path takes up; all if not given.
+            depth: Number of parts of the pattern to match; all if not given.
         """
         match = self._regex_to(depth).fullmatch(relative)
         return match.groupdict() if match else None
@@ -114,7 +114,7 @@ class Pattern:
         return _regex("/".join(part.text for part in self.parts[:depth]))
 
     def name_of(self, number: int) -> str:
-        """Writes a span as a person does: a number, or a date."""
+        """Formats the number of a span for display: as a date if spans are days."""
         if self.has_dates:
             return str(_FIRST_DAY + timedelta(days=number))
         return str(number)
@@ -122,7 +122,7 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Newest:
-    """The newest spans, so many of those that are there."""
+    """The newest existing spans, up to a count."""
 
     count: int
 
@@ -140,13 +140,13 @@ Wanted = Newest | Between
 
 @dataclass(frozen=True)
 class Span:
-    """A span that is there.
+    """A span that exists.
 
     Attributes:
-        number: As TFX counts; 0 if files have no spans.
-        version: The newest that is there; none if files have no versions.
-        pattern: That of its files, without placeholders.
-        fault: Why it can't be read, if something in it can't.
+        number: Its number as TFX counts; 0 if the pattern has no spans.
+        version: Its newest version; `None` if the pattern has no versions.
+        pattern: The pattern of its files, without placeholders.
+        fault: Why it can't be read; empty if it can.
     """
 
     number: int
@@ -157,15 +157,15 @@ class Span:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is read together, and what was there besides.
+    """The spans to read, and what was found but is not read.
 
     Attributes:
         pattern: The pattern with its placeholders.
-        taken: Spans to read, oldest first; one without a number if there are no spans.
-        passed_over: Numbers of the spans that are there and not read.
+        taken: Spans to read, oldest first; a single one numbered 0 without spans.
+        passed_over: Numbers of the spans that exist and are skipped.
         missing: First and last number of each gap among the spans to read.
-        empty: Directories of spans that hold no file that matches.
-        left_out: Directories where the pattern wants files, and that are not read.
+        empty: Directories of spans without a matching file.
+        left_out: Directories that the pattern's last part matches; they are not read.
     """
 
     pattern: Pattern
@@ -176,12 +176,12 @@ class Selection:
     left_out: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """Says in words what is read, passed over, missing, empty and left out."""
+        """Returns sentences on what is read, skipped, missing and empty."""
         lines = []
         if self.pattern.has_spans:
-            lines = [f"takes {_counted(self.pattern, [s.number for s in self.taken])}"]
+            lines = [f"reads {_counted(self.pattern, [s.number for s in self.taken])}"]
             if self.passed_over:
-                lines[0] += f", passes over {self.names_of_passed_over()}"
+                lines[0] += f", skips {self.names_of_passed_over()}"
         if self.missing:
             lines.append(f"Missing among them: {self.names_of_missing()}")
         if self.empty:
@@ -189,33 +189,33 @@ class Selection:
         if self.left_out:
             named = _listed(self.left_out)
             lines.append(
-                f"leaves out the files in {named}, to which {self.pattern.text!r} "
-                "doesn't lead; a --pattern such as '**/*' does"
+                f"skips the files in {named}, which {self.pattern.text!r} doesn't "
+                "match; a --pattern such as '**/*' does"
             )
         return lines
 
     def names_of_passed_over(self) -> str:
-        """Lists what was passed over, such as `1 to 12, 14`."""
+        """Formats the skipped spans, such as `1 to 12, 14`."""
         return in_words(self.passed_over, self.pattern.name_of)
 
     def names_of_missing(self) -> str:
-        """Lists what is missing, such as `7, 9 to 11`."""
+        """Formats the missing spans, such as `7, 9 to 11`."""
         return _gaps_in_words(self.missing, self.pattern.name_of)
 
 
 def parse_wanted(
     span: str, window: int | Literal["all"], pattern: Pattern
 ) -> Wanted | None:
-    """Turns the settings into the spans they ask for.
+    """Parses the settings that select spans.
 
     Args:
         span: `newest`, a span, or two with `..` between them; a span is a number or,
-            where the pattern has dates, a date.
-        window: How many of the newest; all that are there if it says so.
-        pattern: What the files are named like.
+            if the pattern has dates, a date.
+        window: Number of the newest spans, or "all".
+        pattern: The pattern of the files.
 
     Returns:
-        What is wanted; none if the pattern has no spans.
+        The requested spans; `None` if the pattern has no spans.
 
     Raises:
         UsageError: The settings contradict each other or the pattern.
@@ -225,7 +225,7 @@ def parse_wanted(
             return None
         raise UsageError(
             f"span is {span} and window is {window}, but the pattern "
-            f"{pattern.text!r} tells no spans apart; give one such as "
+            f"{pattern.text!r} has no span placeholder; give one such as "
             "--pattern 'span-{SPAN}/*.csv'"
         )
     if window != "all" and window < 1:
@@ -245,20 +245,20 @@ def parse_wanted(
 
 
 def select(directory: Path, text: str, wanted: Wanted | None) -> Selection:
-    """Finds the files to read.
+    """Finds the spans to read in a data directory.
 
     Args:
         directory: The data directory.
         text: The pattern.
-        wanted: The spans; the newest if not given.
+        wanted: The requested spans; the newest one if not given.
 
     Returns:
-        The spans to read, each with a pattern of its own, and what was left.
+        The spans to read, each with its own pattern, and what is not read.
 
     Raises:
-        UsageError: The pattern is wrong.
-        DataRefusedError: No file matches, no wanted span is there, or a file has
-            something else where its span should be.
+        UsageError: The pattern is invalid.
+        DataRefusedError: No file matches, no requested span exists, one of them can't
+            be read, or the placeholder of a matching path holds no number or date.
     """
     pattern = Pattern(text)
     scan = _scan(directory, pattern)
@@ -292,23 +292,23 @@ def select(directory: Path, text: str, wanted: Wanted | None) -> Selection:
 
 
 def available(directory: Path, pattern: Pattern) -> list[Span]:
-    """Lists the spans that are there, oldest first, each with its newest version.
+    """Returns the existing spans, oldest first, each with its newest version.
 
     Raises:
-        DataRefusedError: Something that is no number or date stands where one should,
-            or something can't be read and doesn't show which span it belongs to.
+        DataRefusedError: The placeholder of a matching path holds no number or date, or
+            a path can't be read and its span can't be determined.
     """
     return _scan(directory, pattern).spans
 
 
 def files_of(directory: Path, pattern: str) -> list[Path]:
-    """Lists the files that match a pattern without placeholders, sorted.
+    """Returns the files that match a pattern without placeholders, sorted.
 
-    Names that begin with a dot or an underscore are not data, unless the pattern spells
-    that: editors, systems and engines keep theirs beside it.
+    Names that begin with a dot or an underscore are skipped unless the pattern spells
+    that character: editors and engines keep such files next to data.
 
     Raises:
-        DataRefusedError: Something that matches can't be read, or is there twice.
+        DataRefusedError: A match can't be read, or two paths lead to the same file.
     """
     return _readable(walk.walk(directory, parts_of(pattern)))
 
@@ -316,18 +316,18 @@ def files_of(directory: Path, pattern: str) -> list[Path]:
 def parts_of(pattern: str) -> tuple[Part, ...]:
     """Splits a pattern at its slashes.
 
-    Numbers of another width than a placeholder's match too, so that they are found and
-    can be refused.
+    Numbers of another width than the placeholder's match too, so that `select` rejects
+    them instead of skipping them.
     """
     return tuple(_part_of(text) for text in pattern.split("/") if text not in _NOTHING)
 
 
 def in_words(numbers: Sequence[int], name: Callable[[int], str] = str) -> str:
-    """Lists numbers in rising order, such as `1 to 12, 14`.
+    """Formats numbers as ranges, such as `1 to 12, 14`.
 
     Args:
-        numbers: In rising order.
-        name: Writes one of them.
+        numbers: The numbers, ascending.
+        name: Formats one of them.
     """
     return _gaps_in_words(_runs(numbers), name)
 
@@ -372,7 +372,7 @@ def _wrong_placeholders(text: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Scan:
-    """What a directory holds, by a pattern."""
+    """The contents of a data directory, as a pattern sees them."""
 
     spans: list[Span]
     empty: tuple[str, ...] = ()
@@ -381,7 +381,7 @@ class _Scan:
 
 
 def _scan(directory: Path, pattern: Pattern) -> _Scan:
-    """Looks through a directory once, and sorts what is there by spans."""
+    """Walks a data directory once, and groups what it finds by spans."""
     entries = list(walk.walk(directory, pattern.parts))
     left_out = tuple(
         entry.path.relative_to(directory).as_posix()
@@ -406,7 +406,7 @@ def _scan(directory: Path, pattern: Pattern) -> _Scan:
 
 
 def _readable(entries: Iterable[Entry]) -> list[Path]:
-    # `**` twice in a pattern finds a file in two ways.
+    # With `**` twice in a pattern, `walk` may yield a file more than once.
     files: dict[str, Entry] = {}
     for entry in entries:
         if entry.what is What.FAULTY:
@@ -422,7 +422,7 @@ def _readable(entries: Iterable[Entry]) -> list[Path]:
 def _empty(
     directory: Path, pattern: Pattern, entries: Sequence[Entry]
 ) -> Iterator[str]:
-    """Finds directories of spans without a file that matches, the last first."""
+    """Yields the directories of spans without a matching file, the last one first."""
     there = (entry for entry in entries if entry.what in {What.FILE, What.FAULTY})
     parents = {str(parent): parent for parent in (e.path.parent for e in there)}
     held = {path for parent in parents.values() for path in (parent, *parent.parents)}
@@ -438,7 +438,11 @@ def _empty(
 def _note_newest(
     newest: dict[int, Span], span: Span, directory: Path, pattern: Pattern
 ) -> None:
-    """Keeps the newest version of a span, and what is wrong with it."""
+    """Records a span if it is the newest version so far, and its fault.
+
+    Raises:
+        DataRefusedError: Two different paths are the same version of the same span.
+    """
     known = newest.setdefault(span.number, span)
     if (span.version or 0) > (known.version or 0):
         newest[span.number] = span
@@ -453,10 +457,10 @@ def _note_newest(
 
 
 def _span_at(directory: Path, pattern: Pattern, entry: Entry) -> Span:
-    """Finds which span an entry is of.
+    """Returns the span of an entry.
 
     Raises:
-        DataRefusedError: It can't be told, or what stands there is no number.
+        DataRefusedError: The span can't be determined, or its token is not a number.
     """
     relative = _relative(entry.path, directory)
     tokens = pattern.tokens_of(relative, entry.depth)
@@ -473,7 +477,7 @@ def _span_at(directory: Path, pattern: Pattern, entry: Entry) -> Span:
 
 
 def _relative(path: Path, directory: Path) -> str:
-    """Path below the directory; `relative_to` takes ten times as long."""
+    """Returns a path relative to a directory; `relative_to` takes ten times as long."""
     text, above = str(path), f"{directory}/"
     if text.startswith(above):
         return text[len(above) :]
@@ -518,7 +522,7 @@ def _regex_of(token: re.Match[str], *, loose: bool) -> str:
     if name:
         digits = _DATE_DIGITS.get(name) or int(token["width"] or 0)
         exact = f"[^/]{{{digits}}}" + ("|[0-9]+" if loose else "")
-        # Digits first, or `{SPAN}*` would take all that follows for the number.
+        # Digits first: else `{SPAN}*` would match all that follows as the number.
         return f"(?P<{name}>{exact if digits else '[0-9]+|[^/]+'})"
     if token["set"] is not None:
         chosen = token["set"].replace("\\", "\\\\")
@@ -543,7 +547,8 @@ def _span_of(relative: str, pattern: Pattern, tokens: Tokens, fault: str) -> Spa
             )
     version = None
     if "VERSION" in pattern.placeholders:
-        # Above the directory of versions nobody knows which there would be.
+        # A fault above the directories of versions hides which versions there are, so
+        # it counts as the newest.
         version = int(tokens.get("VERSION", EVERY_SPAN))
     files = "" if fault else pattern.filled(tokens)
     if not pattern.has_dates:
@@ -577,7 +582,7 @@ def _in(found: Iterable[Span], wanted: Between) -> list[Span]:
 def _missing(
     pattern: Pattern, found: Sequence[Span], taken: Sequence[int], wanted: Wanted
 ) -> Iterator[Gap]:
-    """Finds gaps in what is read; in dates only where data comes daily at all."""
+    """Yields the gaps in what is read; for dates only if any two days are adjacent."""
     everything = [span.number for span in found]
     if pattern.has_dates and all(b - a > 1 for a, b in itertools.pairwise(everything)):
         return
@@ -590,7 +595,7 @@ def _missing(
 
 
 def _runs(numbers: Sequence[int]) -> list[Gap]:
-    """Joins numbers that follow each other."""
+    """Groups ascending numbers into ranges of consecutive ones."""
     runs: list[Gap] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:
@@ -624,7 +629,7 @@ def _not_there(
 
 
 def _holds(directory: Path) -> str:
-    """Says what is in a directory where nothing was found."""
+    """Describes the files of a directory in which none matched."""
     below = itertools.islice(directory.rglob("*"), _LOOKED_AT)
     files = sorted(p.relative_to(directory).as_posix() for p in below if p.is_file())
     return f"it holds {_listed(files)}" if files else "it holds no file at all"

@@ -1,7 +1,7 @@
-"""Which split a row belongs to: by a hash of its values, by its time, or by its span.
+"""Assigns rows to splits, by a hash of their values, by time or by span.
 
-A row's split depends on the row alone, and never on what is read with it: not on order,
-files, batches, engine or machine.
+The split of a row depends only on the row itself: not on order, files, batches, engine
+or machine.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ Splits = npt.NDArray[np.int64]
 Wrong = dict[int, tuple[str | None, str]]
 Mask = npt.NDArray[np.bool_]
 
-# Of the boost library's hash_combine, in 64 bits.
+# The constant of Boost's hash_combine, in 64 bits.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _OF_MISSING = np.uint64(0x5851F42D4C957F2D)
 _NO_ONE_TIME = "a list, where one time is needed; choose another time-column"
@@ -49,16 +49,16 @@ _NEWEST_OF_ALL = float("inf")
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How rows are shared out.
+    """How rows are split.
 
     Attributes:
-        parts: Splits in order, and how many parts of the rows a hash gives to each.
-        hash_columns: What is hashed, in any order; the whole row if there are none.
-        time_column: Whose value says when a row is from, if time decides.
-        eval_from: Rows from then on, and before `test_from`, are `eval`; without it a
-            hash shares what is before `test_from` out to `train` and `eval`.
-        test_from: Rows from then on are `test`.
-        test_spans: As many of the newest spans are `test`, and a hash shares the rest.
+        parts: The splits in order, each with its parts of the rows when a hash decides.
+        hash_columns: The columns to hash, in any order; all columns if empty.
+        time_column: The column with a row's time, if time decides.
+        eval_from: Rows from this time on, and before `test_from`, are `eval`. If empty,
+            a hash splits the rows before `test_from` into `train` and `eval`.
+        test_from: Rows from this time on are `test`.
+        test_spans: This many of the newest spans are `test`; a hash splits the rest.
     """
 
     parts: Mapping[str, int]
@@ -70,27 +70,32 @@ class SplitRule:
 
     @property
     def names(self) -> list[str]:
-        """The splits, in order."""
+        """Names of the splits, in order."""
         return list(self.parts)
 
     def over(self, reviewed: Sequence[str]) -> "SplitRule":
-        """Hashes the columns of the reviewed schema where none were chosen.
+        """Returns the rule, hashing the schema's columns if it names none.
 
-        A column that nobody has reviewed must not move rows between the splits: the
-        live model would be tested on rows that it has learned from.
+        A new column that is not in the schema must not move rows between splits: the
+        live model would be tested on rows that it was trained on.
 
         Args:
-            reviewed: The columns; the whole row is hashed if there are none.
+            reviewed: The columns of the reviewed schema; all columns of the data are
+                hashed if empty.
         """
         return (
             self if self.hash_columns else replace(self, hash_columns=tuple(reviewed))
         )
 
     def check(self, kinds: Kinds) -> None:
-        """Refuses columns that the data doesn't have, or that have no time.
+        """Checks that the data has the rule's columns, with comparable times.
+
+        Args:
+            kinds: Types of the data's columns.
 
         Raises:
-            DataRefusedError: Names the setting.
+            DataRefusedError: A column is missing, or the column of times holds texts
+                while a setting is a number; the message names the setting.
         """
         for setting, names in (
             ("splits.hash-columns", self.hash_columns),
@@ -113,14 +118,15 @@ class SplitRule:
     def split_of(
         self, batch: pa.RecordBatch, *, is_newest: bool = False
     ) -> tuple[Splits, Wrong]:
-        """Gives each row the index of its split.
+        """Returns the index of each row's split.
 
         Args:
-            batch: Rows, typed.
-            is_newest: Whether they are of one of the spans that are the test.
+            batch: Typed rows.
+            is_newest: Whether they are in one of the spans of the test split.
 
         Returns:
-            The indices; and by row, why some have no place in any.
+            The indices into `names`, shape (rows,); and column and reason of each row
+            that can't be assigned.
         """
         names = self.names
         if is_newest:
@@ -132,7 +138,7 @@ class SplitRule:
         return self._by_hash(batch, names), {}
 
     def _by_hash(self, batch: pa.RecordBatch, names: Sequence[str]) -> Splits:
-        # In the order of names: neither the header's nor the schema's must matter.
+        # Sorted, so that the order of columns in header and schema doesn't matter.
         chosen = sorted(self.hash_columns or batch.schema.names)
         ends = list(itertools.accumulate(self.parts[name] for name in names))
         buckets = hash_rows(batch.select(chosen)) % np.uint64(ends[-1])
@@ -154,11 +160,11 @@ class SplitRule:
 
 @dataclass(frozen=True)
 class AppliedRule:
-    """A rule with the types of the columns that it looked at, as examples keep it.
+    """A rule with the types of its columns, as stored on the Examples artifact.
 
     Attributes:
         rule: The rule.
-        kinds: The type of each column that decides, by name.
+        kinds: Types of the columns that decide about the split, by name.
     """
 
     rule: SplitRule
@@ -166,14 +172,14 @@ class AppliedRule:
 
     @classmethod
     def of(cls, rule: SplitRule, kinds: Kinds) -> Self:
-        """Keeps of the columns' types those that decide.
+        """Creates it from a rule and the types of all columns.
 
         Args:
             rule: The rule, as it was applied.
-            kinds: The type of every column that was read.
+            kinds: Types of all columns that were read.
         """
         if rule.time_column and rule.eval_from:
-            # Time alone decides, and nothing is hashed.
+            # Time alone decides; nothing is hashed.
             rule = replace(rule, hash_columns=())
             names = [rule.time_column]
         else:
@@ -183,33 +189,32 @@ class AppliedRule:
 
     @classmethod
     def from_mapping(cls, noted: Mapping[str, Any]) -> Self:
-        """Reads what `to_json` wrote."""
+        """Restores a rule from the decoded JSON of `to_json`."""
         given = dict(noted)
         kinds = given.pop("kinds")
         given["hash_columns"] = tuple(given["hash_columns"])
         return cls(SplitRule(**given), kinds)
 
     def to_json(self) -> str:
-        """Writes it as the property of examples; equal rules give equal texts."""
+        """Formats it as a property of the Examples artifact; canonical."""
         noted = {**asdict(self.rule), "kinds": dict(sorted(self.kinds.items()))}
         noted["hash_columns"] = sorted(self.rule.hash_columns)
         return json.dumps(noted)
 
     @property
     def fingerprint(self) -> str:
-        """Differs where rows may be in another split: SHA-256 in hexadecimal."""
+        """SHA-256 in hexadecimal; equal if every row is in the same split."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def in_test(self, batch: pa.RecordBatch) -> Mask:
-        """Finds the rows that the rule has in `test`.
+        """Returns which rows the rule assigns to `test`.
 
         Args:
-            batch: Rows with the columns that decide, one value in a cell or lists of
-                at most one.
+            batch: Rows with the columns that decide, as values or lists of at most one.
 
         Returns:
-            One truth value a row. False where it can't be told: a column is not there
-            or not of the rule's type, or spans decide, which a row doesn't show.
+            One boolean per row. False if that can't be determined: a column is missing
+            or of another type, or spans decide, which are not part of a row.
         """
         by_time = self.rule.time_column
         needed = [by_time] if by_time else list(self.kinds)
@@ -223,7 +228,8 @@ class AppliedRule:
         except pa.ArrowInvalid:
             return np.zeros(batch.num_rows, bool)
         seen = pa.RecordBatch.from_arrays(typed, needed)
-        # What a hash shares out before the test's time is none of the test.
+        # Rows before test_from are never in the test split, so the time is enough: any
+        # column can stand in for the hashed ones, which may be missing here.
         rule = replace(self.rule, hash_columns=(by_time,)) if by_time else self.rule
         found, wrong = rule.split_of(seen)
         in_test = found == rule.names.index(TEST)
@@ -232,14 +238,14 @@ class AppliedRule:
 
 
 def unseen(rules: Iterable[AppliedRule], batch: pa.RecordBatch) -> Mask:
-    """Finds the rows that are in `test` by every rule.
+    """Returns which rows are in `test` by every rule.
 
-    Models that were trained under these rules can be compared on them: none has learned
-    from one of these rows, or was stopped by it.
+    Models that were trained with these rules can be compared on them: no model used one
+    of these rows for training or early stopping.
 
     Args:
-        rules: Those of the candidate's examples and of the baseline's.
-        batch: Rows, as `AppliedRule.in_test` takes them.
+        rules: The rules of the candidate's and the baseline's examples.
+        batch: Rows, as for `AppliedRule.in_test`.
     """
     every = np.ones(batch.num_rows, bool)
     for rule in rules:
@@ -248,7 +254,7 @@ def unseen(rules: Iterable[AppliedRule], batch: pa.RecordBatch) -> Mask:
 
 
 def differences(before: AppliedRule, now: AppliedRule) -> list[str]:
-    """Says in words why a row may be in another split than before; empty if none is."""
+    """Describes the differences between two rules; empty if splits are the same."""
     found = []
     gone = sorted(before.kinds.keys() - now.kinds.keys())
     new = sorted(now.kinds.keys() - before.kinds.keys())
@@ -265,7 +271,7 @@ def differences(before: AppliedRule, now: AppliedRule) -> list[str]:
         was, is_ = getattr(before.rule, field.name), getattr(now.rule, field.name)
         if field.name == "hash_columns":
             was, is_ = set(was), set(is_)
-            # Named above, unless a column that was hashed now tells the time.
+            # Reported above, unless a column that was hashed is now the time column.
             if new or gone:
                 continue
         if was != is_:
@@ -279,7 +285,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _single(column: pa.Array) -> pa.Array:
-    """Takes the values out of lists of at most one, as examples hold them."""
+    """Unwraps lists of at most one value, as tf.Examples hold them."""
     if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
         return column
     lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0))
@@ -289,14 +295,16 @@ def _single(column: pa.Array) -> pa.Array:
 
 
 def hash_rows(batch: pa.RecordBatch) -> Hashes:
-    """Hashes rows by their values; the same values always give the same hash.
+    """Hashes rows by their values, deterministically across runs and machines.
+
+    Columns are hashed by pandas' `hash_array` (SipHash for texts), and combined like
+    Boost's hash_combine.
 
     Args:
-        batch: Whole numbers, numbers of 32 bits or bytes; in any order of columns, but
-            the order counts.
+        batch: Columns of int64, float32 or binary; their order matters.
 
     Returns:
-        Of shape (rows,): 64 bits each, by pandas' `hash_array` (SipHash of texts).
+        64-bit hashes, shape (rows,).
     """
     hashes = np.zeros(batch.num_rows, np.uint64)
     for column in batch.columns:
@@ -307,15 +315,16 @@ def hash_rows(batch: pa.RecordBatch) -> Hashes:
 def seconds_of(
     batch: pa.RecordBatch, name: str
 ) -> tuple[npt.NDArray[np.float64], Wrong]:
-    """Reads when each row is from.
+    """Returns the time of each row.
 
     Args:
-        batch: Rows, typed.
-        name: The column: seconds since 1970 in UTC, or dates and times as ISO 8601
-            writes them, which are UTC unless they say otherwise.
+        batch: Typed rows.
+        name: The column: seconds since 1970, or dates and times in ISO 8601, which are
+            UTC unless they have an offset.
 
     Returns:
-        Seconds since 1970; and by row, why there are none.
+        Seconds since 1970, shape (rows,); and column and reason of each row without a
+        valid time.
     """
     column = batch.column(name)
     if is_list(column.type):
@@ -348,7 +357,7 @@ def _hash_column(column: pa.Array) -> Hashes:
         indices = np.asarray(pc.fill_null(encoded.indices, 0))
         hashes = known[indices] if len(known) else np.zeros(len(column), np.uint64)
     else:
-        # Adding 0 makes one zero of the two that there are.
+        # Adding 0 turns -0.0 into 0.0, which hash differently.
         values = np.asarray(pc.fill_null(column, 0)) + column.type.to_pandas_dtype()(0)
         hashes = pd.util.hash_array(values, categorize=False)
     return np.where(present, hashes, _OF_MISSING)

@@ -1,4 +1,4 @@
-"""Times in settings and in data: seconds since 1970, or dates of ISO 8601.
+"""Parses times in settings and data: seconds since 1970, or dates in ISO 8601.
 
 Importing this module imports neither TFX nor TensorFlow.
 """
@@ -10,7 +10,10 @@ from pipeline.errors import UsageError
 
 
 def seconds_in(setting: str) -> float:
-    """Reads a time from a setting: seconds since 1970, or a date of ISO 8601.
+    """Parses a setting: seconds since 1970, or a date in ISO 8601.
+
+    Returns:
+        Seconds since 1970.
 
     Raises:
         UsageError: It is neither.
@@ -26,7 +29,7 @@ def seconds_in(setting: str) -> float:
 
 
 def number_in(setting: str) -> float | None:
-    """Reads a number; none if it is something else."""
+    """Parses a number; `None` if the text is not a number."""
     try:
         return float(setting)
     except ValueError:
@@ -34,10 +37,10 @@ def number_in(setting: str) -> float | None:
 
 
 def seconds_or_nan(text: str) -> float:
-    """Reads a date or a time of ISO 8601, in UTC unless it says otherwise.
+    """Parses a date or time in ISO 8601; UTC unless it has an offset.
 
     Returns:
-        Seconds since 1970; NaN if it is something else.
+        Seconds since 1970; NaN if the text is not a date.
     """
     try:
         time = datetime.fromisoformat(text.strip())

@@ -1,9 +1,8 @@
-"""Walks a data directory along a pattern: the one place where data files are found.
+"""Walks a data directory along a pattern; all data files are found here.
 
-`Path.glob` skips what it can't read and doesn't say so. Here a broken link, a directory
-that can't be listed or a pipe where a file should be is an entry of its own, and the
-caller decides whether it matters. Importing this module imports neither TFX nor
-TensorFlow.
+`Path.glob` silently skips what it can't read. Here a broken link, a directory that
+can't be listed, or a pipe in place of a file is an entry of its own, and the caller
+decides whether it matters. Importing this module imports neither TFX nor TensorFlow.
 """
 
 import contextlib
@@ -17,10 +16,10 @@ from enum import Enum
 from pathlib import Path
 
 DATA_ENDINGS = (".csv", ".csv.gz", ".parquet")
-"""How the names of data files end."""
+"""Extensions of data files."""
 
-# Editors, systems and engines keep theirs beside the data: .ipynb_checkpoints,
-# _SUCCESS, _temporary.
+# Editors and engines keep such files next to data: .ipynb_checkpoints, _SUCCESS,
+# _temporary.
 _HIDDEN = (".", "_")
 # Control characters, halves of surrogate pairs (bytes that are not UTF-8), line ends.
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
@@ -33,7 +32,7 @@ _KINDS = (
 
 
 class What(Enum):
-    """What stands at a place that matches a pattern, or the beginning of one."""
+    """The kind of an entry that matches a pattern, or its beginning."""
 
     FILE = "file"
     ENTERED = "a directory that the pattern leads through"
@@ -43,14 +42,13 @@ class What(Enum):
 
 @dataclass(frozen=True)
 class Part:
-    """What a pattern has between two slashes.
+    """One part of a pattern, between two slashes.
 
     Attributes:
-        text: As it is written.
-        name: What names must match as a whole; None for `**`, any number of
+        text: The part as it is written.
+        name: Regular expression for whole names; `None` for `**`, any number of
             directories.
-        is_literal: Whether it is a name rather than a pattern, so that no directory has
-            to be listed for it.
+        is_literal: Whether it has no wildcards, so that no directory must be listed.
     """
 
     text: str
@@ -60,15 +58,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Entry:
-    """Something that matches.
+    """A path that matches a pattern, or its beginning.
 
     Attributes:
-        path: Its place.
-        what: What is there.
-        depth: How many parts of the pattern its path has taken up.
-        fault: For what can't be read, why and what to do, in a sentence without its
-            full stop.
-        is_linked: Whether a link leads there, so that another path may do so too.
+        path: The path.
+        what: What it is.
+        depth: Number of the pattern's parts that the path matches.
+        fault: For `What.FAULTY`, why it can't be read and what to do.
+        is_linked: Whether the path leads through a link, so that another path may lead
+            to the same file.
     """
 
     path: Path
@@ -79,34 +77,34 @@ class Entry:
 
 
 def walk(directory: Path, parts: Sequence[Part]) -> Iterator[Entry]:
-    """Finds what matches a pattern, in the order of names.
+    """Finds what matches a pattern, sorted by name within each directory.
 
     Links to files and directories are followed. Names that begin with a dot or an
-    underscore match only a part of the pattern that begins so too.
+    underscore only match a part of the pattern that begins with that character.
 
     Args:
-        directory: Where the pattern begins.
-        parts: The pattern; the last is not `**`.
+        directory: The directory that the pattern is relative to.
+        parts: The parts of the pattern; the last one is not `**`.
 
     Yields:
-        Files that match; directories on the way, and those that match to the end;
-        and what stands in the way.
+        Matching files, the directories on the way to them, directories that match the
+        whole pattern, and everything that can't be read.
     """
     try:
         status = directory.stat()
     except OSError:
-        # A data directory that is not there is another's to tell.
+        # The caller reports a missing data directory.
         return
     here = status.st_dev, status.st_ino
     yield from _below(directory, parts, 0, _Way((here,)))
 
 
 def repeated(paths: Sequence[Path]) -> tuple[Path, Path] | None:
-    """Finds two paths that lead to one file through links; None if there are none."""
+    """Returns two paths that lead to the same file through links; else `None`."""
     seen: dict[str, Path] = {}
     parents: dict[Path, str] = {}
     for path in paths:
-        # Files share directories: resolving each of these once is enough.
+        # Many files share a directory, so each directory is resolved only once.
         if path.parent not in parents:
             parents[path.parent] = os.path.realpath(path.parent)
         real = f"{parents[path.parent]}/{path.name}"
@@ -117,7 +115,7 @@ def repeated(paths: Sequence[Path]) -> tuple[Path, Path] | None:
 
 
 def unreadable(path: Path, error: OSError) -> str:
-    """Says that a file can't be read and why; one that is gone was removed."""
+    """Formats an error of reading a file; a missing one was removed meanwhile."""
     if isinstance(error, FileNotFoundError) and not path.is_symlink():
         return f"{path} was removed while it was being read; put it back, or run again"
     return f"{path} cannot be read: {error.strerror or error}"
@@ -125,10 +123,10 @@ def unreadable(path: Path, error: OSError) -> str:
 
 @dataclass(frozen=True)
 class _Way:
-    """How a directory was reached.
+    """The path that led to a directory, to detect loops.
 
     Attributes:
-        above: Device and inode of the directories that `**` has led through.
+        above: Device and inode of the directories that `**` has matched.
         is_linked: Whether one of the directories is a link.
     """
 
@@ -139,7 +137,7 @@ class _Way:
 def _below(
     place: Path, parts: Sequence[Part], depth: int, way: _Way
 ) -> Iterator[Entry]:
-    """Yields what matches the parts from a depth on, below a directory."""
+    """Yields what matches the parts from a depth on, in a directory."""
     part = parts[depth]
     if part.name is None:
         yield from _below(place, parts, depth + 1, way)
@@ -157,7 +155,7 @@ def _below(
 def _at(
     path: Path, known: int, parts: Sequence[Part], depth: int, way: _Way
 ) -> Iterator[Entry]:
-    """Yields what a name that matches the part at a depth leads to."""
+    """Yields the entries for a name that matches the part at a depth."""
     is_deep, is_last = parts[depth].name is None, depth == len(parts) - 1
     if is_deep and stat.S_ISREG(known):
         return
@@ -167,7 +165,7 @@ def _at(
         mode, why = _mode_of(path)
         fault = fault or why
         way = replace(way, is_linked=way.is_linked or path.is_symlink())
-    # Below `**` a directory whose name matches is entered besides.
+    # After `**`, a directory whose name matches the last part is entered by `**` too.
     is_entered_besides = is_last and depth > 0 and parts[depth - 1].name is None
     if fault:
         yield Entry(path, What.FAULTY, taken, fault)
@@ -216,9 +214,9 @@ def _at_the_end(path: Path, mode: int, depth: int, *, is_linked: bool) -> Entry:
 
 
 def _listed(place: Path, part: Part) -> Iterator[tuple[Path, int]]:
-    """Yields the names that match, sorted, and the type where it is known already."""
+    """Yields the matching names, sorted, each with its type or 0 if not yet known."""
     if part.is_literal:
-        # `lexists` would be False too where nothing may be looked up.
+        # Not `lexists`, which is also False without permission to look.
         with contextlib.suppress(FileNotFoundError):
             (place / part.text).lstat()
             yield place / part.text, 0
@@ -233,14 +231,14 @@ def _listed(place: Path, part: Part) -> Iterator[tuple[Path, int]]:
 
 
 def _known(entry: os.DirEntry[str]) -> int:
-    """The type that listing has brought along, which saves a call for each file."""
+    """Returns the type from the directory listing, which saves a stat call per file."""
     if entry.is_file(follow_symlinks=False):
         return stat.S_IFREG
     return stat.S_IFDIR if entry.is_dir(follow_symlinks=False) else 0
 
 
 def _mode_of(path: Path) -> tuple[int, str]:
-    """Follows links to what is there; returns its mode, or why there is none."""
+    """Follows links; returns the mode of the target, or 0 and an error message."""
     advice = "restore it, remove the link, or choose files with --pattern"
     try:
         return path.stat().st_mode, ""
@@ -256,7 +254,7 @@ def _mode_of(path: Path) -> tuple[int, str]:
 
 
 def _fault_of_name(path: Path) -> str:
-    """Refuses names that can't be written into a log, a record or a terminal."""
+    """Returns a message for a name with characters unsafe to print; else empty."""
     name = path.name
     if name.isascii() and name.isprintable():
         return ""

@@ -1,1 +1,1 @@
-"""Questions about where models and data came from, and views of the answers."""
+"""Lineage queries on the metadata store, and views of their answers."""

@@ -1,4 +1,4 @@
-"""What questions about lineage are answered with."""
+"""The dataclasses that lineage queries return."""
 
 import json
 from collections.abc import Mapping
@@ -11,11 +11,12 @@ class File:
     """A file that was ingested.
 
     Attributes:
-        path: Where it was.
-        bytes: Its size.
-        sha256: Of its content then; empty if ingestion did not note it.
-        unchanged: Whether the file there today is the same; none if it can't be told.
-        span: Number of the span that it is of, if the store says.
+        path: Its path.
+        bytes: Its size in bytes.
+        sha256: Digest of its content when it was ingested; empty if not recorded.
+        unchanged: Whether the file at this path still has that content; `None` if
+            unknown.
+        span: Number of its span, if recorded.
     """
 
     path: str
@@ -31,13 +32,14 @@ class Data:
 
     Attributes:
         artifact: Id of the Examples artifact.
-        run: The run that ingested it.
-        span: Number of the span, the newest if several were read together.
-        fingerprint: Of the files: counts, sizes, and contents or times of change.
-        rows: Of each split, where statistics are at hand.
-        files: What it was read from.
-        spans: All that were read together, oldest first.
-        notes: What ingestion said of spans that it passed over or missed.
+        run: Name of the run that ingested it.
+        span: Number of the newest span that was read.
+        fingerprint: Fingerprint of the files: counts, sizes, and digests (ours) or
+            times of modification (TFX's).
+        rows: Number of rows by split; empty without statistics.
+        files: The files that it was read from.
+        spans: Numbers of all spans that were read, oldest first.
+        notes: Spans that were skipped or missing, in words.
     """
 
     artifact: int
@@ -52,13 +54,13 @@ class Data:
 
 @dataclass(frozen=True)
 class Schema:
-    """The schema that a model was trained under.
+    """The schema that a model was trained with.
 
     Attributes:
         artifact: Id of the Schema artifact.
-        revision: SHA-256 of its canonical text.
-        columns: How many there are; 0 if the file is gone.
-        source: The file it was imported from; empty for an inferred one.
+        revision: SHA-256 of its canonical text; empty if the file is gone.
+        columns: Number of columns; 0 if the file is gone.
+        source: The file that it was imported from; empty for an inferred one.
         uri: Directory of the artifact.
     """
 
@@ -71,14 +73,14 @@ class Schema:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a gate said.
+    """The verdict of a node on data or a model.
 
     Attributes:
-        by: The node.
-        run: In which run.
+        by: Id of the node.
+        run: Name of the run.
         about: "data", "model", "serving" or "push".
-        passed: Whether it let the data or the model pass; none if it can't be told.
-        text: Why, or what was found.
+        passed: Whether the data or the model passed; `None` if unknown.
+        text: The reason, or the findings.
     """
 
     by: str
@@ -90,7 +92,18 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Step:
-    """An execution on the way to a model, or after it."""
+    """An execution upstream or downstream of a model or of data.
+
+    Attributes:
+        execution: Id of the execution.
+        node: Id of the node.
+        run: Name of the run.
+        state: MLMD's name of the state.
+        started: ISO 8601, UTC.
+        seconds: Duration.
+        inputs: Ids of artifacts by input name.
+        outputs: Ids of artifacts by output name.
+    """
 
     execution: int
     node: str
@@ -104,25 +117,26 @@ class Step:
 
 @dataclass(frozen=True)
 class ModelLineage:
-    """Everything that made a model, and what became of it.
+    """The lineage of a model: its inputs, the executions, the verdicts on it.
 
     Attributes:
         artifact: Id of the Model artifact.
         uri: Its directory.
-        versions: Those it was pushed as, oldest first.
-        live: Whether the newest version in the serving directory is this model.
+        versions: The versions that it was pushed as, oldest first.
+        live: Whether it is the newest version in the serving directory.
         pipeline: Name of the pipeline.
-        run: The run that trained it.
-        trained: When training ended, UTC.
-        data: What it learned from.
-        schema: What the data had to fit.
-        verdicts: Of the gates, in their order.
-        metrics: Overall metrics by the newest evaluation; of the baseline too.
-        code: For each node, its modules and files with their SHA-256.
-        parameters: For each node, what it was told.
-        packages: Versions of what ran.
+        run: Name of the run that trained it.
+        trained: When training ended, ISO 8601, UTC.
+        data: The data that it was trained on.
+        schema: The reviewed schema, if there was one.
+        verdicts: Verdicts on the data and the model, in order.
+        metrics: Overall metrics of the newest evaluation, by "candidate" and
+            "baseline", then by metric.
+        code: SHA-256 of the modules and files of each node.
+        parameters: Parameters of each node.
+        packages: Versions of the packages that ran.
         steps: The executions, oldest first.
-        artifacts: Types of the artifacts that the steps name, by id.
+        artifacts: Types of the steps' artifacts, by id.
     """
 
     artifact: int
@@ -144,13 +158,13 @@ class ModelLineage:
 
     @property
     def name(self) -> str:
-        """The version it is known by, or the artifact."""
+        """Its newest version, or "model" and the artifact's id if never pushed."""
         return self.versions[-1] if self.versions else f"model {self.artifact}"
 
 
 @dataclass(frozen=True)
 class ModelUse:
-    """A model that learned from some data."""
+    """A model that was trained on some data; `auc` is `None` if it wasn't evaluated."""
 
     artifact: int
     versions: tuple[str, ...]
@@ -161,7 +175,7 @@ class ModelUse:
 
 @dataclass(frozen=True)
 class DataLineage:
-    """Which models learned from a file or a span."""
+    """The models that were trained on a file or a span; `asked` is the query."""
 
     asked: str
     data: tuple[Data, ...]
@@ -172,7 +186,7 @@ class DataLineage:
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that differs between two models; empty where one lacks it."""
+    """One difference between two models; `before` or `after` is empty if absent."""
 
     what: str
     before: str
@@ -181,7 +195,7 @@ class Change:
 
 @dataclass(frozen=True)
 class ModelDiff:
-    """How one model differs from another, by subject; empty lists are no difference."""
+    """The differences between two models by subject; empty where they are equal."""
 
     before: str
     after: str
@@ -194,12 +208,12 @@ class ModelDiff:
     metrics: tuple[Change, ...] = ()
 
     def subjects(self) -> dict[str, tuple[Change, ...]]:
-        """The differences by subject, in the order to show them."""
+        """Returns the differences by subject, in display order."""
         return {n: v for n, v in vars(self).items() if isinstance(v, tuple)}
 
 
 def as_json(answer: ModelLineage | DataLineage | ModelDiff) -> dict[str, Any]:
-    """Turns an answer into what JSON can hold; a metric that is not defined is null."""
+    """Converts an answer to plain JSON values; NaN becomes null."""
     text = json.dumps(asdict(answer), default=str)
     plain: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
     return plain

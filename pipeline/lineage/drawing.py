@@ -1,8 +1,8 @@
 """Draws a directed acyclic graph as SVG, in layers from left to right or downwards.
 
-A few dozen boxes need neither Graphviz nor a browser. The method is the usual one
-(Sugiyama et al. 1981, "Methods for visual understanding of hierarchical system
-structures"): longest paths give the layers, and medians of neighbours the order within.
+A few dozen boxes need neither Graphviz nor a browser. The method is that of Sugiyama
+et al. (1981), "Methods for visual understanding of hierarchical system structures":
+longest paths assign the layers, and medians of neighbours the order within a layer.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,10 +24,10 @@ class Box:
     """A box of the drawing.
 
     Attributes:
-        lines: What it says; the first one stands out.
+        lines: Its text; the first line is bold.
         kind: A CSS class for its colours.
-        title: What a pointer over it shows.
-        link: Where a click leads, such as #section; empty for nowhere.
+        title: Its tooltip.
+        link: Target of a click, such as #section; empty for none.
         round: Whether its ends are round.
     """
 
@@ -39,12 +39,12 @@ class Box:
 
     @property
     def width(self) -> float:
-        """In CSS pixels, by the longest line."""
+        """Width in CSS pixels, estimated from the longest line."""
         return max(len(line) for line in self.lines) * _CHARACTER + 2 * _PADDING
 
     @property
     def height(self) -> float:
-        """In CSS pixels."""
+        """Height in CSS pixels."""
         return len(self.lines) * _LINE + _PADDING
 
 
@@ -69,9 +69,9 @@ class Appearance:
     """How a drawing looks.
 
     Attributes:
-        style: Its CSS; empty if the page around it has it.
-        marker: Id of the arrow's head, different for each drawing of a page.
-        downwards: Put layers below each other, for narrow screens.
+        style: Its CSS; empty if the surrounding page has the rules.
+        marker: Id of the arrow head, unique among the drawings of a page.
+        downwards: Stack the layers from top to bottom, for narrow screens.
     """
 
     style: str = STYLE
@@ -88,13 +88,16 @@ def draw(
     """Draws boxes and arrows between them.
 
     Args:
-        boxes: What to draw, by name.
-        upstream: For each name, those it has an arrow from; unknown ones are skipped.
-        label: What a screen reader says of the drawing as a whole.
-        look: How it looks; from left to right with a style of its own if not given.
+        boxes: The boxes by name.
+        upstream: The names that each box has an arrow from; unknown ones are skipped.
+        label: Description of the drawing for screen readers.
+        look: Its appearance; from left to right with its own style if not given.
 
     Returns:
-        An SVG element that scales down to the width it is given.
+        An SVG element, which scales down to the available width.
+
+    Raises:
+        ValueError: The graph has a cycle.
     """
     look = look or Appearance()
     downwards, marker, style = look.downwards, look.marker, look.style
@@ -139,17 +142,17 @@ _ARROW = (
 
 
 def _layers(before: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Gives each name the length of the longest path to it.
+    """Returns the length of the longest path to each name.
 
     Raises:
-        ValueError: There is a circle.
+        ValueError: The graph has a cycle.
     """
     layers: dict[str, int] = {}
     waiting = list(before)
     while waiting:
         ready = [n for n in waiting if all(u in layers for u in before[n])]
         if not ready:
-            raise ValueError(f"the graph has a circle among {', '.join(waiting)}")
+            raise ValueError(f"the graph has a cycle among {', '.join(waiting)}")
         for name in ready:
             layers[name] = max((layers[u] + 1 for u in before[name]), default=0)
         waiting = [n for n in waiting if n not in layers]
@@ -159,7 +162,7 @@ def _layers(before: Mapping[str, Sequence[str]]) -> dict[str, int]:
 def _ordered(
     layers: Mapping[str, int], before: Mapping[str, Sequence[str]]
 ) -> list[list[str]]:
-    """Orders each layer by the medians of its neighbours, back and forth."""
+    """Orders each layer by the medians of its neighbours, sweeping back and forth."""
     order: list[list[str]] = [[] for _ in range(max(layers.values(), default=-1) + 1)]
     for name, layer in layers.items():
         order[layer].append(name)
@@ -185,7 +188,7 @@ def _median(
 def _places(
     order: Sequence[Sequence[str]], boxes: Mapping[str, Box], *, downwards: bool
 ) -> tuple[dict[str, Point], Point]:
-    """Puts each layer in the middle; returns upper left corners and the whole size."""
+    """Centres each layer; returns the boxes' upper left corners and the total size."""
 
     def along(name: str) -> float:
         return boxes[name].height if downwards else boxes[name].width

@@ -1,4 +1,4 @@
-"""Reads single facts of lineage: files, verdicts, parameters, and what changed."""
+"""Facts for lineage queries from single artifacts and executions; model differences."""
 
 import json
 import re
@@ -22,13 +22,13 @@ _PLACEHOLDER = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(?::(\d+))?\}")
 
 
 def span_of(source: Artifact) -> int | None:
-    """Returns the span that examples were ingested from, if the store says."""
+    """Returns the newest span of ingested examples; `None` if it is not recorded."""
     span = source.properties.get("span")
     return int(span) if span not in {None, ""} else None
 
 
 def spans_of(source: Artifact) -> tuple[int, ...]:
-    """Returns all spans that examples were ingested from, oldest first."""
+    """Returns all spans of ingested examples, oldest first."""
     noted = source.properties.get(properties.SPANS)
     if isinstance(noted, list):
         return tuple(int(entry["span"]) for entry in noted)
@@ -37,9 +37,9 @@ def spans_of(source: Artifact) -> tuple[int, ...]:
 
 
 def notes_of(source: Artifact) -> tuple[str, ...]:
-    """Says which spans ingestion passed over, and which were missing."""
+    """Describes the spans that ingestion skipped, and those that were missing."""
     words = {
-        properties.SPANS_PASSED_OVER: "passed over",
+        properties.SPANS_PASSED_OVER: "skipped",
         properties.SPANS_MISSING: "missing",
     }
     return tuple(
@@ -50,14 +50,14 @@ def notes_of(source: Artifact) -> tuple[str, ...]:
 
 
 def files_of(source: Artifact, maker: Execution | None) -> Iterator[File]:
-    """Yields what examples were read from.
+    """Yields the files that examples were ingested from.
 
-    Our own ingestion notes each file's content. For others the files that match the
-    patterns today stand in, compared by the totals that TFX keeps.
+    Our ingestion records the digest of each file. For stock TFX, these are the files
+    that match its patterns today, compared with the totals in TFX's fingerprint.
 
     Args:
-        source: The ingested examples.
-        maker: What ingested them.
+        source: The Examples artifact.
+        maker: The execution that wrote it, if known.
     """
     recorded = source.properties.get(properties.FILES)
     if isinstance(recorded, list):
@@ -75,7 +75,7 @@ def _recorded_file(entry: Mapping[str, Any], source: Artifact, base: str) -> Fil
     same = None
     if path.is_file():
         same = path.stat().st_size == entry["bytes"]
-        # The report asks at the end of each run: what ingestion read isn't read again.
+        # Digests are cached, because the report at the end of each run needs them too.
         memory = digests.memory_beside(source.uri)
         same = same and digests.sha256_of([path], memory)[path] == entry["sha256"]
     span = _span_of_file(path, source, base)
@@ -93,7 +93,7 @@ def _span_of_file(path: Path, source: Artifact, base: str) -> int | None:
 
 
 def _matching_files(source: Artifact, maker: Execution) -> list[Path]:
-    """Lists the files that an ingestion's patterns match today."""
+    """Returns the files that an ingestion's patterns match today."""
     base = artifact_files.local_path(str(maker.parameters.get("input_base") or "-"))
     settings = maker.parameters.get("input_config")
     if base is None or not isinstance(settings, dict):
@@ -116,10 +116,13 @@ def _placeholder(source: Artifact, match: re.Match[str]) -> str:
 
 
 def _totals_match(fingerprint: str, paths: Iterable[Path]) -> bool | None:
-    """Compares TFX's totals (xor and sum are of times of change) with files of today.
+    """Compares the totals in TFX's fingerprint with the current files.
+
+    TFX stores count, size, and the xor and sum of the times of modification (seconds).
 
     Returns:
-        None if the fingerprint is of several splits, or of another kind.
+        Whether they are equal; `None` if the fingerprint has several splits, or is not
+        of this form.
     """
     found = _TFX_TOTALS.findall(fingerprint)
     if len(found) != 1:
@@ -134,7 +137,11 @@ def _totals_match(fingerprint: str, paths: Iterable[Path]) -> bool | None:
 
 
 def verdict_of(artifact: Artifact) -> tuple[str, bool | None, str] | None:
-    """Reads an artifact as a verdict: about what, whether it passed, and the words."""
+    """Reads an artifact as a verdict; `None` if its type is not one of a verdict.
+
+    Returns:
+        `about`, `passed` and `text` of a `Verdict`.
+    """
     path = artifact_files.local_path(artifact.uri)
     blessed = bool(artifact.properties.get("blessed"))
     verdict: tuple[str, bool | None, str] | None = None
@@ -185,7 +192,7 @@ def _baseline_text(artifact: Artifact) -> str:
 
 
 def overall_metrics(evaluations: Sequence[Artifact]) -> dict[str, dict[str, float]]:
-    """Reads the newest evaluation's overall metrics, by model; empty if it is gone."""
+    """Reads the overall metrics of the newest evaluation, by model and metric."""
     path = artifact_files.local_path(evaluations[-1].uri) if evaluations else None
     if path is None:
         return {}
@@ -197,7 +204,7 @@ def overall_metrics(evaluations: Sequence[Artifact]) -> dict[str, dict[str, floa
 
 
 def parameters_of(step: Execution) -> dict[str, Any]:
-    """Returns what a node was told, without what was left empty."""
+    """Returns the parameters of an execution, without ours and without empty ones."""
     return {
         name: value
         for name, value in step.parameters.items()
@@ -207,7 +214,7 @@ def parameters_of(step: Execution) -> dict[str, Any]:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """Flattens nested settings: {"a": {"b": [1]}} is {"a.b": "[1]"}."""
+    """Flattens nested settings: {"a": {"b": [1]}} becomes {"a.b": "[1]"}."""
     if isinstance(value, Mapping):
         found: dict[str, str] = {}
         for name, inner in value.items():
@@ -219,14 +226,14 @@ def flatten(value: Any, prefix: str = "") -> dict[str, str]:
 
 
 def short_name(name: str) -> str:
-    """Leaves the names of TFX's own wrappers out of a setting's dotted name."""
+    """Removes the names of TFX's wrappers from a setting's dotted name."""
     return name.replace("custom_config.", "")
 
 
 def _merged_code(code: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Puts the modules of all nodes together; a node's own total keeps its name.
+    """Merges the modules and files of all nodes, by name.
 
-    Files go by their names: the same checkout elsewhere is no difference.
+    Files are keyed by base name: a checkout at another path makes no difference.
     """
     merged: dict[str, str] = {}
     for node, parts in code.items():
@@ -239,7 +246,7 @@ def _merged_code(code: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 
 
 def compare(before: ModelLineage, after: ModelLineage) -> ModelDiff:
-    """Tells what changed from one model to another."""
+    """Compares two models."""
     old, new = flatten(before.parameters), flatten(after.parameters)
     return ModelDiff(
         before=before.name,

@@ -1,8 +1,8 @@
-"""Where a model came from, which models a file went into, and how two models differ.
+"""Lineage queries: how a model was made, models of a file, differences of two models.
 
-The answers come from the metadata store and from the artifacts it points to, on any
-store that TFX 1.x wrote. What a store doesn't hold, or files that are gone, are left
-out. Importing this module imports neither TensorFlow nor TFX.
+The answers come from the metadata store and from the artifacts that it refers to, for
+any store that TFX 1.x wrote. What the store doesn't have, and files that are gone, are
+omitted. Importing this module imports neither TensorFlow nor TFX.
 """
 
 import re
@@ -42,12 +42,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass
 class Lineage:
-    """Answers questions about one metadata store.
+    """Lineage queries on one metadata store.
 
     Attributes:
-        config: Names the pipeline and the directories; the store's URL is read only
+        config: Names the pipeline and the directories; the store's URL is used only
             by `open_lineage`.
-        graph: What the store knows.
+        graph: The store's executions and artifacts.
     """
 
     config: Config
@@ -55,25 +55,26 @@ class Lineage:
     _pushes: list[tuple[Artifact, Execution]] | None = field(default=None, repr=False)
 
     def model(self, version: str | None = None) -> ModelLineage:
-        """Tells where a model came from.
+        """Returns the lineage of a model.
 
         Args:
-            version: A pushed version, the id of a Model artifact, or the name of a run;
-                the live one if not given, or else the newest.
+            version: A pushed version, the id of a Model artifact, or the name of a run.
+                If not given: the live model, else the one pushed last, else the newest.
 
         Raises:
-            UsageError: There is no such model; names those there are.
+            UsageError: There is no such model; the message lists the newest ones.
         """
         return self._lineage_of(self._find_model(version))
 
     def data(self, asked: str) -> DataLineage:
-        """Tells which models learned from a file or a span.
+        """Returns the models that were trained on a file or a span.
 
         Args:
-            asked: Path or name of a file, the SHA-256 of a content, or a span.
+            asked: Path or name of a file, the SHA-256 of its content, or the number of
+                a span.
 
         Raises:
-            UsageError: Nothing like that was ever ingested.
+            UsageError: No run has ingested it; the message lists files and spans.
         """
         sources = [s for s in self._sources() if self._is_asked(s, asked)]
         if not sources:
@@ -95,11 +96,11 @@ class Lineage:
         )
 
     def diff(self, before: str, after: str) -> ModelDiff:
-        """Tells what changed from one model to another.
+        """Compares two models.
 
         Args:
-            before: As for `model`.
-            after: The same.
+            before: A model, as for `model`.
+            after: Another model.
 
         Raises:
             UsageError: There is no such model.
@@ -107,11 +108,11 @@ class Lineage:
         return facts.compare(self.model(before), self.model(after))
 
     def models(self) -> list[ModelUse]:
-        """Lists every model of the store, oldest first."""
+        """Returns all models of the store, oldest first."""
         return [self._use_of(model) for model in self.graph.of_type("Model")]
 
     def live_origin(self) -> dict[str, Any]:
-        """Reads where the newest version in the serving directory came from."""
+        """Returns the live version's origin and number; empty if none is live."""
         live = versions.live(self.config.serving_directory)
         return {**live.origin(), "version": str(live.number)} if live else {}
 
@@ -175,13 +176,13 @@ class Lineage:
         if not models:
             url = redact(self.config.metadata_url)
             raise UsageError(
-                f"The metadata store {url} knows no model yet; `python run_local.py` "
+                f"The metadata store {url} has no model yet; `python run_local.py` "
                 "trains one, and --output or --metadata name another store"
             )
         return models[-1]
 
     def _pushed(self) -> list[tuple[Artifact, Execution]]:
-        """Pairs what was pushed with who pushed it, those of our pipeline if any."""
+        """Returns the pushed models with their Pushers, of our pipeline if any."""
         if self._pushes is None:
             pushes = [
                 (artifact, pusher)
@@ -213,7 +214,10 @@ class Lineage:
         return origin.get("version") in self._versions_of(model)
 
     def _judges_of(self, model: Artifact) -> list[Execution]:
-        """Finds what judged or pushed a model, not what it was the baseline of."""
+        """Returns the executions that evaluated or pushed a model.
+
+        Evaluations in which it was the baseline don't count.
+        """
         steps = self.graph.users([model.id])
         steps = [s for s in steps if "Model" not in self._types_written(s)]
         return [
@@ -226,7 +230,10 @@ class Lineage:
     def _gates_of(
         self, before: Iterable[Execution], makers: Iterable[Execution]
     ) -> list[Execution]:
-        """Finds what looked at the data without being on the way to the model."""
+        """Returns executions that checked the data but are not ancestors of the model.
+
+        They are found in the run that trained the model.
+        """
         known = {step.id for step in before}
         runs = {step.run for step in makers}
         sources = {i for s in before for i in s.wrote()}
@@ -254,7 +261,7 @@ class Lineage:
         return {a.id: a.type for a in self.graph.by_id(ids)}
 
     def _is_source(self, artifact: Artifact) -> bool:
-        """Whether examples were ingested, and not made from other examples."""
+        """Whether an artifact is ingested examples, not made from other examples."""
         if artifact.type != "Examples":
             return False
         read = {i for maker in self.graph.makers([artifact.id]) for i in maker.read()}
@@ -322,7 +329,7 @@ class Lineage:
                     yield Verdict(step.node, step.run, about, passed, text)
 
     def _code_of(self, step: Execution) -> dict[str, str]:
-        """Finds fingerprints of a node's code: ours, or the module TFX was given."""
+        """Returns the digests of a node's code, or for stock TFX its module's name."""
         recorded = step.parameters.get(properties.KEY)
         if isinstance(recorded, dict):
             return {
@@ -386,18 +393,18 @@ class Lineage:
 
 
 def open_lineage(config: Config) -> Lineage:
-    """Opens the metadata store of a configuration to ask it questions.
+    """Opens the metadata store of a configuration for lineage queries.
 
     Raises:
-        UsageError: The store is a file that isn't there, or its URL is wrong.
-        ThroughlineError: The store can't be reached or refuses us.
+        UsageError: The SQLite file doesn't exist, or the URL is invalid.
+        ThroughlineError: The store can't be reached, or rejects the connection.
     """
     opened = existing_store(config.metadata_url)
     return Lineage(config, Graph(MetadataStore(opened)))
 
 
 def _identity_of(model: Artifact) -> dict[str, Any]:
-    """Returns what a pushed version would have noted of a model."""
+    """Returns the origin that a pushed version of a model would have."""
     return versions.identity(model.id, model.uri, round(model.created * 1000))
 
 

@@ -1,4 +1,4 @@
-"""Whether the split of known rows has moved between a model and its baseline."""
+"""Detects that a model and its baseline were trained on different splits."""
 
 from collections.abc import Mapping
 
@@ -10,15 +10,15 @@ _BASELINE, _EXAMPLES = "baseline_model", "examples"
 
 
 def moved(graph: Graph, run: str) -> str:
-    """Says that a run's test split isn't that of the examples behind its baseline.
+    """Returns a warning if a run's split rule differs from its baseline's.
 
     Args:
         graph: The metadata store.
         run: The run's name.
 
     Returns:
-        What has changed and what it means, in a sentence or two; empty if nothing has,
-        or the run has compared no models.
+        The difference and its consequence, in one or two sentences; empty if there is
+        no difference, or the run has compared no models.
     """
     for step in graph.run(run):
         baseline = step.inputs.get(_BASELINE, ())
@@ -29,7 +29,7 @@ def moved(graph: Graph, run: str) -> str:
 
 
 def _rule_behind(graph: Graph, models: tuple[int, ...]) -> AppliedRule | None:
-    """Finds the rule of the examples that models were made from."""
+    """Returns the split rule of the examples upstream of models."""
     read = {i for step in graph.ancestors(models) for i in step.wrote()}
     return _rule_of([a for a in graph.by_id(read) if a.type == "Examples"])
 
@@ -44,7 +44,7 @@ def _rule_of(artifacts: list[Artifact]) -> AppliedRule | None:
 
 def _in_words(before: AppliedRule | None, now: AppliedRule) -> str:
     if before is None:
-        why = "the baseline's examples don't say how they were split"
+        why = "the baseline's examples have no record of their split rule"
     elif changes := differences(before, now):
         why = "; ".join(changes)
     else:

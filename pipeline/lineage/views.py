@@ -1,4 +1,4 @@
-"""Shows lineage: as a tree for people, as JSON, as DOT and as SVG."""
+"""Formats the answers of lineage queries as a tree, JSON, DOT or SVG."""
 
 import json
 import re
@@ -32,7 +32,7 @@ from pipeline.quality.results import CANDIDATE, metric_text
 
 _SHORT = 12
 _LONGEST_VALUE = 100
-# Of the nodes on the way to a model, what TFX adds and nobody sets.
+# Parameters that TFX adds itself; the tree omits them, --json has them.
 _HIDDEN = re.compile(
     r"^(input_fingerprint|input_config|range_config|output_data_format"
     r"|output_file_format|span|force_tf_compat_v1|push_destination|infer_feature_shape)\b"
@@ -46,7 +46,7 @@ _WORDS = {
 
 
 def tree(answer: ModelLineage | DataLineage | ModelDiff) -> RenderableType:
-    """Shows an answer as a tree, a difference as a table a subject."""
+    """Formats an answer as a tree; a difference has one table per subject."""
     if isinstance(answer, ModelLineage):
         return _model_tree(answer)
     if isinstance(answer, DataLineage):
@@ -55,12 +55,12 @@ def tree(answer: ModelLineage | DataLineage | ModelDiff) -> RenderableType:
 
 
 def to_json(answer: ModelLineage | DataLineage | ModelDiff) -> str:
-    """Writes an answer as JSON."""
+    """Formats an answer as JSON."""
     return json.dumps(as_json(answer), indent=1)
 
 
 def to_dot(answer: ModelLineage | DataLineage) -> str:
-    """Writes the executions and artifacts of an answer for Graphviz."""
+    """Formats the executions and artifacts of an answer as DOT, for Graphviz."""
     boxes, upstream = _graph(answer.steps, answer.artifacts)
     lines = ["digraph lineage {", "  rankdir=LR;", '  node [fontname="sans-serif"];']
     for name, box in boxes.items():
@@ -72,7 +72,7 @@ def to_dot(answer: ModelLineage | DataLineage) -> str:
 
 
 def to_svg(answer: ModelLineage | DataLineage, look: Appearance | None = None) -> str:
-    """Draws the executions and artifacts of an answer; see `graph_drawing.draw`."""
+    """Draws the executions and artifacts of an answer as SVG; see `drawing.draw`."""
     boxes, upstream = _graph(answer.steps, answer.artifacts)
     return draw(boxes, upstream, "Lineage: components and what they wrote", look)
 
@@ -242,7 +242,7 @@ def _names(
 
 
 def _readable(value: str) -> str:
-    """Shortens fingerprints and long texts; an empty one is a dash."""
+    """Shortens digests and long texts; an empty text becomes "none"."""
     if len(value) == 64 and value.isalnum():  # noqa: PLR2004 - a SHA-256
         return value[:_SHORT]
     if len(value) > _LONGEST_VALUE:
@@ -258,19 +258,19 @@ def _line(name: str, text: str) -> Text:
 
 
 def show(config: Config, asked: Sequence[str], form: str) -> str:
-    """Answers `throughline lineage`.
+    """Runs a query of `throughline lineage` and formats the answer.
 
     Args:
-        config: Whose metadata store to ask.
-        asked: "model" and perhaps a version; "data" and a file or span; "diff" and two
-            versions.
+        config: Names the metadata store and the output directory.
+        asked: "model" and optionally a version; "data" and a file or span; or "diff"
+            and two versions.
         form: "tree", "json", "dot" or "svg".
 
     Returns:
-        What to print.
+        The text to print.
 
     Raises:
-        UsageError: The question is another one, or is about nothing known.
+        UsageError: The query is malformed, or nothing matches it.
     """
     lineage = open_lineage(config)
     answer: ModelLineage | DataLineage | ModelDiff
@@ -290,7 +290,7 @@ def show(config: Config, asked: Sequence[str], form: str) -> str:
     if form == "tree":
         return _printed(tree(answer))
     if isinstance(answer, ModelDiff):
-        raise UsageError(f"a difference has no --{form}; leave it out, or give --json")
+        raise UsageError(f"diff has no --{form}; leave it out, or give --json")
     return to_dot(answer) if form == "dot" else to_svg(answer)
 
 

@@ -1,1 +1,1 @@
-"""Versions of the model in the serving directory."""
+"""The versions of a model in its serving directory."""

@@ -1,9 +1,9 @@
-"""Versions of a model in its serving directory: what is live, and how one is added.
+"""The versions of a model in its serving directory: listing, pushing, deleting.
 
-A version is copied next to the others under a name that servers don't read, forced to
-disk, and renamed, so that a server sees all of it or nothing of it, also after a kill.
-What is live is answered here and nowhere else: the version with the highest number,
-which is the one that a model server loads.
+A new version is copied under a name that servers ignore, synced to disk, and renamed,
+so that a server sees it complete or not at all, even after a crash. The live version is
+the one with the highest number, which is what a model server loads; only this module
+decides that.
 """
 
 import fcntl
@@ -30,7 +30,7 @@ MODEL_FILE = "saved_model.pb"
 MODEL_URI = "model_uri"
 MODEL_ID = "model_id"
 MODEL_CREATED = "model_created"
-"""In milliseconds since 1970: ids and directories begin anew with a new store."""
+"""In milliseconds since 1970. A new store reuses ids and directories, but not times."""
 
 _PARTIAL = ".partial-"
 _NUMBER = re.compile(r"[1-9][0-9]*")
@@ -40,10 +40,10 @@ _HIGHEST = 2**63 - 1
 
 @dataclass(frozen=True)
 class Version:
-    """A complete version.
+    """A complete version of a model.
 
     Attributes:
-        number: Its number, and the name of its directory.
+        number: Its number, which is also the name of its directory.
         path: Its directory.
     """
 
@@ -51,29 +51,30 @@ class Version:
     path: Path
 
     def origin(self) -> dict[str, Any]:
-        """Reads where it came from; empty if somebody else has put it there."""
+        """Reads its origin, see `identity`; empty if it was not pushed by us."""
         return _read_json(self.path / ORIGIN_FILE)
 
     def damage(self, memory: Path | None = None) -> str:
-        """Compares its files with what was noted when it was pushed.
+        """Compares its files with the sizes and digests recorded when it was pushed.
 
         Args:
-            memory: Where digests are remembered; see `digests.sha256_of`.
+            memory: File that caches digests; see `digests.sha256_of`.
 
         Returns:
-            What is wrong, such as "saved_model.pb is gone"; empty if nothing is.
+            The first difference, such as "saved_model.pb is gone"; empty if there is
+            none.
         """
         noted_in = self.path / CONTENTS_FILE
         noted = _read_json(noted_in)
         if not noted:
             if noted_in.exists():
                 return f"{CONTENTS_FILE} can't be read"
-            # Of unknown contents: without this file no server can load it.
+            # Not pushed by us, so only the file that every server needs is checked.
             return _damage_of_file(self.path / MODEL_FILE, MODEL_FILE, None)
         for name, (size, _) in noted.items():
             if found := _damage_of_file(self.path / name, name, size):
                 return found
-        # Last, since it reads everything that wasn't read before.
+        # Last, because it may have to read all files.
         now = digests.sha256_of([self.path / name for name in noted], memory)
         changed = (n for n, (_, was) in noted.items() if now[self.path / n] != was)
         return next((f"{name} has other contents" for name in changed), "")
@@ -81,11 +82,11 @@ class Version:
 
 @dataclass(frozen=True)
 class Push:
-    """What became of a model that was to be live.
+    """The result of a push.
 
     Attributes:
-        version: The version that holds it.
-        note: Why the model was pushed although it was not new; empty if it was.
+        version: Number of the version that holds the model.
+        note: Why a model was pushed again; empty for a new model.
     """
 
     version: int
@@ -93,7 +94,7 @@ class Push:
 
 
 def versions(base: Path) -> list[int]:
-    """Lists the complete versions under a model's serving directory, oldest first."""
+    """Returns the numbers of a serving directory's complete versions, ascending."""
     if not base.is_dir():
         return []
     names = [p.name for p in base.iterdir() if _NUMBER.fullmatch(p.name) and p.is_dir()]
@@ -101,7 +102,7 @@ def versions(base: Path) -> list[int]:
 
 
 def live(base: Path) -> Version | None:
-    """Returns the version that is live, if there is one."""
+    """Returns the live version; `None` if there is no version."""
     newest = versions(base)[-1:]
     return version_of(base, newest[0]) if newest else None
 
@@ -112,16 +113,16 @@ def version_of(base: Path, number: int) -> Version:
 
 
 def origin_of(base: Path, version: int) -> dict[str, Any]:
-    """Reads where a pushed version came from: see `Version.origin`."""
+    """Reads the origin of a version: see `Version.origin`."""
     return version_of(base, version).origin()
 
 
 def is_same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two origins name the same Model artifact of the same metadata store.
+    """Whether two origins identify the same Model artifact of the same metadata store.
 
     Args:
-        one: Its id and uri and, but for versions pushed long ago, when it was created.
-        other: The same.
+        one: An origin, see `identity`; early versions lack the time of creation.
+        other: Another origin.
     """
     keys = [MODEL_URI, MODEL_ID]
     if MODEL_CREATED in one and MODEL_CREATED in other:
@@ -130,7 +131,7 @@ def is_same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def identity(model_id: int, uri: str, created: int) -> dict[str, Any]:
-    """Returns what a version notes of the Model artifact that it holds.
+    """Returns the origin that is stored with a version of a Model artifact.
 
     Args:
         model_id: The artifact's id in the metadata store.
@@ -141,12 +142,15 @@ def identity(model_id: int, uri: str, created: int) -> dict[str, Any]:
 
 
 def push_unless_live(model: Path, base: Path, origin: Mapping[str, Any]) -> Push:
-    """Makes a model live, unless it is live and whole already.
+    """Pushes a model, unless it is live already and its files are undamaged.
 
     Args:
         model: Directory of a SavedModel.
-        base: The model's serving directory; created when it isn't there.
-        origin: What to remember of where the model comes from.
+        base: The model's serving directory; created if it does not exist.
+        origin: The model's origin, see `identity`.
+
+    Raises:
+        ThroughlineError: The highest possible version number is taken.
     """
     base.mkdir(parents=True, exist_ok=True)
     with _alone_in(base):
@@ -175,15 +179,18 @@ def push_unless_live(model: Path, base: Path, origin: Mapping[str, Any]) -> Push
 
 
 def push(model: Path, base: Path, origin: Mapping[str, Any]) -> int:
-    """Makes a model the newest version, all at once.
+    """Pushes a model as the newest version, atomically.
 
     Args:
         model: Directory of a SavedModel.
-        base: The model's serving directory; created when it isn't there.
-        origin: What to remember of where the model comes from.
+        base: The model's serving directory; created if it does not exist.
+        origin: The model's origin, see `identity`.
 
     Returns:
-        The version: seconds since 1970, or one more than the newest version.
+        The version: seconds since 1970, or the newest version plus one if higher.
+
+    Raises:
+        ThroughlineError: The highest possible version number is taken.
     """
     base.mkdir(parents=True, exist_ok=True)
     with _alone_in(base):
@@ -191,23 +198,23 @@ def push(model: Path, base: Path, origin: Mapping[str, Any]) -> int:
 
 
 def disposable(base: Path, keep: int) -> list[Version]:
-    """Lists versions that nothing needs: not the newest, not live, not of others.
+    """Returns the versions that can be deleted.
 
     Args:
         base: The model's serving directory.
-        keep: How many of the newest to leave, the live one among them; at least 1.
+        keep: Number of the newest versions to keep, including the live one; at least 1.
 
     Returns:
-        The others, oldest first; none that somebody else has put there.
+        The others that were pushed by us, oldest first.
     """
     old = [version_of(base, number) for number in versions(base)[:-keep]]
     return [version for version in old if version.origin()]
 
 
 def free(base: Path, old: Collection[Version]) -> None:
-    """Removes versions, each at once as servers see it; the live one is never removed.
+    """Deletes versions, each atomically as servers see it, but never the live one.
 
-    Also removes what a push or removal that was killed has left.
+    Also deletes the partial copies that a killed push or deletion has left.
     """
     if not base.is_dir():
         return
@@ -216,7 +223,7 @@ def free(base: Path, old: Collection[Version]) -> None:
         now = live(base)
         for version in old:
             if now and version.number != now.number and version.path.is_dir():
-                # A server that looks at this moment must not load half of a version.
+                # Renamed first: a server must not load a half-deleted version.
                 aside = base / f"{_PARTIAL}{uuid.uuid4().hex}"
                 version.path.rename(aside)
                 shutil.rmtree(aside)
@@ -243,7 +250,7 @@ def _push_alone(model: Path, base: Path, origin: Mapping[str, Any]) -> int:
 
 
 def _contents_of(directory: Path) -> dict[str, tuple[int, str]]:
-    """Returns size and SHA-256 of each file, by its relative path."""
+    """Returns the size in bytes and the SHA-256 of each file, by relative path."""
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     found = digests.sha256_of(files)
     return {
@@ -277,14 +284,14 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def _sweep(base: Path) -> None:
-    """Removes what a push that was killed left behind."""
+    """Deletes the partial copies that a killed push has left."""
     for partial in base.glob(f"{_PARTIAL}*"):
         shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
 def _alone_in(base: Path) -> Iterator[None]:
-    """Waits until no other process pushes into a directory, and keeps others out."""
+    """Holds an exclusive lock on a serving directory during the block."""
     descriptor = os.open(base, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
-"""The report of a run: one HTML file that needs nothing else, and an index of all.
+"""The report of a run as one self-contained HTML file, and the index of all runs.
 
-`write_report` is what a runner calls when a run is over. It takes about half a second,
-and it never raises: a section that fails says so in its place.
+A runner calls `write_report` at the end of a run. It takes about half a second, and
+never raises: a section that fails is replaced by its error message.
 """
 
 import json
@@ -46,7 +46,7 @@ def write_report(config: Config, run_id: str) -> Path:
     """
     try:
         return _write(config, run_id)
-    except Exception:  # noqa: BLE001 - the run is over, and stands without a report
+    except Exception:  # noqa: BLE001 - the run's result is valid without a report
         _LOG.exception("The report of run %s can't be written", run_id)
     return _path_of(config, run_id)
 
@@ -66,29 +66,29 @@ def _write(config: Config, run_id: str) -> Path:
 
 
 def report_on(config: Config, run_id: str | None) -> Path:
-    """Writes the report of a run that a person asks for.
+    """Writes the report of a run that the user requested.
 
     Args:
         config: Names the output directory and the metadata store.
         run_id: Name of the run; the newest one if not given.
 
     Returns:
-        Where the report is.
+        Path of the report.
 
     Raises:
-        UsageError: There is no such run, or none at all; names the newest. Or its name
-            can't be a directory's.
-        OSError: The report can't be written, where an old one may still be.
+        UsageError: There is no such run, or no run; the message lists the newest ones.
+            Or the run's name is not valid as the name of a directory.
+        OSError: The report can't be written; an older one is left unchanged.
     """
     names = open_lineage(config).graph.runs()
     if not names or (run_id and run_id not in names):
-        known = ", ".join(names[-5:]) or "none; `python run_local.py` makes one"
+        known = ", ".join(names[-5:]) or "none; `python run_local.py` starts one"
         raise UsageError(f"There is no run {run_id or 'yet'}; the newest are {known}")
     return _write(config, run_id or names[-1])
 
 
 def made(run: Run) -> list[Section]:
-    """Makes all sections of a run's report, those that its artifacts bring included."""
+    """Returns all sections of a run's report, including those in its artifacts."""
     own = [_guarded(make, run) for make in sections.ALL]
     found = [section for section in own if section]
     for section in brought(run):
@@ -122,18 +122,18 @@ def _guarded(make: Callable[[Run], Section | None], run: Run) -> Section | None:
 
 
 def _title(run: Run) -> str:
-    """Names the pipeline, what the model predicts, and the run."""
+    """Returns the title: the pipeline, what the model predicts, and the run."""
     about = ": ".join(filter(None, [run.pipeline, run.task()]))
     return f"{about} · {run.run_id}" if about else run.run_id
 
 
 def index_runs(config: Config) -> None:
-    """Writes the index of all runs anew, as after some of them are gone."""
+    """Rewrites the index of all runs, such as after `gc` has deleted some."""
     write_index(config, partial(_summary_of, open_lineage(config)))
 
 
 def _summary_of(lineage: Lineage, run_id: str) -> dict[str, Any] | None:
-    """Sums up a run whose own summary is damaged, if the store has it."""
+    """Summarizes a run whose own summary is damaged; `None` if the store lacks it."""
     if run_id not in lineage.graph.runs():
         return None
     try:
@@ -144,7 +144,7 @@ def _summary_of(lineage: Lineage, run_id: str) -> dict[str, Any] | None:
 
 
 def _summary(run: Run) -> dict[str, Any]:
-    """What the index shows of a run."""
+    """Returns what the index shows of a run, as JSON values."""
     started = min((step.started for step in run.executions), default=0.0)
     return {
         "run": run.run_id,

@@ -1,13 +1,13 @@
-"""What a section of the report is made of, and how a component adds one.
+"""The blocks of a report's sections, and how a component adds a section.
 
-A component that wants to be in the report writes a section into the directory of any
-artifact it puts out:
+To add a section, a component writes it into the directory of any of its output
+artifacts:
 
     Section("Fairness", [Note("No group is worse off.", "good"), Table(...)]).write(uri)
 
-That leaves `report_section.json` there, and the report of each run that wrote or reused
-the artifact shows it; nothing else needs to know. The report's own sections are made of
-the same blocks.
+This writes `report_section.json`, and the report of each run that wrote or reused the
+artifact shows the section, without any registration. The report's own sections use the
+same blocks.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ Point = tuple[float, float]
 
 
 class SectionError(ValueError):
-    """A section file is not what the report can show; the message says why."""
+    """A section file can't be shown; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence that stands out; the tone is also said in words or by a sign."""
+    """A highlighted sentence; the tone must also be clear without its colour."""
 
     text: str
     tone: Literal["good", "bad", "warn", "info"] = "info"
@@ -54,7 +54,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that sorts by a click on a column's head; numbers sort as numbers."""
+    """A table that sorts by a click on a column's head, numbers by value."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -64,7 +64,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines over a numeric axis, a series each: [[x, y], ...]."""
+    """A line chart over a numeric axis, one line per series: [[x, y], ...]."""
 
     title: str
     x: str
@@ -75,15 +75,15 @@ class Lines:
     x_range: Point | None = None
     y_range: Point | None = None
     x_labels: Sequence[str] = ()
-    """Names of the x values 0, 1, 2 and so on, where they are no quantities."""
+    """Labels of the x values 0, 1, 2 and so on, if x is not a quantity."""
     mark_x: float | None = None
-    """Where to draw a vertical rule."""
+    """The x value of a vertical rule."""
     kind: Literal["lines"] = "lines"
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars, a series each: [[category, value], ...], all with the same categories."""
+    """A bar chart; each series is [[category, value], ...] with the same categories."""
 
     title: str
     x: str
@@ -93,7 +93,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Outlines of histograms, a series each: [[lower, upper, share], ...]."""
+    """Outlines of histograms; each series is [[lower, upper, share], ...]."""
 
     title: str
     x: str
@@ -103,7 +103,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Drawing:
-    """SVG made by the report itself: one for wide and one for narrow screens."""
+    """SVG by the report itself: one drawing for wide and one for narrow screens."""
 
     wide: str
     narrow: str
@@ -112,7 +112,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Grid:
-    """Blocks side by side, as many as there is room for."""
+    """Blocks side by side, as many as fit."""
 
     blocks: "Sequence[Block]"
     kind: Literal["grid"] = "grid"
@@ -120,7 +120,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Details:
-    """Blocks that show when one asks for them."""
+    """Blocks that are collapsed until the reader opens them."""
 
     summary: str
     blocks: "Sequence[Block]"
@@ -131,7 +131,7 @@ Block = (
     Text | Note | Facts | Table | Lines | Bars | Histogram | Drawing | Grid | Details
 )
 
-# A drawing is markup, which only the report itself may put into the page.
+# Not `Drawing`: markup from a file could run scripts or load resources.
 _FROM_FILES: Mapping[str, type[Any]] = {
     "text": Text,
     "note": Note,
@@ -151,8 +151,8 @@ class Section:
 
     Attributes:
         title: Its heading.
-        blocks: What it shows.
-        after: Title of the section to stand behind; near the end if there is none.
+        blocks: Its contents.
+        after: Title of the section to place it after; before the lineage if empty.
     """
 
     title: str
@@ -161,22 +161,22 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """Where a link to the section leads."""
+        """Id of the section in the page, for links."""
         letters = (c if c.isalnum() else "-" for c in self.title.lower())
         return "".join(letters).strip("-") or "section"
 
     def write(self, directory: Path | str) -> None:
-        """Writes the section into an artifact's directory, for the report to find."""
+        """Writes the section into an artifact's directory, for the report."""
         path = Path(directory) / SECTION_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
 
 
 def read_section(path: Path) -> Section:
-    """Reads what `Section.write` wrote, or a component in any language.
+    """Reads a section file, which a component in any language may have written.
 
     Raises:
-        SectionError: The file is not JSON, or a block is none that this module has.
+        SectionError: The file is not JSON, or has a block of an unknown kind.
     """
     try:
         values = json.loads(path.read_text("utf-8"))

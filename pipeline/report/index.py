@@ -25,15 +25,15 @@ _LOG = logging.getLogger(__name__)
 
 
 def write_index(config: Config, summarize: Callable[[str], Summary | None]) -> Path:
-    """Writes the index from what each report left beside itself.
+    """Writes the index from the summaries that are stored next to the reports.
 
     Args:
         config: Names the output directory.
-        summarize: Makes the summary of a run, by its name, whose own is damaged; `None`
-            for a run that the metadata store doesn't have.
+        summarize: Recreates the summary of a run from its name if the stored one is
+            damaged; returns `None` for a run that the metadata store doesn't have.
 
     Returns:
-        Where it is: output/runs/index.html.
+        Path of the index: output/runs/index.html.
     """
     found = [
         _read(path, summarize)
@@ -50,7 +50,7 @@ def write_index(config: Config, summarize: Callable[[str], Summary | None]) -> P
 
 
 def _read(path: Path, summarize: Callable[[str], Summary | None]) -> Summary | None:
-    """Reads a run's summary, or makes it again; one can't cost the others the index."""
+    """Reads a run's summary, or recreates a damaged one; never raises for one run."""
     run = path.parent.name
     try:
         return _checked(json.loads(path.read_text("utf-8")), run)
@@ -65,15 +65,15 @@ def _read(path: Path, summarize: Callable[[str], Summary | None]) -> Summary | N
 
 
 def _checked(values: Summary, run: str) -> Summary:
-    """Keeps what the index shows, each of the type that it is shown as."""
+    """Returns the values that the index shows, converted to the types it expects."""
     metrics = {name: values[name] for name in PLOTTED if name in values}
     return {
-        # The directory's name, because that is where the link leads.
+        # The name of the directory, because links use it.
         "run": run,
         "started": values["started"].replace("T", " ")[:16],
         "outcome": str(values["outcome"]),
         "version": str(values.get("version") or ""),
-        # JSON has no NaN: what is not defined is null there.
+        # JSON has no NaN, so an undefined metric is stored as null.
         **{n: math.nan if v is None else float(v) for n, v in metrics.items()},
     }
 

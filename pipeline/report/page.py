@@ -1,4 +1,4 @@
-"""Turns sections into one HTML file with everything in it: styles, scripts, data."""
+"""Renders sections as one HTML file that includes its styles, scripts and data."""
 
 import base64
 import dataclasses
@@ -20,7 +20,7 @@ from pipeline.quality.results import UNDEFINED
 from pipeline.report.blocks import Bars, Cell, Grid, Histogram, Lines, Section
 
 _HERE = Path(__file__).parent
-# The charts' library first, then what uses it.
+# In the order of their dependencies.
 _SCRIPTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js", "report.js")
 _DIGITS = 4
 _LARGE = 10_000
@@ -33,12 +33,12 @@ __all__ = ("Grid", "Link", "render")
 
 @dataclass(frozen=True)
 class Link:
-    """A cell of a table that leads somewhere; only the report's own tables have it.
+    """A table cell with a link; only the report's own tables can have one.
 
     Attributes:
-        text: What is shown.
-        to: A path from the page's own directory. It is written with `./` in front, so
-            that a name such as `javascript:x` is a file's and not a script.
+        text: The text of the link.
+        to: A path relative to the page's directory. It is prefixed with `./`, so that a
+            run named `javascript:x` is a path rather than a script.
     """
 
     text: str
@@ -46,20 +46,20 @@ class Link:
 
     @property
     def href(self) -> str:
-        """The path as a browser reads it."""
+        """The relative URL of the link."""
         return f"./{quote(self.to)}"
 
 
 def render(title: str, sections: Sequence[Section], kind: str = "report") -> str:
-    """Makes the page.
+    """Renders a page.
 
     Args:
-        title: Of the page.
-        sections: What it shows, in order.
+        title: Title of the page.
+        sections: The sections, in order.
         kind: "report" for a run, "index" for the list of runs.
 
     Returns:
-        HTML that refers to nothing outside of itself but the index and logs beside it.
+        HTML that loads no other resource; it only links to the index, reports and logs.
     """
     return _template().render(
         title=title,
@@ -100,7 +100,7 @@ def _asset(name: str) -> str:
 
 
 def _hash(script: str) -> str:
-    """Names a script for the page's policy, which lets no other one run."""
+    """Returns a script's hash for the Content-Security-Policy, which blocks others."""
     found = hashlib.sha256(script.encode()).digest()
     return f"sha256-{base64.b64encode(found).decode()}"
 
@@ -110,10 +110,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _cell(value: Cell | Link) -> str:
-    """Shows a value as people read it.
-
-    What is not there is an empty cell, and a number that is not defined is a dash.
-    """
+    """Formats a value for display: `None` is empty, NaN is a dash."""
     if isinstance(value, Link):
         return value.text
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -138,7 +135,7 @@ def _sort_key(value: Cell | Link) -> str:
 
 
 def _chart_data(chart: Chart) -> str:
-    """What the script draws; numbers in as many digits as a screen can show."""
+    """Returns a chart's data as JSON for report.js; numbers have 7 digits."""
     return json.dumps(_rounded(dataclasses.asdict(chart)), separators=(",", ":"))
 
 
@@ -153,7 +150,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _numbers(chart: Chart) -> tuple[list[str], list[list[Cell]]]:
-    """The chart as a table: its columns and rows, for those who read or hear it."""
+    """Returns a chart's columns and rows as a table, also for screen readers."""
     names = list(chart.series)
     if isinstance(chart, Histogram):
         first = next(iter(chart.series.values()), ())
@@ -177,12 +174,12 @@ def _numbers(chart: Chart) -> tuple[list[str], list[list[Cell]]]:
 
 
 def sorted_dict(values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Orders a mapping by its keys."""
+    """Returns a mapping sorted by its keys."""
     return dict(sorted(values.items()))
 
 
 def _description(chart: Chart) -> str:
-    """Says in words what a chart shows, for those who can't see it."""
+    """Returns a description of a chart for screen readers."""
     parts = []
     for name, points in chart.series.items():
         values = [point[-1] for point in points if math.isfinite(point[-1])]

@@ -1,5 +1,5 @@
-// Draws the charts with Observable Plot and sorts tables. What it draws is in each
-// figure's data-chart; the same numbers are in the table below it.
+// Draws the charts with Observable Plot, and sorts tables. A chart's data is in its
+// figure's data-chart attribute; the same numbers are in the table below it.
 (() => {
   "use strict";
   const color = (index) => `var(--c${(index % 5) + 1})`;
@@ -82,7 +82,7 @@
   const figures = [...document.querySelectorAll("figure.chart")];
   const seen = new ResizeObserver((entries) => entries.forEach((e) => e.target.clientWidth && draw(e.target)));
   figures.forEach((figure) => seen.observe(figure));
-  // On paper every chart must be there, also those that nobody opened.
+  // Charts in closed <details> have no size and are not drawn, but belong on paper too.
   addEventListener("beforeprint", () => {
     document.querySelectorAll("details:has(figure)").forEach((d) => { d.open = true; });
     figures.forEach(draw);
@@ -97,7 +97,7 @@
     const heads = [...table.tHead.rows[0].cells];
     const numeric = [...table.tBodies[0].rows].some((r) => r.cells[column].classList.contains("number"));
     const now = heads[column].getAttribute("aria-sort");
-    // The largest number is what one looks for first.
+    // Numbers sort in descending order first: readers look for the largest.
     const falling = now ? now === "ascending" : numeric;
     heads.forEach((head) => head.removeAttribute("aria-sort"));
     heads[column].setAttribute("aria-sort", falling ? "descending" : "ascending");

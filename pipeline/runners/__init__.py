@@ -1,1 +1,1 @@
-"""What runs a compiled pipeline, one orchestrator a file."""
+"""Runners of a compiled pipeline, one module per orchestrator."""

@@ -1,9 +1,9 @@
-"""An Airflow DAG of a compiled pipeline, a task per node; for Airflow 2.11 and 3.
+"""An Airflow DAG of a compiled pipeline, one task per node; for Airflow 2.11 and 3.
 
 `throughline compile --target airflow` copies this file, as throughline_dag.py, into the
 directory that it compiles to. Link or copy that directory into Airflow's dags folder.
-The scheduler reads two small JSON files; TFX is in the environment of the command that
-each task runs.
+The scheduler only reads two small JSON files; TFX is needed in the environment of the
+command that each task runs, not in Airflow's.
 """
 
 import json
@@ -31,7 +31,7 @@ UPSTREAM = {
 
 
 class Node(BaseOperator):
-    """Runs `throughline node`; what that prints is in the task's log."""
+    """Runs `throughline node`, with its output in the task's log."""
 
     ui_color = "#e8f0fe"
 
@@ -40,8 +40,14 @@ class Node(BaseOperator):
         self.process: subprocess.Popen[str] | None = None
 
     def execute(self, context: Any) -> None:
-        """Runs the node; refused data is not tried again, since it stays refused."""
-        # A new definition is a new run: a node that a run has finished runs no more.
+        """Runs the node.
+
+        Raises:
+            AirflowFailException: The data was rejected; Airflow does not retry.
+            AirflowException: The node failed; Airflow retries.
+        """
+        # A finished node of a run never runs again, so a changed pipeline needs another
+        # run id.
         run_id = f"{context['run_id']}-{JOB['definition']}"
         self.process = subprocess.Popen(
             [*JOB["command"], "--node", self.task_id, "--run-id", run_id],
@@ -73,7 +79,7 @@ with DAG(
     schedule=JOB["schedule"],
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
-    # Two runs at once would compare with the same baseline.
+    # Concurrent runs would both be compared with the same baseline.
     max_active_runs=1,
     default_args={"retries": JOB["retries"], "retry_delay": timedelta(seconds=30)},
     tags=["throughline", "tfx"],

@@ -1,4 +1,4 @@
-"""Writes manifests for Argo Workflows: one to run now, one to run on a schedule.
+"""Writes manifests for Argo Workflows: a Workflow and a CronWorkflow.
 
 throughline compile --target argo --image REGISTRY/throughline:1 --out compiled
 argo submit --watch compiled/workflow.yaml
@@ -33,25 +33,25 @@ if TYPE_CHECKING:
 
 WORKFLOW_FILE = "workflow.yaml"
 CRON_FILE = "cronworkflow.yaml"
-# Argo replaces it by what is unique to a run and stays when the run is retried.
+# Argo replaces this by an id that is unique to a run, and the same when it is retried.
 _RUN_ID = "{{workflow.uid}}"
 _VOLUME = "output"
-# Argo appends the time to it for the name of each Workflow.
+# Argo appends 11 characters of time for the name of each Workflow (63 in all).
 _LONGEST_CRON_NAME = 52
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to write into the manifests."""
+    """Settings of the manifests."""
 
     out: Path = Path("compiled")
-    """Directory that gets the manifests."""
+    """Directory to write the manifests to."""
     schedule: str = "0 3 * * *"
-    """When the scheduled one runs, as cron writes it."""
+    """Schedule of the CronWorkflow, in cron's format."""
     timezone: str = "Etc/UTC"
-    """Whose time the schedule is in."""
+    """Time zone of the schedule, by its IANA name."""
     namespace: str | None = None
-    """Kubernetes namespace; that of the command which submits, if not given."""
+    """Kubernetes namespace; that of the submitting command if not given."""
     service_account: str | None = None
     """Kubernetes service account that the pods run as."""
     parallelism: int = 4
@@ -59,7 +59,7 @@ class Options:
     containers: Containers = field(default_factory=Containers)
 
     def __post_init__(self) -> None:
-        """Refuses what Argo or Kubernetes would refuse when it is submitted."""
+        """Rejects what Argo or Kubernetes would reject on submission."""
         local_path(self.out, "out")
         checks.schedule(self.schedule)
         checks.timezone(self.timezone)
@@ -70,15 +70,18 @@ class Options:
 
 
 def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"]) -> int:
-    """Writes both manifests; what it prints is for a person.
+    """Writes both manifests and prints their paths; the command's entry point.
 
     Args:
-        config: What is to run; its paths are those in the containers.
-        options: How.
-        build: Makes the pipeline; called when TFX may be imported.
+        config: What to run; its paths are paths in the containers.
+        options: Settings of the manifests.
+        build: Creates the pipeline; called late, because that imports TFX.
 
     Returns:
         The exit code.
+
+    Raises:
+        UsageError: A setting is not valid in containers or on Kubernetes.
     """
     check(config, options.containers)
     checks.kubernetes_name(config.name, "name", _LONGEST_CRON_NAME)
@@ -97,9 +100,9 @@ def write(
     """Writes both manifests.
 
     Args:
-        config: What is to run; its output directory is where the volume is mounted.
-        options: How.
-        upstream: For each node, those that it waits for.
+        config: What to run; the volume is mounted at its output directory.
+        options: Settings of the manifests.
+        upstream: The upstream nodes of each node.
     """
     from hera.workflows import CronWorkflow, Workflow
 
@@ -113,7 +116,7 @@ def write(
         name=name,
         schedules=[options.schedule],
         timezone=options.timezone,
-        # Two runs at once would compare with the same baseline.
+        # Concurrent runs would both be compared with the same baseline.
         concurrency_policy="Forbid",
     )
     options.out.mkdir(parents=True, exist_ok=True)
@@ -181,7 +184,7 @@ def _container(step: str, config: Config, options: Options) -> "Container":
         retry_strategy=RetryStrategy(
             limit=str(settings.retries),
             retry_policy="Always",
-            # Refused data stays refused.
+            # A retry would reject the same data again.
             expression=f"asInt(lastRetry.exitCode) != {EXIT_DATA_REFUSED}",
             backoff=models.Backoff(duration=f"{settings.retry_seconds}s", factor="2"),
         ),

@@ -1,4 +1,4 @@
-"""Runs a compiled pipeline with Celery, a task per node, on all workers there are.
+"""Runs a compiled pipeline with Celery, one task per node, on any number of workers.
 
     throughline compile --target celery --out compiled
     python -m pipeline.runners.celery worker --compiled compiled --broker redis://HOST
@@ -34,7 +34,7 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Flags:
-    """Which compiled pipeline, and where its messages go."""
+    """The compiled pipeline and the message broker."""
 
     compiled: Path = Path("compiled")
     """Directory that `throughline compile --target celery` wrote."""
@@ -43,55 +43,56 @@ class Flags:
     compiled directory if not given. The variable CELERY_BROKER_URL does the same and
     keeps a password out of the process list."""
     redeliver_seconds: int = 6 * 3600
-    """When Redis gives a node to another worker if the first one has died; a longer
-    node is delivered twice, but does not run twice."""
+    """Time after which Redis delivers a node to another worker because the first one
+    may have died; a longer node is delivered twice, but does not run twice."""
 
     def __post_init__(self) -> None:
-        """Refuses what would deliver each node over and over."""
+        """Rejects a time of 0, which would redeliver each node forever."""
         checks.at_least(self, 1, "redeliver_seconds")
 
 
 @dataclass(frozen=True)
 class RunFlags(Flags):
-    """Which run of what."""
+    """The flags of `run`."""
 
     run: str = field(kw_only=True)
-    """Name of the run; the same one again goes on where it stopped."""
+    """Name of the run; an existing one continues where it stopped."""
 
     def __post_init__(self) -> None:
-        """Refuses a run that can't be."""
+        """Rejects an invalid name of a run."""
         super().__post_init__()
         run_name(self.run)
 
 
 @dataclass(frozen=True)
 class WorkerFlags(Flags):
-    """What a worker takes."""
+    """The flags of `worker`."""
 
     workers: int = 1
-    """Most nodes that this worker runs at once."""
+    """Maximum number of nodes that this worker runs at once."""
     name: str = "throughline@%h"
-    """Name of this worker, its own among all; %h is the host's."""
+    """Name of this worker, unique among all workers; %h is the host's name."""
 
     def __post_init__(self) -> None:
-        """Refuses a worker that takes nothing."""
+        """Rejects a worker without a process."""
         super().__post_init__()
         checks.at_least(self, 1, "workers")
 
 
 def make_app(job: Job, flags: Flags) -> Celery:
-    """Makes the application: a task for each node, named `<pipeline>.<node>`.
+    """Creates the Celery application, with a task `<pipeline>.<node>` for each node.
 
     Args:
-        job: What it runs.
-        flags: Where messages go.
+        job: The compiled pipeline.
+        flags: Names the broker.
     """
     files = job.directory / "messages"
     app = Celery(
         job.name, broker=flags.broker or "filesystem://", backend=_backend(flags, files)
     )
     app.conf.update(
-        # Its message stays until a node has ended, so that a dead worker's is retried.
+        # A message is only removed when its node has ended, so that the node of a dead
+        # worker is delivered again.
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
@@ -111,10 +112,10 @@ def _add_task(app: Celery, job: Job, node: str) -> None:
 
 
 def drive(job: Job, app: Celery, run: str) -> int:
-    """Sends each node when those it waits for are done, until all are or one failed.
+    """Sends nodes in topological order until all are done or one has failed.
 
     Returns:
-        0, or the highest exit code of a node that failed.
+        0, or the highest exit code of the failed nodes.
     """
     waiting: dict[str, list[str]] = dict(job.upstream)
     sent: dict[str, AsyncResult] = {}
@@ -163,13 +164,13 @@ def _run(arguments: list[str]) -> int:
 
 
 def _with_environment(flags: Flags) -> Flags:
-    """Takes the broker from the environment unless it was given."""
+    """Fills in the broker from the environment variable if it was not given."""
     given = environment().get(BROKER_VARIABLE)
     return flags if flags.broker else replace(flags, broker=given)
 
 
 def _backend(flags: Flags, files: Path) -> str:
-    """Says where results go: Redis, or files where the broker can't keep them."""
+    """Returns the URL of the result backend: Redis, or files for other brokers."""
     if flags.broker and flags.broker.startswith(("redis://", "rediss://")):
         return flags.broker
     results = files / "results"
@@ -179,7 +180,7 @@ def _backend(flags: Flags, files: Path) -> str:
 
 def _transport(flags: Flags, files: Path) -> Mapping[str, Any]:
     if flags.broker:
-        # By default kombu looks for messages of dead workers every 100 s only.
+        # By default kombu checks for messages of dead workers only every 100 s.
         look_every_time = {"unacked_restore_throttle": 1}
         return {"visibility_timeout": flags.redeliver_seconds, **look_every_time}
     queue = files / "queue"

@@ -1,6 +1,6 @@
-"""What orchestrators would refuse later, refused when the pipeline is compiled.
+"""Checks at compile time of settings that an orchestrator would only reject later.
 
-Everything here is checked before TFX is imported, and so within a second.
+They run before TFX is imported, and so within a second.
 """
 
 import re
@@ -20,7 +20,7 @@ _COMMON = re.compile(r"[A-Za-z0-9*,/-]+", re.ASCII)
 _NO_SUNDAY = re.compile(r"(?<!\d)7(?!\d)|[lL#]")
 
 _CPU = re.compile(r"\d+(?:\.\d{1,3})?|\d+m", re.ASCII)
-# Those that both Kubernetes and kfp take: they write kilobytes differently.
+# Units that Kubernetes and kfp share; they spell kilobytes differently.
 _MEMORY = re.compile(r"\d+[MGTPE]i?", re.ASCII)
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 _DNS_NAME = re.compile(rf"{_DNS_LABEL.pattern}(?:\.{_DNS_LABEL.pattern})*")
@@ -47,7 +47,7 @@ def at_least(settings: object, least: int, *names: str, group: str = "") -> None
 
 
 def schedule(text: str) -> None:
-    """Refuses a schedule that Argo or Airflow would not take.
+    """Rejects a schedule that Argo's or Airflow's parser would not accept.
 
     Args:
         text: Five fields as cron writes them, with 0 for Sunday, or a macro such as
@@ -79,10 +79,10 @@ def schedule(text: str) -> None:
 
 
 def timezone(name: str) -> None:
-    """Refuses a time zone that the IANA database doesn't have.
+    """Rejects a name that is not in the IANA time zone database.
 
     Raises:
-        UsageError: There is none of this name.
+        UsageError: There is no such time zone.
     """
     if name not in zoneinfo.available_timezones():
         raise _wrong(
@@ -91,20 +91,20 @@ def timezone(name: str) -> None:
 
 
 def cpu(amount: str, setting: str) -> None:
-    """Refuses cores that Kubernetes would not take.
+    """Rejects a number of cores that Kubernetes would not accept.
 
     Raises:
-        UsageError: It is no such quantity, or zero.
+        UsageError: It is malformed, or zero.
     """
     if not _CPU.fullmatch(amount) or not float(amount.removesuffix("m")):
         raise _wrong(setting, amount, "it must be cores, such as 2, 0.5 or 500m")
 
 
 def memory(amount: str, setting: str) -> None:
-    """Refuses an amount of memory that Kubernetes or Kubeflow would not take.
+    """Rejects an amount of memory that Kubernetes or Kubeflow would not accept.
 
     Raises:
-        UsageError: It has no unit that both know, or is zero.
+        UsageError: It is malformed, zero, or has a unit that not both accept.
     """
     if not _MEMORY.fullmatch(amount) or not int(re.sub(r"\D", "", amount)):
         raise _wrong(
@@ -115,15 +115,18 @@ def memory(amount: str, setting: str) -> None:
 
 
 def kubernetes_name(name: str, setting: str, longest: int = _LONGEST_NAME) -> str:
-    """Writes a name as Kubernetes allows it: lower case, `-` for `_`.
+    """Converts a name to a DNS label: lower case, `-` for `_`.
 
     Args:
-        name: A pipeline's or a node's.
-        setting: What it is the name of, or the flag that gave it.
-        longest: How many characters it may have.
+        name: Name of a pipeline or node.
+        setting: What has the name, or the flag that gave it, for the message.
+        longest: Maximum number of characters.
+
+    Returns:
+        The converted name.
 
     Raises:
-        UsageError: That gives no name that Kubernetes allows.
+        UsageError: The result is not a DNS label, or too long.
     """
     written = name.lower().replace("_", "-")
     if not _DNS_LABEL.fullmatch(written):
@@ -141,10 +144,10 @@ def kubernetes_name(name: str, setting: str, longest: int = _LONGEST_NAME) -> st
 
 
 def kubernetes_object(name: str, setting: str) -> None:
-    """Refuses the name of an object in the cluster that can't exist.
+    """Rejects an invalid name of a Kubernetes object.
 
     Raises:
-        UsageError: It is no DNS name.
+        UsageError: It is not a DNS name.
     """
     if not _DNS_NAME.fullmatch(name) or len(name) > _LONGEST_OBJECT:
         raise _wrong(
@@ -156,13 +159,13 @@ def kubernetes_object(name: str, setting: str) -> None:
 
 
 def no_placeholders(values: Iterable[str]) -> None:
-    """Refuses values that an orchestrator would replace by something else.
+    """Rejects values with placeholders that an orchestrator would substitute.
 
-    Argo and Kubeflow replace `{{...}}` in a manifest, and Kubernetes `$(...)` in a
-    container's command, such as by the metadata store's URL with its password.
+    Argo and Kubeflow substitute `{{...}}` in a manifest, Kubernetes `$(...)` in a
+    container's command, which can insert the metadata store's URL with its password.
 
     Raises:
-        UsageError: One of the values has either; names it.
+        UsageError: A value has a placeholder; the message names it.
     """
     for value in values:
         for opening in ("{{", "$("):

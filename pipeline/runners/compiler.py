@@ -1,4 +1,4 @@
-"""Compiles a pipeline to TFX's IR, which every runner reads."""
+"""Compiles a pipeline to TFX's intermediate representation, which all runners read."""
 
 import json
 from pathlib import Path
@@ -15,10 +15,13 @@ from pipeline.store.run_files import DAG_FILE, IR_FILE
 
 
 def compile_pipeline(pipeline: Pipeline) -> pipeline_pb2.Pipeline:
-    """Compiles a pipeline; the same one, with the same code, gives the same bytes.
+    """Compiles a pipeline deterministically: same pipeline and code, same bytes.
 
-    The connection to the metadata store is not part of the result: it may hold a
-    password, and it is the runner's business.
+    The result doesn't contain the connection to the metadata store, which may hold a
+    password; the runner supplies it.
+
+    Returns:
+        The IR, with the fingerprint of each node's code in the node's cache key.
     """
     compiled: pipeline_pb2.Pipeline = Compiler().compile(pipeline)
     cache_key.stamp(compiled)
@@ -30,12 +33,13 @@ def compile_pipeline(pipeline: Pipeline) -> pipeline_pb2.Pipeline:
 
 
 def write(pipeline: pipeline_pb2.Pipeline, directory: Path) -> None:
-    """Writes what an orchestrator needs.
+    """Writes a compiled pipeline as ir.json, and its graph as dag.json.
 
     Args:
         pipeline: The compiled pipeline.
-        directory: Gets ir.json, the pipeline itself, and dag.json, a list of
-            `{"id", "upstream"}` in running order for orchestrators without TFX.
+        directory: Directory to write to, created if it does not exist. dag.json is a
+            list of `{"id", "upstream"}` in topological order, for orchestrators without
+            TFX.
     """
     directory.mkdir(parents=True, exist_ok=True)
     durable.write(directory / IR_FILE, to_json(pipeline))
@@ -44,15 +48,15 @@ def write(pipeline: pipeline_pb2.Pipeline, directory: Path) -> None:
 
 
 def to_json(pipeline: pipeline_pb2.Pipeline) -> str:
-    """Writes a compiled pipeline as JSON, the same bytes for the same pipeline."""
+    """Converts a compiled pipeline to JSON, deterministically."""
     return json_format.MessageToJson(pipeline, sort_keys=True, indent=1) + "\n"
 
 
 def read(path: Path) -> pipeline_pb2.Pipeline:
-    """Reads the file of a compiled pipeline.
+    """Reads a compiled pipeline from a file.
 
     Raises:
-        UsageError: There is no such file, or it holds something else.
+        UsageError: The file doesn't exist, or is not a compiled pipeline with nodes.
     """
     if not path.is_file():
         raise UsageError(f"{path} is not there; `throughline compile` makes it")
@@ -73,14 +77,14 @@ def read(path: Path) -> pipeline_pb2.Pipeline:
 
 
 def from_json(text: str) -> pipeline_pb2.Pipeline:
-    """Reads what `to_json` wrote."""
+    """Parses the JSON of `to_json`."""
     pipeline = pipeline_pb2.Pipeline()
     json_format.Parse(text, pipeline)
     return pipeline
 
 
 def upstream_of(pipeline: pipeline_pb2.Pipeline) -> dict[str, list[str]]:
-    """Returns for each node the nodes it waits for, in an order that respects that."""
+    """Returns the upstream nodes of each node, in topological order."""
     return {
         n.pipeline_node.node_info.id: sorted(n.pipeline_node.upstream_nodes)
         for n in pipeline.nodes

@@ -1,7 +1,7 @@
-"""What the orchestrators on Kubernetes share: which container runs what, and on what.
+"""Commands and resources of the containers, for the orchestrators on Kubernetes.
 
-The first step compiles the pipeline in the image, so that the code that runs and the
-code whose fingerprint is in the cache's key are the same; each further step is a node.
+The first step compiles the pipeline inside the image, so that the fingerprints in the
+cache keys are those of the code that runs; each further step is one node.
 """
 
 from collections.abc import Collection, Mapping
@@ -27,29 +27,29 @@ IMAGE_USER = 10001
 
 @dataclass(frozen=True)
 class Containers:
-    """What each node's container is given."""
+    """Image, volume, secret and resources of the containers."""
 
     image: str = "throughline:latest"
-    """The image that the Dockerfile makes, as the cluster can pull it."""
+    """The image built from the Dockerfile, by a name that the cluster can pull."""
     volume: str = "throughline"
     """Persistent volume claim, shared by all containers (ReadWriteMany); it is mounted
     at the output directory."""
     metadata_secret: str = "throughline-metadata"  # noqa: S105 - a name, no password
     """Kubernetes secret whose key `url` is the metadata store's URL."""
     cpu: str = "1"
-    """Cores of a light node, as Kubernetes writes them."""
+    """Cores of a light node, in Kubernetes' format."""
     memory: str = "3Gi"
-    """Memory of a light node, as Kubernetes writes it."""
+    """Memory of a light node, in Kubernetes' format."""
     heavy: tuple[str, ...] = ("ExampleGen", "Transform", "Trainer", "Evaluator")
-    """Nodes that get more."""
+    """Nodes that get heavy-cpu and heavy-memory."""
     heavy_cpu: str = "2"
     """Cores of a heavy node."""
     heavy_memory: str = "8Gi"
     """Memory of a heavy node."""
     retries: int = 2
-    """How often a node that failed is tried again."""
+    """Number of retries of a failed node."""
     retry_seconds: int = 30
-    """Wait before the first retry; it doubles each time."""
+    """Delay before the first retry; it doubles each time."""
 
     def __post_init__(self) -> None:
         """Refuses values that the cluster would refuse."""
@@ -70,15 +70,15 @@ class Containers:
 
 
 def check(config: Config, containers: Containers) -> None:
-    """Refuses a configuration that containers can't be given; TFX is not imported.
+    """Rejects a configuration that can't be passed to containers; imports no TFX.
 
     Args:
-        config: What is to run.
-        containers: Names the secret that has the metadata store's URL.
+        config: What to run.
+        containers: Names the secret that holds the metadata store's URL.
 
     Raises:
-        UsageError: A value would be replaced on its way, or the metadata store's URL
-            was given, which belongs into the secret.
+        UsageError: A value contains a placeholder, or --metadata was given, whose URL
+            belongs in the secret.
     """
     if given_metadata(config):
         raise UsageError(
@@ -92,7 +92,7 @@ def check(config: Config, containers: Containers) -> None:
 
 
 def metadata_note(containers: Containers) -> str:
-    """Says where the containers' metadata store is."""
+    """Returns a line about where the containers get the metadata store's URL from."""
     return (
         f"metadata: the nodes take the store's URL from key {SECRET_KEY!r} of the "
         f"secret {containers.metadata_secret}"
@@ -102,17 +102,17 @@ def metadata_note(containers: Containers) -> str:
 def steps(
     upstream: Mapping[str, Collection[str]], containers: Containers
 ) -> dict[str, list[str]]:
-    """Puts the step that compiles before all nodes.
+    """Prepends the Compile step to the nodes.
 
     Args:
-        upstream: For each node, those that it waits for.
-        containers: What they are to be given.
+        upstream: The upstream nodes of each node.
+        containers: Names the heavy nodes, which are checked.
 
     Returns:
-        For each step, those that it waits for, in running order.
+        The upstream steps of each step, in topological order.
 
     Raises:
-        UsageError: A node that is to get more doesn't exist.
+        UsageError: A heavy node doesn't exist.
     """
     if unknown := set(containers.heavy) - set(upstream):
         msg = (
@@ -128,10 +128,10 @@ def command_of(step: str, config: Config, run_id: str) -> list[str]:
     """Returns the command of a step.
 
     Args:
-        step: A node's id, or the step that compiles.
-        config: What is to run.
-        run_id: The run's name, or what the orchestrator replaces by it; unique, since
-            a node that the run has finished does not run again.
+        step: A node's id, or `COMPILE`.
+        config: What to run.
+        run_id: The run's name, or the orchestrator's placeholder for it. It must be
+            unique: a finished node of a run never runs again.
     """
     compiled = config.output / "compiled" / run_id
     if step == COMPILE:

@@ -1,7 +1,8 @@
-"""Writes a configuration as the flags that give it.
+"""Converts a configuration to command-line flags.
 
-A container that compiles the pipeline by itself is told what to compile in this way:
-the flags are readable where an orchestrator shows them, and only differences are there.
+They pass the configuration to the container that compiles the pipeline. Only settings
+that differ from a preset are included, so the command stays readable in the
+orchestrator's user interface.
 """
 
 import dataclasses
@@ -11,13 +12,13 @@ from pipeline.config import Config
 
 
 def flags_of(config: Config, base: Config) -> list[str]:
-    """Lists the flags that turn one configuration into another.
+    """Returns the flags that change one configuration into another.
 
     The metadata store's URL is left out, since it may hold a password.
 
     Args:
-        config: What the flags are to give.
-        base: What they are added to, such as a preset.
+        config: The configuration that the flags describe.
+        base: The configuration without the flags, such as a preset.
 
     Returns:
         Flags and their values, such as `["--train-steps", "20"]`.

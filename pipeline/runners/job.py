@@ -1,7 +1,7 @@
 """A compiled pipeline in a directory, for orchestrators that start processes.
 
 `throughline compile --target T` writes the directory, and an orchestrator on the same
-filesystem reads it. Importing this imports neither TFX nor TensorFlow.
+file system reads it. Importing this module imports neither TFX nor TensorFlow.
 """
 
 import fcntl
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 JOB_FILE = "job.json"
 AIRFLOW_FILE = "throughline_dag.py"
 
-# What to type after compiling for each of them.
+# The next command to type after compiling, by target.
 TARGETS = {
     "airflow": "link {out} into Airflow's dags folder, then: airflow dags test {name}",
     "luigi": "python -m pipeline.runners.luigi --compiled {out} --run NAME",
@@ -41,18 +41,19 @@ TARGETS = {
 
 @dataclass(frozen=True)
 class Options:
-    """Where what is compiled goes."""
+    """Settings of the compiled directory."""
 
     out: Path = Path("compiled")
-    """Directory that gets the files."""
+    """Directory to write the files to."""
     schedule: str | None = None
-    """When Airflow starts a run, as cron writes it; by hand if not given. Luigi and
-    Celery are started by cron itself."""
+    """When Airflow starts a run, in cron's format; only manually if not given. Luigi
+    and Celery are started by cron itself."""
     retries: int = 0
-    """How often Airflow tries a failed node again; refused data never."""
+    """Number of times that Airflow retries a failed node; rejected data is not
+    retried."""
 
     def __post_init__(self) -> None:
-        """Refuses what Airflow would refuse when it reads the DAG."""
+        """Rejects what Airflow would reject when it reads the DAG."""
         local_path(self.out, "out")
         checks.at_least(self, 0, "retries")
         if self.schedule is not None:
@@ -68,12 +69,12 @@ class Job:
     """A compiled pipeline, ready to run.
 
     Attributes:
-        directory: Where it is, and where its runs keep logs and exit codes.
-        name: The pipeline's.
-        definition: Digest of the compiled pipeline; part of each run's id, since a node
-            that a run has finished doesn't run again, even if the pipeline changed.
-        command: What runs a node, but for the node and the run.
-        upstream: For each node, those that it waits for, in running order.
+        directory: The compiled directory; runs keep logs and exit codes below it.
+        name: Name of the pipeline.
+        definition: Digest of the compiled pipeline. It is part of each run's id, since
+            a finished node of a run never runs again, even if the pipeline changed.
+        command: The command that runs a node, without `--node` and `--run-id`.
+        upstream: The upstream nodes of each node, in topological order.
     """
 
     directory: Path
@@ -87,10 +88,10 @@ class Job:
         return [*self.command, "--node", node, "--run-id", self._run_id(run)]
 
     def run_directory(self, run: str) -> Path:
-        """Where a run keeps each node's log and exit code.
+        """Returns the directory of a run's logs and exit codes.
 
         Raises:
-            UsageError: The run's name can't be a directory's.
+            UsageError: The name of the run is invalid.
         """
         return self.directory / "runs" / self._run_id(run)
 
@@ -98,10 +99,10 @@ class Job:
         return f"{run_name(run)}-{self.definition}"
 
     def exit_code_of(self, node: str, run: str) -> int | None:
-        """Returns what a node ended with when it last ran, none if it hasn't.
+        """Returns the exit code of a node's last execution; `None` if it never ran.
 
         Raises:
-            UsageError: There is no such node.
+            UsageError: There is no such node; the message lists the nodes.
         """
         if node not in self.upstream:
             known = ", ".join(self.upstream)
@@ -110,18 +111,18 @@ class Job:
         return int(record.read_text()) if record.is_file() else None
 
     def exit_code(self, run: str) -> int:
-        """Returns the exit code of a run that is over: its nodes' highest one."""
+        """Returns the exit code of a finished run: the highest of its nodes'."""
         codes = [self.exit_code_of(node, run) for node in self.upstream]
         return max(EXIT_FAILED if code is None else code for code in codes)
 
     def run_node(self, node: str, run: str) -> None:
-        """Runs a node in a process of its own, unless the run has finished it.
+        """Runs a node in its own process, unless the run has finished it already.
 
-        The process holds the node's lock: if what called this dies and another call
-        follows, that one waits for it instead of running the node a second time.
+        The process inherits the node's lock. If the caller dies and another one takes
+        over, that one waits for the process instead of running the node twice.
 
         Raises:
-            NodeFailedError: The node ended with another code than 0.
+            NodeFailedError: The node ended with an exit code other than 0.
         """
         directory = self.run_directory(run)
         directory.mkdir(parents=True, exist_ok=True)
@@ -141,7 +142,7 @@ class Job:
                     pass_fds=[lock],
                     check=False,
                 ).returncode
-            # A process that was killed has a negative one.
+            # The return code of a killed process is the negative signal number.
             code = code if code >= 0 else EXIT_FAILED
             (directory / f"{node}.exit").write_text(str(code))
         if code != EXIT_DONE:
@@ -149,10 +150,10 @@ class Job:
 
 
 def read_job(directory: Path) -> Job:
-    """Reads what `throughline compile --target T` wrote.
+    """Reads a directory that `throughline compile --target T` wrote.
 
     Raises:
-        UsageError: Something is missing.
+        UsageError: A file is missing.
     """
     try:
         job = json.loads((directory / JOB_FILE).read_text())
@@ -172,16 +173,20 @@ def compile_job(
     target: str | None,
     build: Callable[[Config], "Pipeline"],
 ) -> int:
-    """Compiles the pipeline into a directory; what it prints is for a person.
+    """Compiles the pipeline into a directory, and prints the files and the next step.
 
     Args:
-        config: What is to run; the sample is laid out if it names no data.
-        options: Where to.
-        target: One of `TARGETS`, or none for ir.json and dag.json alone.
-        build: Makes the pipeline; called when TFX may be imported.
+        config: What to run; without a data directory the sample is written first.
+        options: The directory and Airflow's settings.
+        target: One of `TARGETS`; `None` writes only ir.json and dag.json.
+        build: Creates the pipeline; called late, because that imports TFX.
 
     Returns:
         The exit code.
+
+    Raises:
+        UsageError: --metadata was given and can't be written, see
+            `_metadata_to_write`.
     """
     metadata = _metadata_to_write(config, target)
     from pipeline.runners import compiler
@@ -212,14 +217,14 @@ def compile_job(
 
 
 def _metadata_to_write(config: Config, target: str | None) -> list[str]:
-    """Returns the flags that give the nodes the metadata store of `--metadata`.
+    """Returns the flags that pass the URL of `--metadata` on to the nodes.
 
-    A URL from the environment is left to the environment of the workers: that is where
-    a password can be.
+    A URL from the environment variable is not passed on: it may hold a password, and
+    the workers' environment has its own.
 
     Raises:
-        UsageError: The URL is wrong or has a password, or no file that is written has
-            a place for it.
+        UsageError: The URL is invalid or has a password, or there is no target whose
+            files could hold it.
     """
     url = given_metadata(config)
     if url is None:
@@ -243,23 +248,14 @@ def _metadata_to_write(config: Config, target: str | None) -> list[str]:
     return ["--metadata", url]
 
 
-def _write(path: Path, text: str, *, private: bool) -> None:
-    """Writes a file that only its owner can read if it is private, all at once."""
-    part = path.with_name(f".{path.name}")
-    part.unlink(missing_ok=True)
-    part.touch(0o600 if private else 0o666)
-    part.write_text(text)
-    part.replace(path)
-
-
 def _program() -> str:
-    """Finds the `throughline` command of this environment."""
+    """Returns the path of this environment's `throughline` command."""
     return str(Path(sys.executable).with_name("throughline"))
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    """Holds a file's lock, with all processes that inherit the descriptor it yields."""
+    """Locks a file; yields the descriptor, through which subprocesses keep the lock."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()

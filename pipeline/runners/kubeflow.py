@@ -1,9 +1,9 @@
 """Compiles the pipeline for Kubeflow Pipelines, and submits it.
 
-Each node is a container that runs `throughline node`. That
-avoids the resolver executors, which this backend rejects, and keeps the lineage in our
-metadata store. Its own cache is off, because ours decides. Vertex AI would get what
-TFX's runner for it makes, and is refused until our executors reach Cloud Storage.
+Each node is a container that runs `throughline node`: the open-source backend rejects
+TFX's resolver executors, and the lineage stays in our metadata store. Kubeflow's cache
+is disabled in favour of ours. Vertex AI, for which TFX has a runner, is rejected until
+our executors can read and write Cloud Storage.
 """
 
 import sys
@@ -48,27 +48,27 @@ POLL_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Options:
-    """What to make of the pipeline, and where to send it."""
+    """Settings of the package, and where to submit it."""
 
     target: Target = "kubeflow"
-    """kubeflow is the open-source backend; vertex, Vertex AI Pipelines, is refused:
+    """kubeflow is the open-source backend; vertex (Vertex AI Pipelines) is rejected:
     its artifacts are in Cloud Storage, which our executors don't read or write."""
     out: Path = Path("compiled")
-    """Directory that gets the package."""
+    """Directory to write the package to."""
     submit: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Upload the package and start a run."""
     wait: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Wait for the run's end; the exit code is 1 unless it succeeded."""
+    """Wait until the run has ended; the exit code is 1 unless it succeeded."""
     host: str | None = None
     """URL of the Kubeflow Pipelines API."""
     experiment: str = "throughline"
-    """Experiment that the run belongs to."""
+    """Name of the run's experiment."""
     namespace: str | None = None
     """Namespace of the experiment, where the backend has several."""
     containers: Containers = field(default_factory=Containers)
 
     def __post_init__(self) -> None:
-        """Refuses combinations that could only fail later."""
+        """Rejects combinations that could only fail later."""
         if self.target == "vertex":
             raise UsageError(
                 "target is vertex, which can't work yet: its artifacts are below a "
@@ -85,19 +85,19 @@ class Options:
 
 
 def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"]) -> int:
-    """Compiles for the open-source backend, and submits if asked to.
+    """Compiles for the open-source backend, and submits if `options.submit` is set.
 
     Args:
-        config: What is to run; its paths are those in the containers.
-        options: What to make of it.
-        build: Makes the pipeline; called when TFX may be imported.
+        config: What to run; its paths are paths in the containers.
+        options: Settings of the package, and where to submit it.
+        build: Creates the pipeline; called late, because that imports TFX.
 
     Returns:
         The exit code.
 
     Raises:
-        UsageError: A setting doesn't fit the target.
-        ThroughlineError: The backend can't be reached or refuses the package.
+        UsageError: A setting is not valid in containers or on Kubernetes.
+        ThroughlineError: The backend can't be reached or rejects the package.
     """
     check(config, options.containers)
     checks.kubernetes_name(config.name, "name")
@@ -119,13 +119,13 @@ def write(
     upstream: Mapping[str, Collection[str]],
     package: Path,
 ) -> None:
-    """Writes the package for the open-source backend, schema 2.1, containers only.
+    """Writes the package for the open-source backend (schema 2.1, containers only).
 
     Args:
-        config: What is to run; its output directory is where the volume is mounted.
-        settings: What each container is given.
-        upstream: For each node, those that it waits for.
-        package: The YAML file.
+        config: What to run; the volume is mounted at its output directory.
+        settings: Settings of the containers.
+        upstream: The upstream nodes of each node.
+        package: The YAML file to write.
     """
     from kfp import compiler, dsl, kubernetes
 
@@ -135,7 +135,7 @@ def write(
     def pipeline() -> None:
         tasks: dict[str, dsl.PipelineTask] = {}
         for step, before in waits.items():
-            # The backend replaces this only where it is the whole of an input.
+            # The backend substitutes this only where it is a whole input parameter.
             run_id = dsl.PIPELINE_JOB_ID_PLACEHOLDER
             task = _component(step, config, settings)(run_id=run_id)
             task.after(*(tasks[name] for name in before))
@@ -166,19 +166,19 @@ def write_vertex(
 ) -> None:
     """Writes the package for Vertex AI with TFX's own runner.
 
-    No command calls this: the package is right, but our executors can't read and write
-    the gs:// URIs that they are given there.
+    No command calls this yet: the package is valid, but our executors can't read and
+    write the gs:// URIs that Vertex AI gives them.
 
     Args:
-        config: What is to run; the output directory is below /gcs/, as which Vertex AI
-            mounts Cloud Storage.
-        settings: The image; Vertex AI decides the rest.
-        build: Makes the pipeline.
-        package: The JSON file.
+        config: What to run; its output directory is below /gcs/, where Vertex AI mounts
+            Cloud Storage.
+        settings: Names the image; the other settings are ignored.
+        build: Creates the pipeline.
+        package: The JSON file to write.
 
     Raises:
-        UsageError: The output directory, or that of the data, is not below /gcs/, or
-            several spans are wanted.
+        UsageError: The output or the data directory is not below /gcs/, or several
+            spans are requested.
     """
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
@@ -206,13 +206,13 @@ def write_vertex(
     )
     with _found_by_name(DataVerdict), _found_by_name(Quarantine):
         runner.run(pipeline, write_out=True)
-    # The reviewed schema of this checkout is that of the image.
+    # The image has the same schema as this checkout, at another path.
     in_image = IMAGE_PROJECT / "schema" / SCHEMA_PATH.name
     package.write_text(package.read_text().replace(str(SCHEMA_PATH), str(in_image)))
 
 
 def _refuse_several_spans(config: Config) -> None:
-    """TFX's runner for Vertex AI starts TFX's own driver, whatever the pipeline has."""
+    """Rejects several spans: TFX's runner for Vertex AI always uses TFX's driver."""
     match config.wanted_spans:
         case None | Newest(1):
             return
@@ -226,7 +226,7 @@ def _refuse_several_spans(config: Config) -> None:
 
 @contextmanager
 def _found_by_name(artifact_type: "type[Artifact]") -> Iterator[None]:
-    """Names a type as Vertex AI's containers import it: `package.Class`, no deeper."""
+    """Renames a type to `package.Class`, the only form that Vertex AI can import."""
     name = artifact_type.TYPE_NAME
     artifact_type.TYPE_NAME = f"pipeline.{artifact_type.__name__}"
     try:
@@ -247,10 +247,13 @@ def _component(step: str, config: Config, settings: Containers) -> Callable[...,
 
 
 def submit(config: Config, options: Options, package: Path) -> int:
-    """Uploads a package and starts a run; waits for its end if that is wanted.
+    """Uploads a package and starts a run; with `options.wait`, waits for its end.
+
+    Returns:
+        The exit code: 1 if the run was waited for and did not succeed.
 
     Raises:
-        ThroughlineError: The backend can't be reached, or refuses the package.
+        ThroughlineError: The backend can't be reached, or rejects the package.
     """
     from kfp import Client
     from kfp_server_api import ApiException
@@ -272,14 +275,14 @@ def submit(config: Config, options: Options, package: Path) -> int:
 
 
 def _wait(client: "Client", run_id: str) -> str:
-    """Waits as kfp's own client does, which would wait for a cancelled run forever."""
+    """Polls until a run has ended; kfp's client never returns for a cancelled one."""
     while (state := str(client.get_run(run_id).state)) not in ENDED:
         time.sleep(POLL_SECONDS)
     return state
 
 
 def start(client: "Client", config: Config, options: Options, package: Path) -> str:
-    """Uploads a package, as a new version where the pipeline is known, and runs it.
+    """Uploads a package, as a new version if the pipeline exists, and starts a run.
 
     Args:
         client: Connected to the backend.

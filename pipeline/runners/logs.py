@@ -1,4 +1,4 @@
-"""What a process that runs a node logs, and how much; to standard error, always."""
+"""Logging of the processes that run nodes: to standard error, without passwords."""
 
 import logging
 from typing import Literal
@@ -12,11 +12,11 @@ _FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
 
 
 def start_log(level: LogLevel = "info") -> None:
-    """Sends log messages to standard error, whatever a library has set up.
+    """Sends log messages to standard error, replacing any handlers of libraries.
 
     Args:
-        level: The least severe messages that are kept. Progress is kept at any level,
-            since the console shows it.
+        level: Lowest level of messages to keep. Progress messages are kept at any
+            level, because the console shows them.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter(_FORMAT))

@@ -1,10 +1,10 @@
-"""Runs a compiled pipeline with Luigi, a task per node.
+"""Runs a compiled pipeline with Luigi, one task per node.
 
     throughline compile --target luigi --out compiled
     python -m pipeline.runners.luigi --compiled compiled --run monday
 
-The same command again does nothing if all is done, and else goes on where it stopped.
-Luigi's own command works as well, with its scheduler and its options:
+Repeating the command continues the run where it stopped, and does nothing if all nodes
+are done. Luigi's own command works too, with its scheduler and options:
 
     luigi --module pipeline.runners.luigi Pipeline --compiled compiled --run-name monday
 
@@ -27,7 +27,7 @@ from pipeline.runners.job import Job, read_job
 
 
 class Node(luigi.Task):
-    """A node of a run; complete when it has ended with 0."""
+    """A node of a run; complete when it has ended with exit code 0."""
 
     compiled = luigi.Parameter()
     run_name = luigi.Parameter()
@@ -35,11 +35,11 @@ class Node(luigi.Task):
 
     @property
     def job(self) -> Job:
-        """The compiled pipeline that the node belongs to."""
+        """The compiled pipeline of the node."""
         return read_job(Path(self.compiled))
 
     def requires(self) -> list["Node"]:
-        """The nodes that this one waits for."""
+        """Returns the upstream nodes."""
         return [
             Node(compiled=self.compiled, run_name=self.run_name, node=node)
             for node in self.job.upstream[self.node]
@@ -50,18 +50,18 @@ class Node(luigi.Task):
         return self.job.exit_code_of(self.node, self.run_name) == EXIT_DONE
 
     def run(self) -> None:
-        """Runs the node in a process of its own."""
+        """Runs the node in its own process."""
         self.job.run_node(self.node, self.run_name)
 
 
 class Pipeline(luigi.WrapperTask):
     """All nodes of a run."""
 
-    compiled = luigi.Parameter(description="what throughline compile has written")
-    run_name = luigi.Parameter(description="name of the run; a new one runs anew")
+    compiled = luigi.Parameter(description="directory that throughline compile wrote")
+    run_name = luigi.Parameter(description="name of the run; a new name, a new run")
 
     def requires(self) -> list[Node]:
-        """Every node; Luigi finds their order."""
+        """Returns all nodes; Luigi sorts them by their own requirements."""
         return [
             Node(compiled=self.compiled, run_name=self.run_name, node=node)
             for node in read_job(Path(self.compiled)).upstream
@@ -70,23 +70,23 @@ class Pipeline(luigi.WrapperTask):
 
 @dataclass(frozen=True)
 class Flags:
-    """Which run of what."""
+    """The flags of the command."""
 
     run: str
-    """Name of the run; the same one again goes on where it stopped."""
+    """Name of the run; an existing one continues where it stopped."""
     compiled: Path = Path("compiled")
     """Directory that `throughline compile --target luigi` wrote."""
     workers: int = os.cpu_count() or 1
-    """Most nodes that run at once."""
+    """Maximum number of nodes that run at once."""
 
     def __post_init__(self) -> None:
-        """Refuses a run that can't be."""
+        """Rejects an invalid name of a run, and fewer than one worker."""
         run_name(self.run)
         checks.at_least(self, 1, "workers")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs the pipeline; returns 0, or the highest exit code of a node that failed."""
+    """Runs the pipeline; returns 0, or the highest exit code of the failed nodes."""
     flags = tyro.cli(Flags, prog="python -m pipeline.runners.luigi", args=arguments)
     job = read_job(flags.compiled)
     task = Pipeline(compiled=str(job.directory), run_name=flags.run)

@@ -1,7 +1,7 @@
-"""Runs one node of a compiled pipeline; what every orchestrator builds on.
+"""Runs one node of a compiled pipeline; all runners are built on this.
 
-The inputs of a node come from the metadata store and its outputs go there, so that a
-node needs nothing but the compiled pipeline, its own name and the name of the run.
+A node's inputs come from the metadata store and its outputs are registered there, so it
+needs nothing but the compiled pipeline, its own id and the name of the run.
 """
 
 import logging
@@ -44,11 +44,11 @@ RUN_ID_PARAMETER = "pipeline-run-id"
 
 @dataclass(frozen=True)
 class NodeResult:
-    """How a node ended, by what the metadata store says.
+    """The result of a node, as recorded in the metadata store.
 
     Attributes:
-        execution_id: Its execution in the metadata store.
-        cached: Whether the outputs of an earlier execution were taken.
+        execution_id: Id of its execution.
+        cached: Whether the outputs of an earlier execution were reused.
     """
 
     execution_id: int
@@ -56,10 +56,10 @@ class NodeResult:
 
 
 def node_of(pipeline: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.PipelineNode:
-    """Finds a node by its id.
+    """Returns a node of a pipeline by its id.
 
     Raises:
-        UsageError: There is none with this id; names those there are.
+        UsageError: There is no such node; the message lists the nodes.
     """
     nodes = {n.pipeline_node.node_info.id: n.pipeline_node for n in pipeline.nodes}
     if node_id not in nodes:
@@ -77,16 +77,16 @@ def run_node(
     """Runs a node in this process, unless the run has finished it already.
 
     Args:
-        pipeline: The compiled pipeline, with the run id still to be filled in.
-        node_id: The node to run.
+        pipeline: The compiled pipeline; the run id is still a runtime parameter.
+        node_id: Id of the node.
         run_id: Name of the run; the same for all nodes of one run.
-        connection: Where the metadata store is.
+        connection: The metadata store.
 
     Returns:
         Its execution, complete or cached.
 
     Raises:
-        ThroughlineError: The node did not run, and the launcher did not say why.
+        ThroughlineError: The node did not run, although the launcher raised nothing.
         Exception: Whatever the executor raised.
     """
     patches.install()
@@ -96,7 +96,8 @@ def run_node(
         resolved, {RUN_ID_PARAMETER: run_id}
     )
     root = Path(resolved.runtime_spec.pipeline_root.field_value.string_value)
-    # From before the cache is asked: what it names must not be removed meanwhile.
+    # The lock is taken before the cache lookup: outputs that the lookup finds must not
+    # be deleted before they are registered.
     with locks.in_use(root):
         execution = _launch(resolved, node_id, metadata.Metadata(connection))
     with metadata.Metadata(connection) as handle:
@@ -112,7 +113,7 @@ def run_node(
 def _launch(
     resolved: pipeline_pb2.Pipeline, node_id: str, tfx_store: metadata.Metadata
 ) -> mlmd.Execution:
-    """Runs a node, or takes its outputs from the cache; returns how it ended."""
+    """Runs a node, or reuses cached outputs; returns its execution."""
     node = node_of(resolved, node_id)
     deployment = runner_utils.extract_local_deployment_config(resolved)
     _retire_broken_outputs(tfx_store, node)
@@ -133,21 +134,22 @@ def _launch(
 
 
 def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -> int:
-    """Runs a node as `throughline node` does; what TFX logs goes to standard error.
+    """Runs a node and prints the result; the entry point of `throughline node`.
 
     Args:
-        ir: The compiled pipeline.
-        node_id: The node to run.
+        ir: File of the compiled pipeline.
+        node_id: Id of the node.
         run_id: Name of the run.
-        metadata_url: The metadata store; metadata.db beside the artifacts if not given.
+        metadata_url: URL of the metadata store; metadata.db next to the artifacts'
+            directory if not given.
 
     Returns:
-        0 done, 1 failed, 3 the node refused the data.
+        The exit code: 0 done, 1 failed, 3 the node rejected the data.
 
     Raises:
-        UsageError: There is no such file or node, code or files that the node depends
-            on have changed since it was compiled, or the name of the run or the
-            metadata store's URL is wrong.
+        UsageError: There is no such file or node, code or files behind the node have
+            changed since it was compiled, or the name of the run or the metadata
+            store's URL is invalid.
         ThroughlineError: The metadata store can't be opened.
     """
     run_name(run_id, "run-id")
@@ -159,7 +161,7 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
     connection = open_store(metadata_url or of_file(beside / METADATA_FILE))
     try:
         result = run_node(pipeline, node_id, run_id, connection)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends in a sentence
+    except Exception as error:  # noqa: BLE001 - any failure becomes one line
         _LOG.exception("%s failed", node_id)
         sys.stderr.write(f"throughline: {node_id}: {cause_of(error)}\n")
         return exit_code_of(error)
@@ -171,10 +173,10 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
 def _refuse_changed_code(
     pipeline: pipeline_pb2.Pipeline, node_id: str, ir: Path
 ) -> None:
-    """The key of the cache was made when the pipeline was compiled.
+    """Rejects a node whose code differs from the code that was compiled.
 
-    Changed code would run under the old key, and the cache would give its outputs for
-    the old code.
+    The cache key was computed at compile time: the outputs of changed code would be
+    stored under the key of the old code.
     """
     if changed := cache_key.changed_files(pipeline, node_id):
         raise UsageError(
@@ -184,20 +186,20 @@ def _refuse_changed_code(
 
 
 class _Outputs(OutputsResolver):
-    """Names an execution's directories as `upkeep.claim_directories` says."""
+    """Names an execution's directories by `upkeep.claim_directories`."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._names: dict[int, str] = {}
 
     def claim(self, store: MetadataStore, execution: mlmd.Execution) -> None:
-        """Decides on the names, before anything is written."""
+        """Claims the directories of an execution, before anything is written."""
         self._names[execution.id] = upkeep.claim_directories(
             store, execution, Path(self._node_dir)
         )
 
     def generate_output_artifacts(self, execution_id: int) -> dict[str, list[Artifact]]:
-        """Returns the artifacts to fill, by output name."""
+        """Creates the output artifacts, by output name."""
         found: dict[str, list[Artifact]] = outputs_utils.generate_output_artifacts(
             execution_id=self._names[execution_id],
             outputs=self._pipeline_node.outputs.outputs,
@@ -206,16 +208,16 @@ class _Outputs(OutputsResolver):
         return found
 
     def get_executor_output_uri(self, execution_id: int) -> str:
-        """Returns the file that the executor leaves for the launcher."""
+        """Returns the file through which the executor reports to the launcher."""
         return str(super().get_executor_output_uri(self._names[execution_id]))
 
     def make_tmp_dir(self, execution_id: int) -> str:
-        """Creates the directory that is removed after the execution."""
+        """Creates a directory that the launcher removes after the execution."""
         return str(super().make_tmp_dir(self._names[execution_id]))
 
 
 class _Launcher(Launcher):
-    """TFX's launcher, in directories that no other execution has written to."""
+    """TFX's launcher, writing to directories that no other execution has written to."""
 
     def __init__(self, **specs: Any) -> None:
         super().__init__(**specs)
@@ -239,18 +241,18 @@ class _Launcher(Launcher):
 def _retire_broken_outputs(
     tfx_store: metadata.Metadata, node: pipeline_pb2.PipelineNode
 ) -> None:
-    """Keeps outputs that are gone or incomplete out of the cache."""
+    """Excludes missing and incomplete outputs from the cache."""
     with tfx_store as handle:
         (name,) = (c.name for c in node.contexts.contexts if c.type.name == "node")
         gone = upkeep.retire_incomplete_outputs(
             handle.store, name.field_value.string_value
         )
     for uri in gone:
-        _LOG.warning("%s is not what its execution left: it is made anew", uri)
+        _LOG.warning("%s is missing or incomplete, so it is recreated", uri)
 
 
 def _end_failed(tfx_store: metadata.Metadata, node: pipeline_pb2.PipelineNode) -> None:
-    """Ends what the launcher leaves open when a driver fails, and not an executor."""
+    """Marks executions as failed that the launcher leaves running if a driver fails."""
     with tfx_store as handle:
         for execution in _executions_of(handle, node):
             if execution_lib.is_execution_active(execution):
@@ -261,7 +263,11 @@ def _end_failed(tfx_store: metadata.Metadata, node: pipeline_pb2.PipelineNode) -
 def _execution_in_store(
     tfx_store: metadata.Metadata, node: pipeline_pb2.PipelineNode
 ) -> mlmd.Execution:
-    """Asks the store how the node ended: the launcher swallows some errors."""
+    """Reads the node's execution from the store: the launcher swallows some errors.
+
+    Raises:
+        ThroughlineError: There is no execution, or it did not succeed.
+    """
     with tfx_store as handle:
         executions = _executions_of(handle, node)
     newest = max(executions, key=lambda e: e.id, default=None)
@@ -282,7 +288,7 @@ def _execution_in_store(
 def _executions_of(
     handle: metadata.Metadata, node: pipeline_pb2.PipelineNode
 ) -> list[mlmd.Execution]:
-    """Lists what the store has of a node in its run; TFX keeps it at one."""
+    """Returns a node's executions in its run; TFX registers at most one."""
     contexts = context_lib.prepare_contexts(handle, node.contexts)
     found: list[mlmd.Execution] = (
         execution_lib.get_executions_associated_with_all_contexts(handle, contexts)

@@ -1,8 +1,8 @@
-"""Reads what TFX's components write, without importing TensorFlow or TFX.
+"""Reads the files of TFX 1.x artifacts, without importing TensorFlow or TFX.
 
-Both take seconds to import, and a question about an old run should take none. The
-formats are those of TFX 1.x; a directory that is gone or empty gives no answer rather
-than an error, because stores outlive the files they point to.
+Importing either takes seconds, and a query about an old run should not. A directory
+that is missing or empty gives an empty result rather than an error, because metadata
+stores outlive the files that they refer to.
 """
 
 import json
@@ -21,7 +21,7 @@ HISTORY_FILE = "history.json"
 
 
 def local_path(uri: str) -> Path | None:
-    """Turns an artifact's URI into a path; none if it is not on this machine."""
+    """Converts an artifact's URI to a path; `None` if it doesn't exist here."""
     parts = urlsplit(uri)
     if parts.scheme in {"", "file"} and (path := Path(parts.path)).exists():
         return path
@@ -31,7 +31,7 @@ def local_path(uri: str) -> Path | None:
 def read_statistics(
     directory: Path,
 ) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
-    """Reads an ExampleStatistics artifact: the statistics of each split."""
+    """Reads the statistics of an ExampleStatistics artifact, by split."""
     found = {}
     for split, path in _splits(directory, STATISTICS_FILE):
         everything = statistics_pb2.DatasetFeatureStatisticsList()
@@ -41,7 +41,7 @@ def read_statistics(
 
 
 def read_anomalies(directory: Path) -> dict[str, anomalies_pb2.Anomalies]:
-    """Reads an ExampleAnomalies artifact: the anomalies of each split."""
+    """Reads the anomalies of an ExampleAnomalies artifact, by split."""
     found = {}
     for split, path in _splits(directory, ANOMALIES_FILE):
         found[split] = anomalies_pb2.Anomalies()
@@ -70,7 +70,7 @@ def read_findings(directory: Path) -> list[dict[str, str]] | None:
 
 
 def row_counts(directory: Path) -> dict[str, int]:
-    """Returns the rows of each split by an ExampleStatistics artifact."""
+    """Returns the number of rows in each split of an ExampleStatistics artifact."""
     return {n: int(s.num_examples) for n, s in read_statistics(directory).items()}
 
 

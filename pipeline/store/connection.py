@@ -1,4 +1,4 @@
-"""The metadata store: from a URL to a connection, and what a run left in it.
+"""Connections to the metadata store, from its URL.
 
 A password in the URL is never printed, logged or put into a compiled pipeline.
 """
@@ -27,7 +27,7 @@ _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 4.0
 """Seconds; the pauses double, up to 22 s in all. A busy MariaDB takes several to create
 the tables."""
-# What MLMD says, and what the databases do, while another process creates the tables.
+# Errors of MLMD and of the databases while another process creates the tables.
 _BEING_CREATED = re.compile(
     "concurrent connection|already exists|database is locked|deadlock|duplicate",
     re.IGNORECASE,
@@ -40,17 +40,17 @@ _EXPECTED = (
 
 
 def connection_config(url: str) -> mlmd.ConnectionConfig:
-    """Turns the URL of a metadata store into MLMD's connection settings.
+    """Converts the URL of a metadata store to MLMD's connection settings.
 
     Args:
         url: sqlite:///, mysql:// or postgresql://; user and password may be
             percent-encoded.
 
     Returns:
-        The settings; a sqlite file is created when it is not there.
+        The settings; MLMD creates a missing SQLite file when it connects.
 
     Raises:
-        UsageError: The scheme is another one, or a part is missing.
+        UsageError: The scheme is not one of the three, or a part is missing.
     """
     remember_password(url)
     try:
@@ -82,29 +82,32 @@ def connection_config(url: str) -> mlmd.ConnectionConfig:
     if parts.scheme in {"postgresql", "postgres"}:
         settings = {"port": 5432, **_server_settings(url, parts)}
         settings["port"] = str(settings["port"])
-        # MLMD pastes these into libpq's "user=... password=..." as they are.
+        # MLMD inserts these into libpq's "user=... password=..." without quoting.
         for name in {"user", "password"} & settings.keys():
             settings[name] = _quoted_for_libpq(settings[name])
         return mlmd.ConnectionConfig(
             postgresql=mlmd.PostgreSQLDatabaseConfig(**settings)
         )
-    # What is before the first ":" may be a user's name, or anything.
+    # Without "://", the text before the first ":" may be a user's name: not shown.
     scheme = parts.scheme if f"{parts.scheme}://" in url.lower() else ""
     raise _wrong(url, f"{scheme or 'no'} scheme is not one of the three")
 
 
 def open_store(url: str) -> mlmd.ConnectionConfig:
-    """Connects to the metadata store once, so that trouble shows before a run starts.
+    """Connects to the metadata store once, so that errors show before a run starts.
+
+    Creates the directory and the file of an SQLite store, and the tables of an empty
+    database.
 
     Args:
         url: See `connection_config`.
 
     Returns:
-        Settings that have been seen to work.
+        Connection settings that work.
 
     Raises:
-        UsageError: The URL is wrong.
-        ThroughlineError: The store can't be reached or refuses us.
+        UsageError: The URL is invalid.
+        ThroughlineError: The store can't be reached, or rejects the connection.
     """
     config = connection_config(url)
     try:
@@ -114,42 +117,42 @@ def open_store(url: str) -> mlmd.ConnectionConfig:
     except (errors.StatusError, RuntimeError, OSError) as error:
         reason = without_secrets((str(error).splitlines() or [""])[0]).rstrip(" :,")
         msg = f"The metadata store {redact(url)} can't be opened: {reason}; {_HINT}"
-        # Not "from error": its text may hold the password, and a log the whole chain.
+        # Not "from error": its text may hold the password, and a log shows the chain.
         raise ThroughlineError(msg) from None
     return config
 
 
 def existing_store(url: str) -> mlmd.ConnectionConfig:
-    """Connects as `open_store` does, for what only reads: makes no file, no directory.
+    """Connects like `open_store`, but creates no file: for commands that only read.
 
     Raises:
-        UsageError: The store is a file that isn't there, or its URL is wrong.
-        ThroughlineError: The store can't be reached or refuses us.
+        UsageError: The SQLite file doesn't exist, or the URL is invalid.
+        ThroughlineError: The store can't be reached, or rejects the connection.
     """
     if not exists(url):
         path = connection_config(url).sqlite.filename_uri
         raise UsageError(
-            f"There is no metadata store at {path}; `python run_local.py` makes "
+            f"There is no metadata store at {path}; `python run_local.py` creates "
             "one, and --output or --metadata name another"
         )
     return open_store(url)
 
 
 def exists(url: str) -> bool:
-    """Whether a store is there; a server is taken to be, a file is looked for.
+    """Whether an SQLite store's file exists; always true for a server.
 
-    Opening a store creates it, which a question about earlier runs should not.
+    Opening a store would create it, which a command that only reads must not.
     """
     config = connection_config(url)
     return not config.HasField("sqlite") or Path(config.sqlite.filename_uri).is_file()
 
 
 def _connect(config: mlmd.ConnectionConfig) -> None:
-    """Opens a store once, which creates its tables in one that is empty.
+    """Opens a store once, which creates the tables of an empty database; retries.
 
-    MLMD creates them without a lock: of two first runs at once, one finds a part of
-    the tables, or fails to create one that is there by now. A moment later they are
-    complete.
+    MLMD creates the tables without a lock. If two processes do so at once, one of them
+    finds only some of the tables, or fails to create one that exists by now. The tables
+    are complete a moment later.
     """
     for attempt in range(_ATTEMPTS):
         try:
@@ -157,7 +160,7 @@ def _connect(config: mlmd.ConnectionConfig) -> None:
         except (errors.StatusError, RuntimeError) as error:
             if attempt + 1 == _ATTEMPTS or not _BEING_CREATED.search(str(error)):
                 raise
-            # At random, so that two that met don't meet again.
+            # Random, so that two processes that collided don't collide again.
             pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
             time.sleep(random.uniform(0.5, 1) * pause)  # noqa: S311
         else:

@@ -1,4 +1,4 @@
-"""Files that a crash leaves whole: written aside, forced to disk, renamed."""
+"""Atomic and durable file writes: to a temporary file, fsync, rename."""
 
 import os
 from pathlib import Path
@@ -7,17 +7,17 @@ _OWNER_ONLY = 0o600
 
 
 def write(path: Path, text: str) -> None:
-    """Replaces a file: a reader, also after a power cut, sees the old or the new one.
+    """Replaces a file atomically: after a crash it has the old or the new contents.
 
-    Only its owner can read it, since such files hold settings: a password has no
-    business there, and if one slips through nobody else sees it.
+    The file is readable by its owner only (0600). Such files hold settings; they should
+    never contain a password, but this limits the harm if one does.
 
     Args:
-        path: The file; its directory must be there.
+        path: The file; its directory must exist.
         text: The new contents.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    # Not write_text and chmod: in between, others could read it.
+    # Not write_text and then chmod: others could read the file in between.
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -25,17 +25,17 @@ def write(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-    # The new name is in the directory, which has to reach the disk too.
+    # The rename is an entry of the directory, which must reach the disk too.
     force_to_disk(path.parent)
 
 
 def make_private(path: Path) -> None:
-    """Lets only its owner read a file that a library has written."""
+    """Sets the mode of a file that a library has written to 0600."""
     path.chmod(_OWNER_ONLY)
 
 
 def force_to_disk(path: Path) -> None:
-    """Waits until a file's contents, or a directory's entries, are on disk."""
+    """Calls fsync on a file's contents, or on a directory's entries."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

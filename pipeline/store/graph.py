@@ -1,7 +1,7 @@
-"""The part of a metadata store around some artifacts: what made them, what used them.
+"""Queries on the graph of executions and artifacts in a metadata store.
 
-Works on any store that TFX 1.x wrote. It asks in batches, one level of the graph at a
-time, so that a store on a server with thousands of runs answers quickly too.
+Works on any store that TFX 1.x wrote. `Graph` loads the graph in batches, one level at
+a time, so that a store on a server with thousands of runs is fast too.
 """
 
 import json
@@ -23,22 +23,22 @@ _NODE_CONTEXTS = ("node", "component_run")
 RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
 PUSHER = "tfx.components.pusher.component.Pusher"
 NEVER_CACHED = {
-    RESOLVER: "it looks at the metadata store anew in each run",
-    # What it did before says nothing about what is live now.
-    PUSHER: "it looks in each run at what is live",
+    RESOLVER: "it reads the metadata store in each run",
+    # An earlier push doesn't mean that its model is still live.
+    PUSHER: "it checks in each run which model is live",
 }
-"""Types of nodes that depend on more than their inputs, and on what."""
+"""Types of nodes that depend on more than their inputs, with the reason."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """Something that a component wrote.
+    """An artifact of the metadata store.
 
     Attributes:
-        id: In the metadata store.
+        id: Its id in the store.
         type: TFX's name of its type, such as "Model".
         uri: Its directory.
-        properties: Its own and its custom properties.
+        properties: Its properties and custom properties; JSON texts are decoded.
         created: When it was registered, in seconds since 1970.
     """
 
@@ -51,20 +51,20 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Execution:
-    """One time that a component ran, or was found in the cache.
+    """An execution of the metadata store: a node ran once, or was cached.
 
     Attributes:
-        id: In the metadata store.
+        id: Its id in the store.
         type: Dotted name of the component's class.
         node: Id of the node.
         pipeline: Name of the pipeline.
-        run: Name of the run; empty if the store knows none.
-        state: COMPLETE, CACHED, FAILED and so on.
-        started: In seconds since 1970.
-        ended: When its state last changed.
-        parameters: What the component was told; JSON texts are decoded.
-        inputs: Ids of the artifacts that it read, by name of the input.
-        outputs: Ids of the artifacts that it wrote, by name of the output.
+        run: Name of the run; empty if the store has none.
+        state: MLMD's name of its state: COMPLETE, CACHED, FAILED and so on.
+        started: When it was registered, in seconds since 1970.
+        ended: When it was last updated, in seconds since 1970.
+        parameters: Its execution properties; JSON texts are decoded.
+        inputs: Ids of the artifacts that it read, by input name.
+        outputs: Ids of the artifacts that it wrote or reused, by output name.
     """
 
     id: int
@@ -81,26 +81,26 @@ class Execution:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Its duration in seconds."""
         return max(self.ended - self.started, 0.0)
 
     def read(self) -> set[int]:
-        """Ids of all artifacts that it read."""
+        """Returns the ids of all artifacts that it read."""
         return {i for ids in self.inputs.values() for i in ids}
 
     def wrote(self) -> set[int]:
-        """Ids of all artifacts that it wrote."""
+        """Returns the ids of all artifacts that it wrote or reused."""
         return {i for ids in self.outputs.values() for i in ids}
 
 
 @dataclass
 class Graph:
-    """Executions and artifacts by id; grows as it is asked for more.
+    """Executions and artifacts of a store, loaded on demand and kept by id.
 
     Attributes:
-        store: Where they come from.
-        executions: Those that have been met so far.
-        artifacts: The same for artifacts.
+        store: The metadata store.
+        executions: The executions loaded so far, by id.
+        artifacts: The artifacts loaded so far, by id.
     """
 
     store: MetadataStore
@@ -115,20 +115,20 @@ class Graph:
         return sorted(self._keep(found), key=lambda artifact: artifact.id)
 
     def by_id(self, ids: Collection[int]) -> list[Artifact]:
-        """Loads artifacts by their ids, in order; those that there are."""
+        """Loads artifacts by id, sorted by id; unknown ids are skipped."""
         missing = [i for i in ids if i not in self.artifacts]
         if missing:
             self._keep(self.store.get_artifacts_by_id(missing))
         return [self.artifacts[i] for i in sorted(ids) if i in self.artifacts]
 
     def makers(self, ids: Collection[int]) -> list[Execution]:
-        """Finds what wrote artifacts: for each the first, since later ones reused it.
+        """Returns the executions that wrote artifacts, without those that reused them.
 
         Args:
-            ids: Of the artifacts.
+            ids: Ids of the artifacts.
 
         Returns:
-            The executions, oldest first; an imported artifact may have none.
+            The first writer of each, oldest first; an imported artifact may have none.
         """
         first: dict[int, int] = {}
         for event in self._events_of_artifacts(ids, _OUTPUT):
@@ -137,16 +137,16 @@ class Graph:
         return self._load(set(first.values()))
 
     def users(self, ids: Collection[int]) -> list[Execution]:
-        """Finds what read artifacts, oldest first; also what reused results."""
+        """Returns the executions that read artifacts, cached ones too, oldest first."""
         events = self._events_of_artifacts(ids, _INPUT)
         return self._load({event.execution_id for event in events})
 
     def ancestors(self, ids: Collection[int]) -> list[Execution]:
-        """Finds everything that artifacts come from, oldest first."""
+        """Returns all executions upstream of artifacts, oldest first."""
         return self._walk(ids, self.makers, Execution.read)
 
     def descendants(self, ids: Collection[int]) -> list[Execution]:
-        """Finds everything that came of artifacts, oldest first."""
+        """Returns all executions downstream of artifacts, oldest first."""
         return self._walk(ids, self.users, Execution.wrote)
 
     def run(self, name: str) -> list[Execution]:
@@ -182,7 +182,7 @@ class Graph:
         return sorted(n.removeprefix(prefix) for n in names if n.startswith(prefix))
 
     def runs(self) -> list[str]:
-        """Names all runs, oldest first."""
+        """Returns the names of all runs, oldest first."""
         found: list[mlmd.Context] = []
         for kind in self._known(_RUN_CONTEXTS):
             found += self.store.get_contexts_by_type(kind)
@@ -239,11 +239,14 @@ class Graph:
         return [self.executions[i] for i in sorted(ids) if i in self.executions]
 
     def _contexts_of(self, ids: Collection[int]) -> dict[int, dict[str, str]]:
-        """Finds pipeline, run and node of executions: names by type, by execution.
+        """Returns the contexts (pipeline, run, node) of executions.
 
-        MLMD 1.21 has no call for the contexts of several executions. It is asked once
-        for each execution or once for each context, whichever are fewer: a run has a
-        dozen executions and the store of a year has a dozen nodes.
+        MLMD 1.21 has no call for the contexts of several executions, so there is one
+        call per execution or one per context, whichever are fewer: a run has a dozen
+        executions, and the store of a year has a dozen nodes.
+
+        Returns:
+            For each execution's id, the names of its contexts by type.
         """
         found: dict[int, dict[str, str]] = {i: {} for i in ids}
         kinds = ("pipeline", *_RUN_CONTEXTS, *_NODE_CONTEXTS)
@@ -323,7 +326,7 @@ def _value(value: mlmd.Value) -> Any:
     kind = value.WhichOneof("value")
     if kind == "struct_value":
         decoded = json_format.MessageToDict(value.struct_value)
-        # TFX wraps a value that is no dictionary.
+        # TFX wraps a value that is not a dictionary.
         return _decoded(decoded.get("__value__", decoded))
     return _decoded(getattr(value, kind)) if kind in _SCALARS else None
 
@@ -332,7 +335,7 @@ _SCALARS = frozenset({"int_value", "double_value", "string_value", "bool_value"}
 
 
 def _decoded(value: Any) -> Any:
-    """Decodes a text that is a JSON object or list, as TFX stores settings."""
+    """Decodes a text that is a JSON object or list: TFX stores settings as JSON."""
     if isinstance(value, str) and value[:1] in {"{", "["}:
         try:
             return json.loads(value)
@@ -350,12 +353,12 @@ _NODE_CONTEXT = "node"
 
 @dataclass(frozen=True)
 class Events:
-    """Which execution read and wrote which artifacts, for many at once.
+    """The edges between executions and artifacts, by id.
 
     Attributes:
         read: Ids of the artifacts that an execution read, by the execution's id.
-        wrote: The same for what it wrote, or took from the cache.
-        makers: Ids of the executions that wrote an artifact, by the artifact's id.
+        wrote: Ids of the artifacts that it wrote or reused, by the execution's id.
+        makers: Ids of the executions that wrote or reused an artifact, by its id.
     """
 
     read: Mapping[int, set[int]]
@@ -376,16 +379,16 @@ class Events:
         return cls(dict(read), dict(wrote), dict(makers))
 
     def written_by(self, executions: Iterable[int]) -> set[int]:
-        """Ids of the artifacts that executions wrote, or took from the cache."""
+        """Returns the ids of the artifacts that executions wrote or reused."""
         return {i for e in executions for i in self.wrote.get(e, ())}
 
     def touched_by(self, executions: Collection[int]) -> set[int]:
-        """Ids of the artifacts that executions read, wrote, or took from the cache."""
+        """Returns the ids of the artifacts that executions read, wrote or reused."""
         read = {i for e in executions for i in self.read.get(e, ())}
         return read | self.written_by(executions)
 
     def behind(self, artifacts: Iterable[int]) -> set[int]:
-        """Ids of artifacts, and of all that they were made from, in turn."""
+        """Returns the ids of artifacts and of everything upstream of them."""
         found: set[int] = set()
         waiting = list(artifacts)
         while waiting:
@@ -398,17 +401,17 @@ class Events:
 
 
 def executions_of_run(store: MetadataStore, run_id: str) -> list[mlmd.Execution]:
-    """Lists the executions of a run, oldest first; none if there is no such run."""
+    """Returns the executions of a run, oldest first; empty if there is no such run."""
     context = store.get_context_by_type_and_name(_RUN_CONTEXT, run_id)
     found = store.get_executions_by_context(context.id) if context else []
     return sorted(found, key=lambda execution: execution.id)
 
 
 def outputs_of_run(store: MetadataStore, run_id: str) -> Outputs:
-    """Finds what a run's nodes wrote, or took from the cache.
+    """Returns the artifacts that a run's successful nodes wrote or reused.
 
     Returns:
-        Artifacts by node id and output name, for executions that ended well.
+        Artifacts by node id and output name.
     """
     ended_well = {mlmd.Execution.COMPLETE, mlmd.Execution.CACHED}
     done = [
@@ -421,12 +424,12 @@ def outputs_of_run(store: MetadataStore, run_id: str) -> Outputs:
 
 
 def finished_nodes(connection: mlmd.ConnectionConfig, run_id: str) -> set[str]:
-    """Names the nodes of a run that have ended well."""
+    """Returns the ids of the nodes of a run that have succeeded."""
     return set(outputs_of_run(MetadataStore(connection), run_id))
 
 
 def executions_of_node(store: MetadataStore, node_context: str) -> list[mlmd.Execution]:
-    """Lists the executions of a node over all runs, oldest first.
+    """Returns the executions of a node in all runs, oldest first.
 
     Args:
         store: The metadata store.
@@ -440,14 +443,14 @@ def executions_of_node(store: MetadataStore, node_context: str) -> list[mlmd.Exe
 def live_artifacts_of_node(
     store: MetadataStore, node_context: str
 ) -> list[mlmd.Artifact]:
-    """Lists the artifacts that a node has written and nobody has deleted."""
+    """Returns the artifacts of a node that are not marked as deleted."""
     context = store.get_context_by_type_and_name(_NODE_CONTEXT, node_context)
     found = store.get_artifacts_by_context(context.id) if context else []
     return [a for a in found if a.state == mlmd.Artifact.LIVE]
 
 
 def node_of(store: MetadataStore, execution: mlmd.Execution) -> str:
-    """Returns the id of the node that an execution is of."""
+    """Returns the id of an execution's node."""
     types = {t.id: t.name for t in store.get_context_types()}
     contexts = store.get_contexts_by_execution(execution.id)
     names = [c.name for c in contexts if types[c.type_id] == _NODE_CONTEXT]
@@ -456,10 +459,10 @@ def node_of(store: MetadataStore, execution: mlmd.Execution) -> str:
 
 
 def text_of(item: mlmd.Artifact | mlmd.Execution, name: str) -> str:
-    """Reads a custom property of text; empty if there is none.
+    """Returns a custom property of type string; empty if there is no such property.
 
-    Asking a proto map for a key that it lacks adds the key, with a value of no kind,
-    and MLMD's C++ side ends the whole process when it is given such a one to store.
+    Reading a missing key of a proto map adds it, with a value of no type, and MLMD's
+    C++ code aborts the process when it has to store such a value.
     """
     properties = item.custom_properties
     return properties[name].string_value if name in properties else ""
@@ -468,7 +471,7 @@ def text_of(item: mlmd.Artifact | mlmd.Execution, name: str) -> str:
 def outputs_of(
     store: MetadataStore, execution: mlmd.Execution
 ) -> dict[str, list[mlmd.Artifact]]:
-    """Returns what an execution wrote, or took from the cache, by output name."""
+    """Returns the artifacts that an execution wrote or reused, by output name."""
     return _outputs_by_execution(store, [execution.id]).get(execution.id, {})
 
 
@@ -479,7 +482,7 @@ def _outputs_by_execution(store: MetadataStore, ids: Collection[int]) -> _Ports:
 def _artifacts_by_execution(
     store: MetadataStore, ids: Collection[int], types: Collection[int]
 ) -> _Ports:
-    """Loads artifacts of executions in two calls; by execution, then by name."""
+    """Loads the artifacts of executions in two calls, by execution id, then by name."""
     events = store.get_events_by_execution_ids(sorted(ids)) if ids else []
     events = [event for event in events if event.type in types]
     wanted = sorted({event.artifact_id for event in events})
@@ -494,7 +497,7 @@ def _artifacts_by_execution(
 
 
 def writers_of(store: MetadataStore, artifact: mlmd.Artifact) -> list[mlmd.Execution]:
-    """Lists the executions that wrote an artifact, or took it from the cache."""
+    """Returns the executions that wrote or reused an artifact, oldest first."""
     events = store.get_events_by_artifact_ids([artifact.id])
     ids = {event.execution_id for event in events if event.type in _OUTPUT}
     return sorted(store.get_executions_by_id(sorted(ids)), key=lambda e: e.id)

@@ -1,9 +1,9 @@
-"""Keeps removals away from nodes that are reading or writing artifacts.
+"""A lock that prevents the deletion of artifacts while nodes use them.
 
-Nodes share a lock below the artifacts' directory, from before they look into the cache
-until they have ended; what removes artifacts takes it alone. The kernel lets go of it
-when a process dies, so a killed node blocks nothing. It works wherever the directory's
-file system knows locks, also between machines on NFS.
+Nodes hold a shared lock on a file in the artifacts' directory, from before the cache
+lookup until they have ended; `gc` takes it exclusively. The kernel releases it when a
+process dies, so a killed node blocks nothing. Requires a file system with `flock`; NFS
+has it across machines.
 """
 
 import fcntl
@@ -18,10 +18,10 @@ _LOCK_FILE = ".in-use"
 
 @contextmanager
 def in_use(artifacts: Path) -> Iterator[None]:
-    """Keeps artifacts from being removed while the block runs; waits for a removal.
+    """Prevents the deletion of artifacts during the block; waits for one in progress.
 
     Args:
-        artifacts: The directory of the artifacts; created when it isn't there.
+        artifacts: The directory of the artifacts; created if it does not exist.
     """
     artifacts.mkdir(parents=True, exist_ok=True)
     with (artifacts / _LOCK_FILE).open("a") as file:
@@ -31,7 +31,7 @@ def in_use(artifacts: Path) -> Iterator[None]:
 
 @contextmanager
 def unused(artifacts: Path) -> Iterator[None]:
-    """Keeps nodes from running while the block runs.
+    """Prevents nodes from starting during the block.
 
     Args:
         artifacts: The directory of the artifacts.
@@ -47,8 +47,8 @@ def unused(artifacts: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(
-                f"{artifacts} is in use by a run, so nothing is removed; wait until no "
-                "run is going on"
+                f"{artifacts} is in use by a run, so nothing is removed; wait until "
+                "the run has ended"
             ) from None
         yield
 

@@ -1,7 +1,7 @@
-"""Names of the properties that nodes of ours, and TFX's, keep in the metadata store."""
+"""Names of properties in the metadata store, ours and TFX's."""
 
 OURS = "throughline_"
-"""What the names of the runner's own notes begin with: no parameters of a node."""
+"""Prefix of the properties that our runner adds; these are no parameters of a node."""
 
 # On executions.
 KEY = f"{OURS}key"

@@ -1,8 +1,8 @@
-"""Frees the artifacts of old runs, and never those that a model in use came from.
+"""Deletes the artifacts of old runs, except those upstream of a model in use.
 
-Files are removed in two steps, so that a kill between them loses nothing: an artifact
-is first marked as deleted in the store, and then its files go. What is marked and still
-has files is found again by the next call.
+An artifact is first marked as deleted in the store, and then its files are removed. If
+the process is killed in between, the next call finds the marked artifact again by its
+remaining files.
 """
 
 import shutil
@@ -44,9 +44,9 @@ class Garbage:
     """An artifact that nothing in use depends on.
 
     Attributes:
-        artifact: What the store knows of it.
-        path: Its files, with all symbolic links resolved.
-        size: Bytes of its files.
+        artifact: The artifact, as the store has it.
+        path: Its file or directory, with all symbolic links resolved.
+        size: Size of its files in bytes.
     """
 
     artifact: mlmd.Artifact
@@ -57,11 +57,11 @@ class Garbage:
 def find(
     pipeline: Pipeline, keep: int, served: Collection[tuple[str, int]] = ()
 ) -> list[Garbage]:
-    """Finds what can be freed of one pipeline.
+    """Finds the artifacts of one pipeline that can be deleted.
 
-    Kept are all artifacts that one of its newest runs, or one that goes on, wrote, read
-    or took from the cache, and every blessed or pushed model with all that it was made
-    from. Artifacts that another pipeline of the store has to do with stay, too.
+    Kept are the artifacts that the newest runs, or runs in progress, wrote, read or
+    reused; every blessed or pushed model with everything upstream of it; and artifacts
+    that another pipeline in the store has read or written.
 
     Args:
         pipeline: Whose artifacts, and where they are.
@@ -98,7 +98,7 @@ def find(
         if artifact.id in written - kept
         and (path := _path_of(artifact))
         and _is_below(path, root)
-        # What a killed call has marked still has its files.
+        # An artifact that a killed call has marked may still have its files.
         and (artifact.state == mlmd.Artifact.LIVE or path.exists())
         and not any(_overlap(path, other) for other in needed if other)
     ]
@@ -107,10 +107,10 @@ def find(
 def free(pipeline: Pipeline, found: Iterable[Garbage]) -> list[str]:
     """Marks artifacts as deleted, and removes their files.
 
-    They are marked first: a cache must not serve what is about to go.
+    They are marked first, so that the cache never returns an artifact without files.
 
     Returns:
-        What couldn't be removed, and why; the next call tries again.
+        A message for each path that couldn't be removed; the next call tries again.
     """
     garbage = list(found)
     if not garbage:
@@ -121,7 +121,7 @@ def free(pipeline: Pipeline, found: Iterable[Garbage]) -> list[str]:
 
 
 def remove(path: Path) -> str:
-    """Removes a file or directory; returns why that failed, empty if it didn't."""
+    """Removes a file or directory; returns an error message, empty on success."""
     try:
         if path.is_dir():
             shutil.rmtree(path)
@@ -135,7 +135,7 @@ def remove(path: Path) -> str:
 def _executions_of_newest(
     graph: Graph, ours: set[int], active: set[int], keep: int
 ) -> set[int]:
-    """Finds the executions of the newest runs, and of those that go on."""
+    """Returns the executions of the newest runs, and of runs in progress."""
     found: set[int] = set()
     for run_id in reversed(graph.runs()):
         run = graph.ids_of_run(run_id)
@@ -150,7 +150,7 @@ def _executions_of_newest(
 def _models_in_use(
     artifacts: Iterable[mlmd.Artifact], served: Collection[tuple[str, int]]
 ) -> set[int]:
-    """Ids of blessed, pushed and served models, and the blessings that say so."""
+    """Returns the ids of blessed, pushed and served models, and of their blessings."""
     used = set()
     for artifact in artifacts:
         values = artifact.custom_properties
@@ -164,13 +164,13 @@ def _models_in_use(
 
 
 def _is_needed(artifact: mlmd.Artifact, written: set[int], kept: set[int]) -> bool:
-    """Whether an artifact's files stay, whatever other artifacts they belong to."""
+    """Whether an artifact's files must be kept, even if others share them."""
     is_ours_to_free = artifact.id in written - kept
     return artifact.state == mlmd.Artifact.LIVE and not is_ours_to_free
 
 
 def _path_of(artifact: mlmd.Artifact) -> Path | None:
-    """Returns where an artifact's files really are, without links and '..'."""
+    """Returns the resolved path of an artifact's files; `None` if it isn't local."""
     parts = urlsplit(artifact.uri)
     if parts.scheme not in {"", "file"} or not parts.path.startswith("/"):
         return None

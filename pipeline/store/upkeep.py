@@ -1,9 +1,9 @@
-"""Keeps the metadata store and the artifact directories in step with each other.
+"""Keeps the metadata store consistent with the artifact directories.
 
-TFX writes outputs in place, and its cache asks only whether a directory exists. So what
-each execution wrote is noted with it, outputs that are no longer what they were are
-retired before the cache can serve them, and what dead processes left half-done is
-cleared away.
+TFX writes outputs in place, and its cache only checks that a directory exists. So the
+size of each output is recorded with its execution, outputs that no longer have that
+size are marked as deleted before a cache lookup, and the partial outputs of crashed
+processes are removed.
 """
 
 import json
@@ -26,15 +26,15 @@ Size = list[int]
 def note_execution(
     store: MetadataStore, execution: mlmd.Execution, key: dict[str, str]
 ) -> None:
-    """Notes with an execution what it ran and what it wrote.
+    """Records an execution's code fingerprints and the sizes of its outputs.
 
-    The notes are properties of the execution and not of its artifacts, since those are
-    part of the cache keys of what comes after.
+    They are stored as properties of the execution rather than of its artifacts, because
+    the properties of artifacts are part of the cache keys of downstream nodes.
 
     Args:
         store: The metadata store.
-        execution: One that ended well.
-        key: The code, files and versions behind it.
+        execution: A successful execution.
+        key: Fingerprints of the code and files, and versions, behind the node.
     """
     execution.custom_properties[properties.KEY].string_value = json.dumps(key)
     if execution.last_known_state == mlmd.Execution.COMPLETE:
@@ -48,14 +48,14 @@ def note_execution(
 
 
 def retire_incomplete_outputs(store: MetadataStore, node_context: str) -> list[str]:
-    """Marks outputs of a node as deleted whose files are gone or not all there.
+    """Marks those outputs of a node as deleted whose files are missing or incomplete.
 
     Args:
         store: The metadata store.
         node_context: `<pipeline>.<node>`.
 
     Returns:
-        The directories that are not what their execution left.
+        The URIs of these outputs, sorted.
     """
     noted: dict[str, Size] = {}
     for execution in graph.executions_of_node(store, node_context):
@@ -70,7 +70,7 @@ def retire_incomplete_outputs(store: MetadataStore, node_context: str) -> list[s
 
 
 def mark_deleted(store: MetadataStore, artifacts: Iterable[mlmd.Artifact]) -> None:
-    """Says in the store that the files of some artifacts are no longer there."""
+    """Marks artifacts as deleted in the store."""
     deleted = list(artifacts)
     for artifact in deleted:
         artifact.state = mlmd.Artifact.DELETED
@@ -80,20 +80,25 @@ def mark_deleted(store: MetadataStore, artifacts: Iterable[mlmd.Artifact]) -> No
 
 @dataclass(frozen=True)
 class Store:
-    """A metadata store together with the directory of its artifacts."""
+    """A metadata store together with the directory of its artifacts.
+
+    Attributes:
+        connection: The metadata store.
+        root: The directory of the artifacts.
+    """
 
     connection: mlmd.ConnectionConfig
     root: Path
 
     def end_unfinished(self, run_id: str, *, canceled: bool = False) -> list[str]:
-        """Ends the executions of a run whose processes are dead.
+        """Ends the unfinished executions of a run, and removes their outputs.
 
         Args:
-            run_id: Name of the run; none of its processes may live.
-            canceled: Whether a person wanted it so; else they count as failed.
+            run_id: Name of the run; none of its processes may be alive.
+            canceled: Mark the executions as canceled by the user rather than as failed.
 
         Returns:
-            The nodes that were still running; what they had written is removed.
+            Ids of the nodes that were unfinished.
         """
         store = MetadataStore(self.connection)
         nodes = []
@@ -110,7 +115,7 @@ class Store:
 
 
 def is_whole(store: MetadataStore, artifact: mlmd.Artifact) -> bool:
-    """Whether an artifact's files are there, and are what its execution left."""
+    """Whether an artifact's files exist, with the size recorded by its execution."""
     noted: dict[str, Size] = {}
     for execution in graph.writers_of(store, artifact):
         noted |= _noted_sizes(execution)
@@ -120,23 +125,23 @@ def is_whole(store: MetadataStore, artifact: mlmd.Artifact) -> bool:
 def claim_directories(
     store: MetadataStore, execution: mlmd.Execution, node_directory: Path
 ) -> str:
-    """Gives an execution directories of its own, which are empty or not there.
+    """Reserves directories for an execution that no other execution has written to.
 
-    TFX names them by the execution's id alone, and ids begin anew with each store:
-    files of an earlier store below the same root would become part of the outputs.
+    TFX names them by the execution's id alone, and each new store starts at id 1: files
+    of an earlier store below the same root would become part of the outputs.
 
     Args:
         store: The metadata store.
-        execution: One that is about to run; the name is noted with it.
+        execution: The execution, before it runs; the name is recorded with it.
         node_directory: The node's directory below that of the artifacts.
 
     Returns:
-        What to call its directories: its id, or if an earlier store had one of this
-        id, the id with something random behind it.
+        The name for its directories: its id, with a random suffix if directories of
+        this id already exist.
     """
     name = graph.text_of(execution, properties.DIRECTORY)
     if name:
-        # An earlier try, which did not end well: it would mix with this one.
+        # A retry: the partial outputs of the failed try would mix with the new ones.
         clear_outputs(execution, node_directory)
         return name
     name = str(execution.id)
@@ -144,7 +149,7 @@ def claim_directories(
         name = f"{execution.id}-{uuid.uuid4().hex[:8]}"
         _claimed(node_directory, name)
     execution.custom_properties[properties.DIRECTORY].string_value = name
-    # TFX names its working directory after this, and at random without it.
+    # TFX names its working directory by this property, and randomly without it.
     index = properties.WORKING_DIRECTORY_INDEX
     execution.custom_properties[index].string_value = name
     store.put_executions([execution])
@@ -152,7 +157,7 @@ def claim_directories(
 
 
 def _claimed(node_directory: Path, name: str) -> bool:
-    """Takes a name for an execution's directories; false if another has it."""
+    """Reserves a name for an execution's directories; returns whether it was free."""
     if _directories_of(node_directory, name):
         return False
     claim = node_directory / ".system" / "executor_execution" / name
@@ -165,16 +170,16 @@ def _claimed(node_directory: Path, name: str) -> bool:
 
 
 def _directories_of(node_directory: Path, name: str) -> list[Path]:
-    """Lists the directories of a name, of outputs and of TFX's own."""
+    """Returns the directories of a name: the outputs' and TFX's working directories."""
     patterns = (f"*/{name}", f".system/*/{name}")
     return [path for pattern in patterns for path in node_directory.glob(pattern)]
 
 
 def clear_outputs(execution: mlmd.Execution, node_directory: Path) -> None:
-    """Removes what an execution that did not end well has written.
+    """Removes the directories of an execution that did not succeed.
 
     Args:
-        execution: The execution; without a note of its directories it has made none.
+        execution: The execution; one without a recorded name has no directories.
         node_directory: The node's directory below that of the artifacts.
     """
     name = graph.text_of(execution, properties.DIRECTORY)
@@ -185,7 +190,7 @@ def clear_outputs(execution: mlmd.Execution, node_directory: Path) -> None:
 
 
 def size_of(path: Path) -> Size:
-    """Returns how many files there are at a path, and their bytes in all."""
+    """Returns the number of files at a path and their total size in bytes."""
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     return [len(files), sum(file.stat().st_size for file in files)]
 
@@ -197,6 +202,6 @@ def _noted_sizes(execution: mlmd.Execution) -> dict[str, Size]:
 
 
 def _is_as_noted(artifact: mlmd.Artifact, noted: Mapping[str, Size]) -> bool:
-    """Whether an artifact has as many files and bytes as noted, if that was noted."""
+    """Whether an artifact has the recorded number of files and bytes, if any."""
     uri = artifact.uri
     return uri not in noted or size_of(Path(uri)) == noted[uri]

@@ -1,7 +1,7 @@
-"""The URL of the metadata store: which kind it is, and how to show it.
+"""The URL of the metadata store, and its redaction.
 
-Nothing that is printed, logged or stored holds a password: a URL is shown through
-`redact`, and text that libraries may have written through `without_secrets`.
+Nothing that is printed, logged or stored contains a password: URLs pass through
+`redact`, and texts from libraries through `without_secrets`.
 """
 
 import logging
@@ -15,7 +15,7 @@ METADATA_FILE = "metadata.db"
 """The store of an output directory that is given no other."""
 
 _SERVER = re.compile(
-    # The user's name, and whatever else there is up to the last "@".
+    # The user's name, and everything else up to the last "@".
     r"(?P<scheme>mysql|postgresql|postgres)://"
     r"(?:(?P<user>[^:]*)(?P<password>:.*)?@)?"
     r"(?P<where>(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/[\w.%~-]+/?)",
@@ -23,18 +23,17 @@ _SERVER = re.compile(
 )
 _NAME = re.compile(r"[\w.%+~-]*")
 _FILE = re.compile(r"sqlite:///[^?#]*", re.DOTALL)
-# A path that was given without a scheme; a DSN or a password would need one of these.
+# A path without a scheme. A DSN would have one of the excluded characters.
 _PATH = re.compile(r"[./~][^:@=?#]*", re.DOTALL)
 
 
 def redact(url: str) -> str:
-    """Returns a URL that can be shown: `***` for all that may be a password.
+    """Returns a URL with `***` in place of everything that may be a password.
 
-    A URL that isn't one of a metadata store may hold a password anywhere, so nothing
-    of it is shown but a scheme that is known.
+    A malformed URL may contain a password anywhere, so only a known scheme is kept.
 
     Args:
-        url: Of a metadata store, or what somebody gave in its place.
+        url: URL of a metadata store, or any text given in its place.
     """
     if _FILE.fullmatch(url) or _PATH.fullmatch(url):
         return url
@@ -51,7 +50,7 @@ def redact(url: str) -> str:
 
 
 def remember_password(url: str) -> None:
-    """Keeps the password of a URL out of all text that `without_secrets` returns."""
+    """Registers the password of a URL with `without_secrets`, in all its spellings."""
     try:
         password = urlsplit(url).password or ""
     except ValueError:
@@ -70,7 +69,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 def of_file(path: Path) -> str:
-    """Returns the URL of a sqlite store; what means something in a URL is quoted.
+    """Returns the URL of an SQLite store; special characters are percent-encoded.
 
     Args:
         path: The store's file, absolute.
@@ -79,5 +78,5 @@ def of_file(path: Path) -> str:
 
 
 def is_file(url: str) -> bool:
-    """Whether the store is a file of ours and not a server that many can use."""
+    """Whether a URL is that of an SQLite file rather than of a server."""
     return url.startswith("sqlite:")

@@ -1,6 +1,7 @@
-"""What statistics say of a feature: counts, histograms, and how far two are apart.
+"""Features and their distributions, from TFDV's statistics; distances between them.
 
-Reads the protos that StatisticsGen writes; imports neither TensorFlow nor TFX.
+Reads the protos that StatisticsGen writes. Importing this module imports neither
+TensorFlow nor TFX.
 """
 
 import math
@@ -11,8 +12,8 @@ from itertools import pairwise
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 _KINDS = statistics_pb2.FeatureNameStatistics.Type
-# Of equal rows. The standard ones, of equal width, put all rows into one bar as soon as
-# there is one outlier.
+# Bars with equal numbers of rows. TFDV's standard histograms have bars of equal width,
+# and a single outlier puts all other rows into one of them.
 _QUANTILES = statistics_pb2.Histogram.HistogramType.QUANTILES
 
 _FEW = 3
@@ -20,7 +21,7 @@ _FEW = 3
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar of a histogram: rows with values from lower to below upper."""
+    """A bar of a histogram: the number of rows with lower <= value < upper."""
 
     lower: float
     upper: float
@@ -29,7 +30,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Value:
-    """A text value, or a group of them, and its rows."""
+    """A text value and the number of its rows."""
 
     value: str
     rows: float
@@ -37,21 +38,21 @@ class Value:
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature of one split.
+    """The statistics of one feature in one split.
 
     Attributes:
-        name: Of the feature.
-        kind: "INT", "FLOAT", "STRING" and so on.
-        rows: Of the split.
-        missing: Rows without a value.
-        unique: Different values, of texts only.
-        mean: Of numbers only, as are the next four.
+        name: Name of the feature.
+        kind: TFDV's type: "INT", "FLOAT", "STRING" and so on.
+        rows: Number of rows in the split.
+        missing: Number of rows without a value.
+        unique: Number of distinct values; only for texts.
+        mean: Mean; like the next four, only for numbers with values.
         deviation: Standard deviation.
         lowest: Smallest value.
-        median: Half of the values are below.
+        median: Median.
         highest: Largest value.
-        bars: Histogram of numbers.
-        texts: The most frequent texts.
+        bars: Quantile histogram; empty for texts.
+        texts: The most frequent values; empty for numbers.
     """
 
     name: str
@@ -69,7 +70,7 @@ class Feature:
 
     @property
     def share_missing(self) -> float:
-        """Rows without a value, 0 to 1."""
+        """Share of the rows without a value, 0 to 1."""
         return self.missing / self.rows if self.rows else 0.0
 
 
@@ -82,13 +83,14 @@ def features_of(
 
 
 def distance(before: Feature, after: Feature) -> float | None:
-    """Measures how far two distributions are apart, 0 for equal to 1 for disjoint.
+    """Returns the distance between two distributions: 0 for equal, 1 for disjoint.
 
-    The Jensen-Shannon divergence (base 2) of numbers' quantile histograms, the largest
-    difference in share (L-infinity) of texts. Missing values don't count.
+    For numbers, the Jensen-Shannon divergence (base 2) of their histograms on common
+    bars; for texts, the largest difference of a value's share (L-infinity norm). TFDV
+    uses the same two measures. Missing values are ignored.
 
     Returns:
-        The distance; none if one of them has no values or they are of different kinds.
+        The distance; `None` if a feature has no values, or they are of different kinds.
     """
     if before.bars and after.bars:
         old_bars, new_bars = rebinned([before, after])
@@ -100,17 +102,17 @@ def distance(before: Feature, after: Feature) -> float | None:
 
 
 def rebinned(features: Sequence[Feature], bins: int = 20) -> list[list[Bar]]:
-    """Gives numbers' histograms common bars, so that they can be laid side by side.
+    """Converts the histograms of numeric features to common bars of equal width.
 
-    Rows are spread evenly within a quantile. A long tail, of one quantile that is wider
-    than all others together, is cut off; its rows count in the outermost bar.
+    Rows are assumed to be uniform within a quantile. A tail quantile that is wider than
+    all others together is cut off; its rows are counted in the outermost bar.
 
     Args:
         features: The same feature in several splits.
-        bins: How many bars.
+        bins: Number of bars.
 
     Returns:
-        For each feature its bars; empty lists if none has numbers.
+        The bars of each feature; an empty list for one without a histogram.
     """
     ranged = [f for f in features if f.bars]
     if not ranged:
@@ -154,7 +156,10 @@ def _feature(feature: statistics_pb2.FeatureNameStatistics, rows: int) -> Featur
 
 
 def _missing(common: statistics_pb2.CommonStatistics, rows: int) -> int:
-    """Counts rows without a value, also for a column that lacks all of them."""
+    """Returns the number of rows without a value.
+
+    The difference also counts a column that has no value at all.
+    """
     return max(int(common.num_missing), rows - int(common.num_non_missing))
 
 
@@ -210,7 +215,7 @@ def _middle(features: Sequence[Feature]) -> tuple[float, float]:
 
 
 def _without_tail(bars: Sequence[Bar]) -> tuple[float, float]:
-    """Returns the range of quantiles, without a first or last one that is a tail."""
+    """Returns the range of quantiles, without a first or last one that is too wide."""
     kept = list(bars)
     if len(kept) > _FEW and _width(kept[-1:]) > _width(kept[:-1]):
         kept = kept[:-1]
@@ -239,7 +244,7 @@ def _bars(feature: Feature, edges: Sequence[float]) -> list[Bar]:
 
 
 def _cut(bar: Bar, low: float, high: float) -> Iterator[Bar]:
-    """Cuts a bar at the ends of a range, its rows shared out by width."""
+    """Cuts a bar at the ends of a range; the rows are split in proportion to width."""
     ends = sorted(
         {bar.lower, bar.upper, *(e for e in (low, high) if bar.lower < e < bar.upper)}
     )

@@ -1,4 +1,4 @@
-"""Finds the schema that the newest run has proposed."""
+"""Finds the newest proposed schema in the metadata store."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from pipeline.store.url import redact
 
 
 def proposed_schema(config: Config) -> Path:
-    """Finds the newest schema that SchemaGen has proposed.
+    """Returns the file of the newest schema that SchemaGen has proposed.
 
     Raises:
-        UsageError: No run has got as far as SchemaGen.
+        UsageError: No run of the pipeline has a proposed schema.
     """
     store = MetadataStore(existing_store(config.metadata_url))
     found = live_artifacts_of_node(store, f"{config.name}.{PROPOSAL_NODE}")

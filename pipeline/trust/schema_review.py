@@ -1,9 +1,9 @@
-"""Compares a proposed schema with the reviewed one, and accepts it.
+"""Compares a proposed schema with the reviewed one, and accepts proposals.
 
-A proposal is what SchemaGen infers from one data set. It knows types, string values
-and how often columns were missing, and nothing of ranges, environments or drift:
-accepting one drops whatever it lacks, and the comments too. `diff` shows all of that
-but the comments.
+SchemaGen infers a proposal from one data set: types, string values and the presence of
+columns, but no ranges, environments or drift thresholds. Accepting a proposal drops
+those from the reviewed schema, and its comments; `diff` shows everything that would be
+dropped except the comments.
 """
 
 import os
@@ -29,16 +29,16 @@ _DOMAIN_ASPECT = "values"
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that the proposal says of a column and the reviewed schema does not."""
+    """One difference between the reviewed and the proposed schema."""
 
     column: str
     """The column's name, or WHOLE_SCHEMA."""
     aspect: str
     """What differs: "column", "type", "presence", "values", "range" and so on."""
     reviewed: str
-    """What the reviewed schema says, for people."""
+    """The reviewed schema's value, formatted for display."""
     proposed: str
-    """What the proposal says, for people."""
+    """The proposal's value, formatted for display."""
 
     def __str__(self) -> str:
         """Returns the difference as one line."""
@@ -49,7 +49,8 @@ def read(path: Path) -> schema_pb2.Schema:
     """Reads a schema from a text proto.
 
     Raises:
-        UsageError: There is no such file, or it is not a schema with columns.
+        UsageError: The file can't be read, is not a schema, or has no columns or one
+            of them twice.
     """
     try:
         schema = text_format.Parse(path.read_text("utf-8"), schema_pb2.Schema())
@@ -72,14 +73,14 @@ def read(path: Path) -> schema_pb2.Schema:
 
 
 def check(path: Path, slice_columns: Sequence[str]) -> None:
-    """Checks the reviewed schema, and what the settings expect of it, before a run.
+    """Validates the reviewed schema, and the columns to slice by, before a run.
 
     Args:
-        path: The reviewed schema; one that isn't there yet is no mistake.
-        slice_columns: Columns that the evaluation is to be broken down by.
+        path: The reviewed schema; a missing file is valid.
+        slice_columns: Columns that the evaluation is sliced by.
 
     Raises:
-        UsageError: It is not a schema, or a column to slice by is not in it.
+        UsageError: It is not a schema, or lacks a column to slice by.
     """
     if not path.exists() and not path.is_symlink():
         return
@@ -96,9 +97,8 @@ def diff(reviewed: schema_pb2.Schema, proposed: schema_pb2.Schema) -> list[Diffe
     """Compares two schemas column by column.
 
     Returns:
-        The differences, columns in the reviewed order, then the new ones in the
-        proposed order, then what concerns the whole schema. Empty if both accept the
-        same data.
+        The differences: columns in the reviewed order, new columns in the proposed
+        order, then those of the whole schema. Empty if both accept the same data.
     """
     old = {feature.name: feature for feature in reviewed.feature}
     new = {feature.name: feature for feature in proposed.feature}
@@ -135,14 +135,18 @@ def lines(differences: Sequence[Difference]) -> list[str]:
 
 
 def accept(proposed_path: Path, schema_path: Path) -> None:
-    """Makes a proposal the reviewed schema, atomically.
+    """Replaces the reviewed schema by a proposal, atomically.
 
-    The text is the proposal's own columns in its own order, so the same proposal always
-    makes the same file. Comments in the old file are lost; git has them.
+    The columns stay in the proposal's order, so the same proposal always gives the same
+    file. Comments in the old file are lost; git has them.
+
+    Args:
+        proposed_path: The proposal.
+        schema_path: The reviewed schema to write.
 
     Raises:
-        UsageError: The proposal is not a schema with columns, or there is no directory
-            for the file.
+        UsageError: The proposal is not a schema with columns, or the reviewed schema's
+            directory doesn't exist.
     """
     if not schema_path.parent.is_dir():
         raise UsageError(
@@ -180,7 +184,7 @@ def _differences(
 def _value_differences(
     column: str, before: list[str] | None, after: list[str] | None
 ) -> list[Difference]:
-    """Names added and removed values, or the domain that came or went as a whole."""
+    """Returns added and removed values, or the domain that was added or removed."""
     if before is None or after is None:
         if before is None and after is None:
             return []
@@ -260,7 +264,7 @@ def _range(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> str:
 
 
 def _number(bound: Any) -> str:
-    # The proto's floats have 32 bits: 41.6 comes back as 41.599998474.
+    # The proto stores 32-bit floats: 41.6 is read as 41.599998474.
     return f"{bound:.7g}" if isinstance(bound, float) else str(bound)
 
 

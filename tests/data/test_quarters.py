@@ -26,7 +26,7 @@ def test_there_are_sixteen_spans(laid_out: Path) -> None:
     found = select(laid_out, quarters.PATTERN, Newest(99))
 
     files = [path for path in laid_out.rglob("*") if path.is_file()]
-    assert found.lines() == ["takes spans 1 to 16"]
+    assert found.lines() == ["reads spans 1 to 16"]
     assert len(files) == 16
     assert (laid_out / "span-1" / "2013-q1.csv").is_file()
     assert (laid_out / "span-16" / "2016-q4.csv").is_file()

@@ -93,7 +93,7 @@ def test_a_window_of_quarters_makes_a_model(arriving: Arriving) -> None:
     run = arriving.first
 
     assert run.exit_code == 0, run.text
-    assert "ExampleGen takes spans 13 to 15\n" in run.text
+    assert "ExampleGen reads spans 13 to 15\n" in run.text
     assert len(run.versions) == 1
 
 
@@ -110,7 +110,7 @@ def test_a_new_span_runs_what_follows_from_data(
     run = arriving.second
 
     assert run.exit_code == 0, run.text
-    assert "ExampleGen takes spans 14 to 16, passes over 13\n" in run.text
+    assert "ExampleGen reads spans 14 to 16, skips 13\n" in run.text
     assert set(run.states()) - ran(run) == STAYS
 
 

@@ -363,7 +363,7 @@ def test_help_shows_the_presets_defaults(capfd: pytest.CaptureFixture[str]) -> N
         cli.parse_run("throughline run", ["--preset", "smoke", "--help"])
 
     text = _flat(capfd.readouterr().out)
-    assert "Most training steps, in batches. (default: 20)" in text
+    assert "Maximum number of training steps (batches). (default: 50)" in text
 
 
 @pytest.mark.parametrize(

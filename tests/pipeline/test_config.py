@@ -36,14 +36,14 @@ def _count(name: str, value: int, least: int) -> str:
         (
             lambda: Config(span="3"),
             (
-                "span is 3 and window is 1, but the pattern '*' tells no spans "
-                "apart; give one such as --pattern 'span-{SPAN}/*.csv'"
+                "span is 3 and window is 1, but the pattern '*' has no span "
+                "placeholder; give one such as --pattern 'span-{SPAN}/*.csv'"
             ),
         ),
         (
             lambda: Config(encoding="utf-9"),
             (
-                "encoding is 'utf-9', which Python doesn't know as one of text; give "
+                "encoding is 'utf-9', which is not a text encoding of Python's; give "
                 "one such as utf-8, cp1252, latin-1 or utf-16"
             ),
         ),

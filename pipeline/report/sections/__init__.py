@@ -1,7 +1,7 @@
-"""The report's own sections, one a module, in the order they are shown.
+"""The report's own sections, one module each, in display order.
 
-Each is a function of a run that returns a `Section`, or none when the run has nothing
-for it. A component of a pipeline adds a section without touching this; see
+Each module has `section(run)`, which returns a `Section`, or `None` if the run has no
+data for it. Components add sections without registration here; see
 `pipeline.report.blocks`.
 """
 

@@ -1,4 +1,4 @@
-"""What was wrong with the data, and what of it would stop a run."""
+"""The anomalies in the data, and the gate's findings."""
 
 from pipeline.artifacts import Run
 from pipeline.report.blocks import Note, Section, Table
@@ -8,7 +8,7 @@ _COLUMNS = ["column", "splits", "anomaly", "what was found"]
 
 
 def section(run: Run) -> Section | None:
-    """Lists anomalies by column, each with the splits that have it."""
+    """Lists the anomalies by column, each with its splits."""
     if not run.has("ExampleAnomalies"):
         return None
     found = run.anomaly_table()
@@ -29,7 +29,7 @@ def section(run: Run) -> Section | None:
 
 
 def _tolerated(run: Run) -> list[Table]:
-    """Tabulates what the gate noted and let pass."""
+    """Returns a table of the findings that the gate tolerated, if there are any."""
     if not run.has("DataVerdict"):
         return []
     path = local_path(run.artifact("DataVerdict").uri)
@@ -37,4 +37,4 @@ def _tolerated(run: Run) -> list[Table]:
     rows = [[f["column"], f["split"], f["anomaly"], f["text"]] for f in findings or ()]
     if not rows:
         return []
-    return [Table(_COLUMNS, rows, caption="What the gate noted and let pass.")]
+    return [Table(_COLUMNS, rows, caption="Findings that the gate tolerated.")]

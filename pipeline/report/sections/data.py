@@ -1,4 +1,4 @@
-"""The data: what each feature looks like in each split, and how far it has moved."""
+"""The data: distributions of the columns by split, and their drift."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -25,13 +25,13 @@ _FEATURE, _UNUSED = "feature", "unused"
 _MOST_VALUES = 5
 _SHOWN = 9
 _HOW_DRAWN = (
-    "Histograms are drawn from quantiles; their outermost bars also hold what lies "
+    "Histograms are drawn from quantiles; their outermost bars include the values "
     "beyond. Point at a chart, or open its numbers."
 )
 
 
 def section(run: Run) -> Section | None:
-    """Shows rows, drift, and a chart for each column, and which the model uses."""
+    """Shows row counts, drift, a chart per column, and how the model uses it."""
     if not run.has("ExampleStatistics"):
         return None
     splits = run.features()
@@ -52,7 +52,8 @@ def _blocks(
         for name, role in columns.items()
         if (chart := _chart(name, splits, role))
     ]
-    # What the model uses first; then the lower ones: a tall one leaves a gap beside it.
+    # Columns that the model uses come first. Bar charts come after histograms, which
+    # are lower: a tall chart between low ones leaves a gap in the grid.
     charts.sort(key=lambda shown: (shown[0] == _UNUSED, shown[1].kind == "bars"))
     drawn = [chart for _, chart in charts]
     yield Grid(drawn[:_SHOWN])
@@ -61,7 +62,7 @@ def _blocks(
         yield Details(title, [Grid(drawn[_SHOWN:])])
     if not drawn:
         yield Text("No column has values to draw.")
-    since = ["since the data before"] if earlier else []
+    since = ["distance to earlier data"] if earlier else []
     others = [name for name in splits if name != next(iter(splits))]
     yield Table(
         [
@@ -139,7 +140,7 @@ def _share(feature: Feature, value: str) -> float:
 
 
 def _earlier_training_split(run: Run) -> dict[str, Feature]:
-    """Finds the first split of the newest other data that came before this run's."""
+    """Returns the first split of the newest statistics before this run's, if any."""
     now = run.artifact("ExampleStatistics").id
     before = [
         artifact

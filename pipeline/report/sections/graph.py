@@ -1,15 +1,15 @@
-"""The pipeline's nodes: what each waited for, its state, and how long it took."""
+"""The pipeline's graph: the state and duration of each node."""
 
 from pipeline.artifacts import Run
 from pipeline.lineage.drawing import Appearance, Box, draw
 from pipeline.report.blocks import Details, Drawing, Section, Table
 
 _COLUMNS = ["node", "state", "seconds", "waits for"]
-_LABEL = "The nodes of the pipeline, each with its state; the table has the same."
+_LABEL = "The nodes of the pipeline with their states; the table has the same data."
 
 
 def section(run: Run) -> Section | None:
-    """Draws the nodes, and tabulates their states and seconds."""
+    """Draws the nodes, and lists them in a table with upstream nodes and seconds."""
     states = run.node_states()
     if not states:
         return None

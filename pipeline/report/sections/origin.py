@@ -1,4 +1,4 @@
-"""Where the run's model came from."""
+"""The lineage of the run's model."""
 
 from pipeline.artifacts import Run
 from pipeline.lineage.answers import ModelLineage
@@ -8,7 +8,7 @@ from pipeline.report.blocks import Cell, Details, Drawing, Facts, Section, Table
 
 
 def section(run: Run) -> Section | None:
-    """Shows data, schema, code and steps behind the model that the run has."""
+    """Shows the data, schema, code and executions behind the run's model."""
     if not run.has("Model"):
         return None
     model = run.lineage.model(str(run.artifact("Model").id))
@@ -23,8 +23,8 @@ def section(run: Run) -> Section | None:
         "Lineage",
         [
             Facts(_facts(model)),
-            Table(["file", "span", "bytes", "SHA-256"], rows, caption="Learned from"),
-            Details("Drawing of what was made of what", [Drawing(drawing, narrow)]),
+            Table(["file", "span", "bytes", "SHA-256"], rows, caption="Trained on"),
+            Details("Executions and artifacts", [Drawing(drawing, narrow)]),
             Details(
                 "Code and files that it depends on",
                 [Table(["node", "module or file", "SHA-256"], _code(model))],

@@ -1,4 +1,4 @@
-"""The rows that don't fit: how many, why, and the first of them."""
+"""The rows that don't fit: counts, reasons, and the first of them."""
 
 import itertools
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _LONGEST_TEXT = 200
 
 
 def section(run: Run) -> Section | None:
-    """Shows where the rows of the files went."""
+    """Shows how many rows were read, written and quarantined, and why."""
     path = local_path(run.artifact("Quarantine").uri) if run.has("Quarantine") else None
     if path is None or not (path / COUNTS_FILE).is_file():
         return None
@@ -27,7 +27,7 @@ def _blocks(directory: Path, tally: Tally) -> Iterator[Block]:
         yield Note(f"All {tally.rows:,} rows that were read fit.", "good")
         return
     yield Note(
-        f"{count:,} of {tally.rows:,} rows don't fit and were set aside.", "warn"
+        f"{count:,} of {tally.rows:,} rows don't fit and are in quarantine.", "warn"
     )
     yield Facts(
         {

@@ -1,4 +1,4 @@
-"""The configuration of the run, and the versions of what ran."""
+"""The configuration of the run, and the versions of the packages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _DIGEST_LENGTH = 64
 
 
 def section(run: Run) -> Section | None:
-    """Tabulates every setting; for another runner's run, every parameter of a node."""
+    """Lists all settings; for a run of another runner, all parameters of its nodes."""
     blocks: list[Block] = []
     versions = _versions(run)
     if versions:

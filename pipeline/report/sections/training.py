@@ -1,4 +1,4 @@
-"""How the training went: loss and AUC over the steps."""
+"""The learning curves: loss and AUC by training step."""
 
 from pipeline.artifacts import Run
 from pipeline.report.blocks import Facts, Grid, Lines, Section

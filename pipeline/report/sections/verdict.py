@@ -1,4 +1,4 @@
-"""What became of the run, and why; the first thing one wants to know."""
+"""The verdict on the run, and its reasons."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ from pipeline.quality import results
 from pipeline.report.blocks import Block, Cell, Facts, Note, Section
 from pipeline.store import artifact_files
 
-_UNFINISHED = "The run is still going on, or its process died."
+_UNFINISHED = "The run is still in progress, or its process died."
 
 
 def section(run: Run) -> Section:
-    """Says whether a model is live, was not blessed, or why there is none."""
+    """Shows whether the model was blessed and pushed, or why the run failed."""
     return Section("Verdict", [*_notes(run), Facts(dict(_facts(run)))])
 
 
@@ -36,7 +36,7 @@ def _notes(run: Run) -> Iterator[Block]:
             "\n".join(["Not blessed, and so not pushed.", *_reasons(run)]), "bad"
         )
     else:
-        yield Note("The run has judged no model.", "info")
+        yield Note("The run has evaluated no model.", "info")
     if warning := splits.moved(run.lineage.graph, run.run_id):
         yield Note(warning, "warn")
 

@@ -1,4 +1,7 @@
-"""What a person sees of a run: a live table in a terminal, else a line per event."""
+"""Progress of a run on the console: a live table in a terminal, else a line per event.
+
+Redirects all other output of the process, and of the nodes it forks, to log files.
+"""
 
 import io
 import os
@@ -24,7 +27,7 @@ _WIDTH_WITHOUT_TERMINAL = 100
 
 
 class State(StrEnum):
-    """Where a node of a run stands."""
+    """State of a node in a run."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -48,13 +51,13 @@ _STYLES = {
 
 @dataclass
 class NodeStatus:
-    """What is known of one node while a run goes on.
+    """State and duration of one node during a run.
 
     Attributes:
-        state: Where it stands.
-        started: When it began, in seconds of the monotonic clock.
-        seconds: How long it took, once it has ended.
-        note: Its latest progress, or why it failed.
+        state: Its state.
+        started: When it started, in seconds of the monotonic clock.
+        seconds: Its duration; `None` until it has ended.
+        note: Its latest progress, or the cause of its failure.
     """
 
     state: State = State.WAITING
@@ -64,7 +67,7 @@ class NodeStatus:
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds it took or has taken so far; none before it started."""
+        """Seconds that the node took, or has taken so far; `None` before it starts."""
         if self.seconds is None and self.state is State.RUNNING:
             return time.monotonic() - self.started
         return self.seconds
@@ -72,11 +75,11 @@ class NodeStatus:
 
 @dataclass
 class RunConsole:
-    """Shows a run. All that TFX prints goes elsewhere, so this is all there is to see.
+    """The console output of a run.
 
     Attributes:
         rich: Where to print; a terminal gets a live table.
-        nodes: Status of each node, in running order.
+        nodes: Status of each node, in topological order.
     """
 
     rich: RichConsole
@@ -84,21 +87,26 @@ class RunConsole:
     _live: Live | None = None
 
     def say(self, text: str, style: str = "") -> None:
-        """Prints a paragraph; wraps in a terminal only."""
+        """Prints a paragraph; wraps it only in a terminal.
+
+        Args:
+            text: The text; control characters are escaped.
+            style: A rich style, such as "red".
+        """
         self.rich.print(
             Text(printable(text), style=style), soft_wrap=not self.rich.is_terminal
         )
 
     @contextmanager
     def table(self, node_ids: Iterable[str]) -> Iterator[None]:
-        """Shows the table of nodes while the block runs, and leaves it standing."""
+        """Shows the live table of nodes during the block, and its last state after."""
         self.nodes = {node_id: NodeStatus() for node_id in node_ids}
         if not self.rich.is_terminal:
             yield
             return
-        # No refresh thread: nodes are forked, and a thread's locks would be too. And no
-        # redirection: forked nodes would inherit a sys.stderr that prints on the
-        # terminal, whatever their file descriptors were turned to.
+        # No refresh thread: nodes are forked, and would inherit a lock that the thread
+        # holds. No redirection: forked nodes would inherit a sys.stderr that prints to
+        # the terminal, wherever their file descriptors point.
         with Live(
             self._render(),
             console=self.rich,
@@ -114,18 +122,24 @@ class RunConsole:
                 self._live = None
 
     def started(self, node_id: str) -> None:
-        """Notes that a node runs."""
+        """Marks a node as running."""
         status = self.nodes[node_id]
         status.state, status.started = State.RUNNING, time.monotonic()
         self._event(node_id, "started")
 
     def progress(self, node_id: str, text: str) -> None:
-        """Shows how far a running node is."""
+        """Shows the progress of a running node."""
         self.nodes[node_id].note = text
         self._event(node_id, text)
 
     def ended(self, node_id: str, state: State, note: str = "") -> None:
-        """Notes how a node ended."""
+        """Marks a node as ended.
+
+        Args:
+            node_id: The node.
+            state: Its final state.
+            note: The cause of a failure.
+        """
         status = self.nodes[node_id]
         status.seconds = status.elapsed
         status.state, status.note = state, note or status.note
@@ -133,14 +147,14 @@ class RunConsole:
         self._event(node_id, f"{state}{took}{f': {note}' if note else ''}")
 
     def not_run(self, node_ids: Collection[str]) -> None:
-        """Notes nodes that will not run any more."""
+        """Marks nodes that won't run because another one failed."""
         for node_id in node_ids:
             self.nodes[node_id].state = State.NOT_RUN
         if node_ids and not self._live:
             self.say(f"{'':10}not run: {', '.join(node_ids)}")
 
     def refresh(self) -> None:
-        """Draws the table again, if there is one."""
+        """Redraws the live table, if there is one."""
         if self._live:
             self._live.update(self._render(), refresh=True)
 
@@ -153,7 +167,7 @@ class RunConsole:
 
     def _render(self) -> Table:
         table = Table(box=None, pad_edge=False)
-        # Names of nodes are what a user types: notes are cut short instead.
+        # Users type node ids, so these are never cut; the notes are.
         longest = max(map(len, self.nodes), default=0)
         table.add_column("node", no_wrap=True, min_width=longest)
         table.add_column("state", no_wrap=True, min_width=8)
@@ -175,20 +189,20 @@ def _first_line(text: str) -> str:
 
 
 def shown(path: Path) -> Path:
-    """Shortens a path below the current directory."""
+    """Returns a path relative to the current directory, if it is below that."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 @contextmanager
 def own_console(log: Path) -> Iterator[RunConsole]:
-    """Keeps the console to ourselves: whatever else is printed goes to a log.
+    """Redirects standard output and error to a log; only the console prints to screen.
 
     Args:
-        log: Gets everything that is not printed through the console.
+        log: Receives everything that is not printed through the console.
 
     Yields:
-        The console, on what standard output was.
+        A console that prints to the original standard output.
     """
     with _output_turned_to(log) as screen:
         width = None if screen.isatty() else _WIDTH_WITHOUT_TERMINAL
@@ -196,10 +210,10 @@ def own_console(log: Path) -> Iterator[RunConsole]:
 
 
 def turn_output_to(log: Path) -> None:
-    """Sends all that this process prints to a log, for good; for forked processes.
+    """Redirects this forked process's standard output and error to a log, for good.
 
-    Python's streams are made anew: what stood in for them in the parent, such as a live
-    display's, may print elsewhere than to file descriptors 1 and 2.
+    Also replaces `sys.stdout` and `sys.stderr`: those inherited from the parent, such
+    as a live display's, may not write to file descriptors 1 and 2.
     """
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     _flush_buffers()
@@ -212,10 +226,13 @@ def turn_output_to(log: Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Lets a block print through sys.stdout alone, and nothing that libraries say.
+    """Hides what libraries print during the block; `sys.stdout` still prints.
 
-    What they say is in a log, which is kept and named if the block fails in a way that
-    we didn't foresee.
+    Hidden output goes to a temporary log, which is deleted unless the block raises an
+    unexpected exception.
+
+    Raises:
+        ThroughlineError: The block raised an unexpected exception; names the log.
     """
     descriptor, name = tempfile.mkstemp(prefix="throughline-", suffix=".log")
     os.close(descriptor)
@@ -224,7 +241,7 @@ def quiet() -> Iterator[None]:
         with _output_turned_to(log) as screen, redirect_stdout(screen):
             yield
     except (ThroughlineError, OSError):
-        # They say themselves what is wrong.
+        # Their messages are complete without the log.
         raise
     except Exception as error:
         is_needed = True
@@ -238,10 +255,10 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def _output_turned_to(log: Path) -> Iterator[io.TextIOWrapper]:
-    """Turns file descriptors 1 and 2 to a log; yields what standard output was.
+    """Points file descriptors 1 and 2 to a log; yields the original standard output.
 
-    Libraries print on import and C++ code writes to the descriptors, so these are what
-    is turned away, for this process and the ones it forks.
+    Replacing `sys.stdout` would not be enough: C++ code writes to the descriptors.
+    Forked processes inherit the redirection.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -264,14 +281,14 @@ def _output_turned_to(log: Path) -> Iterator[io.TextIOWrapper]:
 
 
 class _Screen(io.FileIO):
-    """Where a run is shown; when nobody reads it any more, the run goes on unseen.
+    """The original standard output; ignores write errors, so that the run continues.
 
-    `run_local.py | head -1` closes the pipe after a line, and a disk may be full that a
-    file is on: neither is a reason to lose the run.
+    `run_local.py | head -1` closes the pipe after one line, and the disk of a file may
+    be full: neither must end the run.
     """
 
     def write(self, data: Any, /) -> int:
-        """Writes, or drops what can't be written."""
+        """Writes bytes, or drops them if that fails."""
         try:
             return super().write(data) or 0
         except OSError:
@@ -279,6 +296,6 @@ class _Screen(io.FileIO):
 
 
 def _flush_buffers() -> None:
-    """Writes what Python has buffered to where it was meant to go."""
+    """Flushes Python's buffers before the descriptors are redirected."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,7 +1,7 @@
-"""What `throughline gc` frees of a pipeline: artifacts, versions, runs' directories.
+"""`throughline gc`: deletes a pipeline's old artifacts, versions and run directories.
 
-Whatever a run could still need stays, and a call that was killed is finished by the
-next one.
+Nothing that a run could still need is deleted, and an interrupted call is completed by
+the next one.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,10 +22,10 @@ RUNS = "run directories"
 
 @dataclass(frozen=True)
 class Plan:
-    """What can be freed.
+    """What can be deleted.
 
     Attributes:
-        artifacts: Those that nothing in use depends on.
+        artifacts: Artifacts that nothing in use depends on.
         versions: Old versions in the model's serving directory.
         runs: Old runs, with their records, logs and reports.
     """
@@ -35,7 +35,7 @@ class Plan:
     runs: list[Run]
 
     def sizes(self) -> Mapping[str, list[int]]:
-        """Bytes of each thing to free, by its kind."""
+        """Sizes in bytes of what can be deleted, by artifact type or other kind."""
         found: dict[str, list[int]] = {}
         for garbage in self.artifacts:
             found.setdefault(garbage.artifact.type, []).append(garbage.size)
@@ -50,12 +50,12 @@ class Plan:
 
 
 def find(config: Config, keep: int, keep_versions: int) -> Plan:
-    """Finds what can be freed; the caller keeps runs away until it is freed.
+    """Finds what can be deleted; the caller holds `locks.unused` until it is.
 
     Args:
         config: Names the pipeline, its metadata store and its output directory.
-        keep: How many of the newest runs stay whole, at least 1.
-        keep_versions: How many of the newest versions stay, the live one among them.
+        keep: Number of newest runs to keep whole, at least 1.
+        keep_versions: Number of newest versions to keep, including the live one.
 
     Raises:
         UsageError: One of the numbers is less than 1.
@@ -82,10 +82,10 @@ def find(config: Config, keep: int, keep_versions: int) -> Plan:
 
 
 def free(config: Config, plan: Plan) -> list[str]:
-    """Frees what was found.
+    """Deletes what `find` returned, and updates the index of runs.
 
     Returns:
-        What couldn't be removed, and why; the next call tries again.
+        A message for each thing that couldn't be deleted; the next call tries again.
     """
     problems = retention.free(_pipeline_of(config), plan.artifacts)
     versions.free(config.serving_directory, plan.versions)
@@ -98,7 +98,7 @@ def free(config: Config, plan: Plan) -> list[str]:
 
 
 def lines(plan: Plan, *, dry_run: bool) -> list[str]:
-    """Says what was freed, or would be: a line for each kind, and the sums."""
+    """Formats a plan: one line per kind with count and size, and the total."""
     sizes = plan.sizes()
     found = [
         f"{kind:20} {len(each):6} {_megabytes(each):>12}"
@@ -110,7 +110,7 @@ def lines(plan: Plan, *, dry_run: bool) -> list[str]:
 
 
 def _old_runs(config: Config, keep: int, served: set[str]) -> Iterator[Run]:
-    """Yields runs whose directories can go: not the newest, none behind a version."""
+    """Yields runs that are not among the newest, not alive, and whose model is gone."""
     ours = [
         run
         for run in read_runs(config.runs_directory)

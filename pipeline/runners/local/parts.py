@@ -1,4 +1,4 @@
-"""Chooses what of a pipeline to run: all of it, or a part on top of an earlier run."""
+"""Selects the nodes to run: all, or a part that reuses earlier outputs."""
 
 from collections.abc import Collection, Mapping
 
@@ -16,14 +16,14 @@ _REQUIRED = pipeline_pb2.NodeExecutionOptions.Skip.REQUIRED
 
 
 def uncache(pipeline: pipeline_pb2.Pipeline, node_ids: Collection[str] | None) -> None:
-    """Tells nodes to run whatever the cache holds.
+    """Disables the cache of nodes.
 
     Args:
-        pipeline: The compiled pipeline; changed.
-        node_ids: The nodes, an empty collection for all, none for no node.
+        pipeline: The compiled pipeline; modified in place.
+        node_ids: Ids of the nodes; empty means all nodes, `None` means none.
 
     Raises:
-        UsageError: There is no node of such a name; names those there are.
+        UsageError: There is no such node; the message lists the nodes.
     """
     if node_ids is None:
         return
@@ -40,24 +40,24 @@ def select(
     first: str | None,
     last: str | None,
 ) -> dict[str, list[str]]:
-    """Prepares a run of a part: earlier outputs count as this run's for the rest.
+    """Selects a part of the pipeline; registers earlier outputs as the run's inputs.
 
-    Nodes that look models up in the store run too where the part needs them: what was
-    the newest model in an earlier run may not be it now.
+    Resolver nodes run too if the part needs them: the newest model of an earlier run
+    may no longer be the newest.
 
     Args:
-        pipeline: The compiled pipeline; left as it is.
+        pipeline: The compiled pipeline; not modified.
         run_id: Name of the run.
         connection: The metadata store.
-        first: Run this node and what depends on it; all if none.
-        last: Run this node and what it depends on; all if none.
+        first: Run this node and its descendants; `None` for no lower bound.
+        last: Run this node and its ancestors; `None` for no upper bound.
 
     Returns:
-        The nodes to run, each with those of them that it waits for.
+        The nodes to run, each with its upstream nodes among them.
 
     Raises:
-        UsageError: There is no such node, nothing lies between the two, or no earlier
-            run has the outputs that the part builds on.
+        UsageError: There is no such node, `last` doesn't depend on `first`, or no
+            earlier run has the outputs that the part needs.
     """
     if not first and not last:
         return compiler.upstream_of(pipeline)
@@ -83,7 +83,7 @@ def select(
             f"{last} does not depend on {first}: nothing lies between them"
         )
     needed = {n for n, o in options.items() if o.skip.reuse_artifacts_mode == _REQUIRED}
-    # A resumed run has them already.
+    # A resumed run has registered them already.
     if needed - graph.finished_nodes(connection, run_id):
         base = _newest_run_with(connection, needed, not_this=run_id)
         with tfx_metadata.Metadata(connection) as handle:
@@ -95,7 +95,7 @@ def select(
 def without(
     upstream: Mapping[str, Collection[str]], left_out: Collection[str]
 ) -> dict[str, list[str]]:
-    """Leaves nodes out of a graph, and out of what others wait for."""
+    """Removes nodes from a graph, also from the upstream nodes of others."""
     return {
         node_id: [name for name in before if name not in left_out]
         for node_id, before in upstream.items()
@@ -111,7 +111,7 @@ def _resolvers(pipeline: pipeline_pb2.Pipeline) -> list[str]:
 def _newest_run_with(
     connection: mlmd.ConnectionConfig, needed: set[str], *, not_this: str
 ) -> str:
-    """Finds the newest run in which all of some nodes ended well."""
+    """Returns the newest other run in which all the needed nodes succeeded."""
     store = MetadataStore(connection)
     for run_id in reversed(graph.Graph(store).runs()):
         if run_id != not_this and needed <= graph.outputs_of_run(store, run_id).keys():

@@ -31,10 +31,10 @@ LOCK_OF_VERSIONS = PROJECT / "requirements.lock"
 
 
 def new_run(config: Config) -> Run:
-    """Names a run that begins now; nothing is written yet.
+    """Creates the record of a run that starts now, without writing it.
 
-    A run that begins in the same second as another is given the next one: it must
-    neither share the other's name nor come before it among the newest.
+    If another run started in the same second, the name gets the next free second: names
+    must be unique, and sort in the order of their start.
     """
     definition = definition_of(config)
     now = datetime.now(UTC)
@@ -52,10 +52,10 @@ def new_run(config: Config) -> Run:
 
 @contextmanager
 def held(run: Run) -> Iterator[None]:
-    """Holds a run's lock: as long as the block runs, the run is known to live.
+    """Holds a run's lock during the block, which marks the run as alive.
 
     Raises:
-        UsageError: Another process runs it.
+        UsageError: Another process holds the lock.
     """
     run.directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -68,12 +68,12 @@ def held(run: Run) -> Iterator[None]:
 
 @contextmanager
 def output_directory_held(config: Config) -> Iterator[None]:
-    """Keeps a second run out of an output directory with a store of its own.
+    """Locks the output directory during the block, if its store is an SQLite file.
 
-    A metadata store on a server takes several runs at once, and so nothing is held.
+    A metadata store on a server allows concurrent runs, so there nothing is locked.
 
     Raises:
-        UsageError: Another process holds the directory; names it.
+        UsageError: Another process holds the lock; gives its process id.
     """
     if not url.is_file(config.metadata_url):
         yield
@@ -81,7 +81,7 @@ def output_directory_held(config: Config) -> Iterator[None]:
     path = config.output.absolute() / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        # A killed run's nodes die with it, but need a moment to.
+        # The nodes of a killed run inherit its lock, and need a moment to die with it.
         deadline = time.monotonic() + _DYING_SECONDS
         while not _entered(stack, path):
             holder = path.read_text().strip()
@@ -96,15 +96,15 @@ def output_directory_held(config: Config) -> Iterator[None]:
 
 
 def unchanged_since(config: Config) -> Run | None:
-    """Finds the run whose model is live, if another run could only repeat it.
+    """Finds the run whose model is live, if a new run could only repeat it.
 
     Args:
-        config: What is to run.
+        config: The configuration of the new run.
 
     Returns:
-        The newest run of every node that ended well, had the same configuration, code,
-        locked versions and data, is in the metadata store, and whose model is live
-        and whole; else none.
+        The newest complete and successful run that has the same configuration, code,
+        locked versions and data, is in the metadata store, and whose model is live and
+        undamaged; else `None`.
 
     Raises:
         ThroughlineError: The metadata store can't be reached.
@@ -133,8 +133,8 @@ def live_version(config: Config) -> str | None:
 
 
 def _is_in_store(config: Config, run: Run) -> bool:
-    """Whether the metadata store knows a run: it may have been deleted since."""
-    # MLMD takes a third of a second to import, which only a likely answer is worth.
+    """Whether the metadata store has a run; the store may have been deleted since."""
+    # Importing MLMD takes a third of a second, so everything else is checked first.
     from ml_metadata.metadata_store.metadata_store import MetadataStore
 
     from pipeline.store import connection
@@ -147,7 +147,7 @@ def _is_in_store(config: Config, run: Run) -> bool:
 
 
 def definition_of(config: Config) -> str:
-    """Digests what decides the result but for the data: settings, code, versions."""
+    """Returns a digest of everything but the data: settings, code, locked versions."""
     settings = json.dumps(to_json(config), sort_keys=True)
     files = [*sources(), LOCK_OF_VERSIONS, config.schema]
     contents = [digest(path.read_bytes()) for path in files if path.is_file()]
@@ -155,10 +155,10 @@ def definition_of(config: Config) -> str:
 
 
 def data_digest(config: Config) -> str:
-    """Digests names and contents of the files that would be read now.
+    """Returns a digest of the names and contents of the files that a run would read.
 
     Raises:
-        DataRefusedError: There are none.
+        DataRefusedError: No file matches.
     """
     directory = config.data_directory
     selection = spans.select(directory, config.pattern, config.wanted_spans)
@@ -168,7 +168,7 @@ def data_digest(config: Config) -> str:
 
 
 def to_json(config: Config) -> dict[str, Any]:
-    """Turns a configuration into what JSON can hold, without a password."""
+    """Converts a configuration to plain JSON values, with the password redacted."""
     shown = url.redact(config.metadata) if config.metadata else None
     values = dataclasses.asdict(replace(config, metadata=shown))
     plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
@@ -207,7 +207,7 @@ def _value(hint: Any, value: Any) -> Any:
 
 
 def _entered(stack: ExitStack, path: Path) -> bool:
-    """Takes a file's lock for as long as the stack lives; false if another has it."""
+    """Locks a file until the stack is closed; returns whether that succeeded."""
     try:
         stack.enter_context(locks.exclusive(path))
     except BlockingIOError:

@@ -1,7 +1,7 @@
 """The local runner: parallel, resumable, cached and quiet.
 
-It holds the output directory, clears up after dead runs, runs the nodes through the
-scheduler, and ends in a summary. A run can be resumed whatever ended it.
+It locks the output directory, recovers crashed runs, runs the nodes through the
+scheduler, and prints a summary. A run can be resumed after a failure, Ctrl-C or a kill.
 """
 
 import gc
@@ -69,67 +69,68 @@ Build = Callable[[Config], "Pipeline"]
 
 @dataclass(frozen=True)
 class Options:
-    """How to run, apart from what to run."""
+    """How to run the pipeline; `Config` is what to run."""
 
     workers: int = os.cpu_count() or 1
-    """Most nodes that run at once."""
+    """Maximum number of nodes that run at once."""
     resume: tuple[str, ...] | None = None
-    """Go on where a run stopped, the newest that did if no run is named."""
+    """Continue a run where it stopped; the newest stopped run if none is named."""
     first: Annotated[str | None, tyro.conf.arg(name="from")] = None
-    """Run this node and what depends on it, on top of the newest outputs."""
+    """Run this node and the nodes that depend on it, on the newest outputs."""
     last: Annotated[str | None, tyro.conf.arg(name="to")] = None
-    """Run this node and what it depends on, and nothing else."""
+    """Run this node and the nodes it depends on, and no others."""
     only: str | None = None
-    """Run this node alone, on top of the newest outputs."""
+    """Run this node alone, on the newest outputs."""
     no_cache: tuple[str, ...] | None = None
-    """Run these nodes, all if none is named, whatever the cache holds."""
+    """Ignore the cache for these nodes; for all if none is named."""
     force: bool = False
     """Run even if nothing has changed since the last run."""
     log_level: LogLevel = "info"
-    """The least severe messages in the nodes' logs."""
+    """Lowest level of the messages in the nodes' logs."""
 
     def __post_init__(self) -> None:
-        """Refuses what contradicts itself."""
+        """Rejects flags that contradict each other."""
         if self.workers < 1:
             raise UsageError(f"workers is {self.workers}; it must be at least 1")
         if self.only and (self.first or self.last):
-            raise UsageError("--only stands for --from and --to; give it alone")
+            raise UsageError("--only replaces --from and --to; give it alone")
         for name in self.resume or ():
             run_name(name, "resume")
         alone = not self.is_part and self.no_cache is None
         if self.resume is not None and (len(self.resume) > 1 or not alone):
             raise UsageError(
-                "--resume takes one run at most and runs what that run was to run; "
-                "--from, --to, --only and --no-cache don't go with it"
+                "--resume takes one run at most, and runs the nodes of that run; leave "
+                "out --from, --to, --only and --no-cache"
             )
 
     @property
     def is_part(self) -> bool:
-        """Whether only a part of the pipeline is asked for."""
+        """Whether only a part of the pipeline is requested."""
         return bool(self.first or self.last or self.only)
 
     @property
     def skips_unchanged_check(self) -> bool:
-        """Whether to run though nothing may have changed."""
+        """Whether to run without checking that something has changed."""
         asked = self.resume is not None or self.no_cache is not None
         return self.force or asked or self.is_part
 
 
 def run(config: Config, options: Options, build: Build) -> int:
-    """Runs the pipeline; what it prints is for a person.
+    """Runs the pipeline, and prints progress and a summary.
 
     Args:
         config: What to run.
-        options: How.
-        build: Makes the pipeline; called when TFX may be imported.
+        options: How to run it.
+        build: Creates the pipeline; called late, because that imports TFX.
 
     Returns:
-        The exit code: 0 done, 1 a node failed, 3 the data was refused, 4 the candidate
-        was not blessed, 130 interrupted.
+        The exit code: 0 done, 1 a node failed, 2 a schema was proposed and must be
+        reviewed, 3 the data was rejected, 4 the candidate was not blessed, 130
+        interrupted.
 
     Raises:
-        UsageError: The configuration names something that is not there.
-        DataRefusedError: There is no data.
+        UsageError: The configuration names something that does not exist.
+        DataRefusedError: No data file matches, or one has an unusable name.
     """
     if options.resume is not None:
         config = _config_to_resume(config, options)
@@ -152,7 +153,7 @@ def run(config: Config, options: Options, build: Build) -> int:
 def _recorded(
     config: Config, options: Options, build: Build, run: Run, console: RunConsole
 ) -> int:
-    """Runs, and whatever happens leaves a record of how it ended."""
+    """Runs the pipeline, and records the outcome whatever happens."""
     run.outcome, run.exit_code = Outcome.RUNNING, None
     run.save()
     code = EXIT_FAILED
@@ -180,7 +181,7 @@ def _recorded(
 
 
 def _say_where_to_go(config: Config, run: Run, console: RunConsole) -> None:
-    """Writes the run's report, and ends with what to look at and what to type next."""
+    """Writes the run's report, and prints its path and the next command."""
     from pipeline.report import write_report
 
     report = write_report(config, run.run_id)
@@ -197,20 +198,24 @@ def _next_step(config: Config, run: Run) -> str:
         return f"{accept}, when you have read the proposal"
     if run.outcome is not Outcome.DONE:
         resume = command_for(config, "python run_local.py --resume", "output")
-        return f"{resume} goes on when the cause is mended"
+        return f"{resume} continues once the cause is fixed"
     if run.last and run.last != "Pusher":
-        return "python run_local.py goes on from here, with what is done in the cache"
+        return "python run_local.py runs the rest; what is done comes from the cache"
     return "python run_local.py --train-steps 2000, or your own data: README.md"
 
 
 def command_for(config: Config, command: str, *settings: str) -> str:
-    """Completes a command to type with the flags that make it mean this configuration.
+    """Appends the flags to a command that make it use a configuration.
 
     Args:
-        config: What ran.
-        command: What to type, with its own flags.
-        settings: Names of the settings that the command takes, besides the metadata
-            store's URL. A URL with a password isn't shown; the variable is named.
+        config: The configuration.
+        command: The command, with its own flags.
+        settings: Names of the settings that the command accepts. The metadata store's
+            URL is always added; one with a password is replaced by the name of the
+            environment variable.
+
+    Returns:
+        The command, for the user to type.
     """
     default, given = Config(), []
     for setting in settings:
@@ -231,7 +236,8 @@ def _run(
     for line in _selection(config).lines():
         console.say(f"ExampleGen {line}")
     console.say("Loading TFX and TensorFlow, about ten seconds …", style="dim")
-    # These import TFX, which takes seconds and prints: not before the console is ours.
+    # These import TFX, which takes seconds and prints to the screen, so only now that
+    # the output is redirected.
     with gc_frozen():
         from pipeline.runners import compiler
         from pipeline.runners.local import parts, summary
@@ -260,8 +266,8 @@ def _run(
         run.save()
 
     try:
-        # Forked nodes end without the clean-up that libraries ask for at exit, and so
-        # TensorFlow's autograph would leave a file for each function it translates.
+        # Forked nodes end without atexit handlers, so TensorFlow's autograph would
+        # leave a temporary file for each function that it translates.
         with tempfile.TemporaryDirectory(
             prefix="throughline-", ignore_cleanup_errors=True
         ) as temporary:
@@ -290,10 +296,10 @@ def _run(
 
 
 def _run_to_do(config: Config, options: Options) -> Run:
-    """Finds the run to go on with, or begins a new one.
+    """Returns the run to resume, or a new one.
 
-    Code that has changed since makes a resumed run a new one: what is finished comes
-    from the cache where it still fits, which a run under the old name could not tell.
+    If code or data has changed, resuming starts a new run of the same nodes: under the
+    old name, finished nodes would count as done although their inputs have changed.
     """
     new = run_record.new_run(config)
     new.first = options.only or options.first
@@ -331,7 +337,11 @@ def _run_to_resume(config: Config, options: Options) -> Run:
 
 
 def _config_to_resume(config: Config, options: Options) -> Config:
-    """Takes a stopped run's settings; others than where it is can't be given anew."""
+    """Returns a stopped run's settings; only its location may be given as flags.
+
+    Raises:
+        UsageError: Other flags differ from the run's settings.
+    """
     run = _run_to_resume(config, options)
     given = [
         run_record.from_json(run.config),
@@ -342,8 +352,8 @@ def _config_to_resume(config: Config, options: Options) -> Config:
     )
     if config not in (stored, *presets):
         raise UsageError(
-            f"--resume goes on with the settings of run {run.run_id}; leave the other "
-            "flags out, or start a new run, which takes from the cache what still fits"
+            f"--resume uses the settings of run {run.run_id}; leave the other flags "
+            "out, or start a new run, which takes from the cache what still fits"
         )
     return stored
 
@@ -360,9 +370,9 @@ def _provide_data(config: Config) -> None:
         for path in spans.files_of(config.data_directory, span.pattern):
             if not is_one_line(name := str(path.relative_to(config.data_directory))):
                 raise DataRefusedError(
-                    f"{config.data_directory} has a file named {name!r}; control "
-                    "characters, line ends and what is not UTF-8 could pass for other "
-                    "output than a name, so rename it"
+                    f"{config.data_directory} has a file named {name!r}; rename it: "
+                    "control characters, line ends and bytes that are not UTF-8 are "
+                    "not allowed in names"
                 )
 
 
@@ -404,10 +414,10 @@ def _say_unchanged(last: Run) -> None:
 
 @contextmanager
 def gc_frozen() -> Iterator[None]:
-    """Imports sooner: what a block makes is neither looked through nor ever freed.
+    """Disables garbage collection during the block, and exempts its objects for good.
 
-    Python looks through a million lasting objects time and again while TFX is imported,
-    1.6 of 7.4 seconds, and every node would do so again.
+    Importing TFX creates a million permanent objects; scanning them takes 1.6 of the
+    7.4 seconds, and would again in every forked node.
     """
     gc.disable()
     try:
@@ -419,7 +429,7 @@ def gc_frozen() -> Iterator[None]:
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """Takes SIGTERM, which systems send to stop a job, for a Ctrl-C."""
+    """Handles SIGTERM, which systems send to stop a job, like Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         del number, frame

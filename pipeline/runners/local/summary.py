@@ -1,4 +1,4 @@
-"""What a run prints when it is over: the verdict, the numbers, where things are."""
+"""The summary at the end of a run: metrics, verdict, paths, failures."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,7 +33,7 @@ def print_failures(
     log_of: Callable[[str], Path],
     failures: Mapping[str, "Failure"],
 ) -> None:
-    """Says for each failed node why it failed and where its log is."""
+    """Prints the cause and the log file of each failed node."""
     for node_id, failure in failures.items():
         refused = failure.exit_code == EXIT_DATA_REFUSED
         console.say(f"{node_id} {'refused the data' if refused else 'failed'}:", "red")
@@ -44,16 +44,16 @@ def print_failures(
 def print_results(
     console: RunConsole, config: Config, connection: mlmd.ConnectionConfig, run: Run
 ) -> int:
-    """Prints the metrics, the verdict, the places and the next commands.
+    """Prints the metrics, the verdict and the paths of a run.
 
     Args:
         console: Where to print.
-        config: What ran.
+        config: The run's configuration.
         connection: The metadata store that the run wrote to.
-        run: The run, whose nodes have all ended well.
+        run: The run; all its nodes have succeeded.
 
     Returns:
-        0 when the model was blessed, or none was to be pushed; 4 when it was not.
+        0 if the model was blessed, or the run had no Pusher; 4 if it was not blessed.
     """
     outputs = graph.outputs_of_run(MetadataStore(connection), run.run_id)
     blessed = True
@@ -74,16 +74,16 @@ def print_results(
 def print_proposal(
     console: RunConsole, config: Config, connection: mlmd.ConnectionConfig, run: Run
 ) -> int:
-    """Says that a run stopped as planned, since nobody has reviewed a schema yet.
+    """Prints that the run stopped after proposing a schema, since none is reviewed.
 
     Args:
         console: Where to print.
-        config: What ran.
+        config: The run's configuration.
         connection: The metadata store that the run wrote to.
-        run: The run, whose nodes have all ended well.
+        run: The run; all its nodes have succeeded.
 
     Returns:
-        2: there is something to configure before anything can be trained.
+        2: a schema must be configured before anything can be trained.
     """
     outputs = graph.outputs_of_run(MetadataStore(connection), run.run_id)
     proposal = Path(outputs[PROPOSAL_NODE]["schema"][0].uri) / SCHEMA_FILE
@@ -100,7 +100,7 @@ def print_proposal(
 
 
 def _print_quarantine(console: RunConsole, outputs: graph.Outputs) -> None:
-    """Says how many rows were set aside and where they are, if there are any."""
+    """Prints the number of quarantined rows and their directory, if there are any."""
     for artifact in outputs.get(DATA_NODE, {}).get("quarantine", []):
         noted = artifact.custom_properties
         if count := noted[properties.ROWS_QUARANTINED].int_value:
@@ -110,7 +110,7 @@ def _print_quarantine(console: RunConsole, outputs: graph.Outputs) -> None:
 
 
 def _print_verdict(console: RunConsole, outputs: graph.Outputs) -> bool:
-    """Prints the metrics and what follows from them; returns whether all is well."""
+    """Prints the metrics and the verdict; returns whether the model was blessed."""
     evaluated = Path(outputs["Evaluator"]["evaluation"][0].uri)
     pushed = outputs["Pusher"]["pushed_model"][0].custom_properties
     console.rich.print(_metrics_table(evaluated))
@@ -126,7 +126,7 @@ def _print_verdict(console: RunConsole, outputs: graph.Outputs) -> bool:
 def _print_model(
     console: RunConsole, config: Config, outputs: graph.Outputs
 ) -> str | None:
-    """Prints where the run's model is, and what is live if that is another one.
+    """Prints the version of the run's model, and the live one if that is another.
 
     Returns:
         The directory of the version that holds the run's model, if it was pushed.
@@ -139,7 +139,7 @@ def _print_model(
         if note := graph.text_of(pushed, properties.PUSH_NOTE):
             console.say(f"           {note}")
     if live and str(live.path) != own:
-        # Without a model of its own, or where another run has pushed since.
+        # The run pushed no model, or another run has pushed since.
         console.say(f"live       {shown(live.path)}")
     return own
 

@@ -39,7 +39,7 @@ TOO_LOW = (
     "Out-of-range values: Unexpectedly low values: -5<0(upto six significant digits)"
 )
 ADVICE = (
-    "Mend the data, or, if the data is right, review schema/schema.pbtxt; "
+    "Fix the data, or, if the data is right, review schema/schema.pbtxt; "
     "`throughline schema diff` shows where they differ."
 )
 

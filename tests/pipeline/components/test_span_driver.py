@@ -149,7 +149,7 @@ def test_it_says_what_it_passes_over(
 
     _drive(SpanDriver, tmp_path, _properties(tmp_path, NUMBERED, None))
 
-    assert "ExampleGen takes span 3, passes over 1 to 2" in caplog.text
+    assert "ExampleGen reads span 3, skips 1 to 2" in caplog.text
 
 
 def test_asking_in_another_way_gives_the_same(tmp_path: Path, put: Put) -> None:

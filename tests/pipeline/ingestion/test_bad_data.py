@@ -284,14 +284,14 @@ def test_nested_parquet_is_refused(tmp_path: Path, value: object) -> None:
         pytest.param(
             b"5.5,12,Caf\xe9",
             None,
-            "the byte 0xE9 at offset 10 of the row is not UTF-8; mend it, or give the "
+            "the byte 0xE9 at offset 10 of the row is not UTF-8; fix it, or give the "
             "file's --encoding",
             id="Latin-1",
         ),
         pytest.param(
             b"5.5,12,\xed\xa0\x80",
             None,
-            "the byte 0xED at offset 7 of the row is not UTF-8; mend it, or give the "
+            "the byte 0xED at offset 7 of the row is not UTF-8; fix it, or give the "
             "file's --encoding",
             id="half a surrogate pair",
         ),

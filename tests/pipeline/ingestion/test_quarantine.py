@@ -76,4 +76,4 @@ def test_refusal_counts_what_it_does_not_show(most: float, said: str) -> None:
     assert f"30 of 1,000 rows don't fit, and {said}" in text
     assert "25 more" in text
     assert "fare: not a number (30)" in text
-    assert "--max-quarantined" in text
+    assert "--gate.max-quarantined" in text

@@ -127,8 +127,8 @@ def test_settings_say_what_is_wanted(
 @pytest.mark.parametrize(
     ("span", "window", "text", "message"),
     [
-        ("7", 1, "*.csv", "tells no spans apart"),
-        ("newest", 2, "*.csv", "tells no spans apart"),
+        ("7", 1, "*.csv", "has no span placeholder"),
+        ("newest", 2, "*.csv", "has no span placeholder"),
         ("newest", 0, NUMBERED, "window is 0; it must be at least 1, or all"),
         ("7", 2, NUMBERED, "a window counts from the newest"),
         ("8..5", 1, NUMBERED, "ends before it begins"),
@@ -157,7 +157,7 @@ def test_the_newest_by_number_is_taken(put: Put) -> None:
     found = spans.select(data, NUMBERED, Newest(1))
 
     assert found.taken == (Span(10, None, "span-10/*.csv"),)
-    assert found.lines() == ["takes span 10, passes over 2, 9"]
+    assert found.lines() == ["reads span 10, skips 2, 9"]
 
 
 def test_a_window_takes_the_newest_that_are_there(put: Put) -> None:
@@ -169,7 +169,7 @@ def test_a_window_takes_the_newest_that_are_there(put: Put) -> None:
     assert [span.number for span in found.taken] == [2, 4, 8, 9]
     assert found.missing == ((3, 3), (5, 7))
     assert found.lines() == [
-        "takes spans 2, 4, 8 to 9, passes over 1",
+        "reads spans 2, 4, 8 to 9, skips 1",
         "Missing among them: 3, 5 to 7",
     ]
 
@@ -181,7 +181,7 @@ def test_a_window_may_be_wider_than_what_is_there(put: Put) -> None:
     found = spans.select(data, NUMBERED, Newest(EVERY_SPAN))
 
     assert [span.number for span in found.taken] == [1, 2]
-    assert found.lines() == ["takes spans 1 to 2"]
+    assert found.lines() == ["reads spans 1 to 2"]
 
 
 def test_a_range_names_what_is_missing_at_its_ends_too(put: Put) -> None:
@@ -206,7 +206,7 @@ def test_days_are_spans(put: Put) -> None:
     assert [span.number for span in found.taken] == [first, first + 1, first + 3]
     assert found.taken[0].pattern == "2026-01-01/*.csv"
     assert found.lines() == [
-        "takes spans 2026-01-01 to 2026-01-02, 2026-01-04, passes over 2025-12-31",
+        "reads spans 2026-01-01 to 2026-01-02, 2026-01-04, skips 2025-12-31",
         "Missing among them: 2026-01-03",
     ]
 
@@ -387,8 +387,8 @@ def test_directories_beside_the_files_are_named(put: Put) -> None:
 
     (line,) = found.lines()
     assert line == (
-        "leaves out the files in archive, to which '*' doesn't lead; a --pattern such "
-        "as '**/*' does"
+        "skips the files in archive, which '*' doesn't match; a --pattern such as "
+        "'**/*' does"
     )
     assert spans.select(data, "**/*", None).lines() == []
     assert spans.select(data, "*.csv", None).lines() == []
@@ -469,7 +469,7 @@ def test_spans_without_files_are_named(put: Put) -> None:
 
     assert [span.number for span in found.taken] == [1]
     assert found.lines() == [
-        "takes span 1",
+        "reads span 1",
         "finds no file that matches in span-3, span-2",
     ]
 

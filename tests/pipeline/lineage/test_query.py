@@ -238,7 +238,7 @@ def test_spans_that_were_read_together(config: Config, store: StockStore) -> Non
 
     (data,) = lineage.data("3").data
     assert data == lineage.data("4").data[0]
-    assert (data.span, data.spans, data.notes) == (4, (3, 4), ("passed over: 1 to 2",))
+    assert (data.span, data.spans, data.notes) == (4, (3, 4), ("skipped: 1 to 2",))
     assert [file.span for file in data.files] == [3, 4]
     assert "span 3 to 4, examples" in show(config, ["data", "3"], "tree")
     with pytest.raises(UsageError, match=r"spans are 3, 4\."):
@@ -399,7 +399,7 @@ def test_missing_store_is_not_made(config: Config) -> None:
 
 def test_empty_store_has_no_model(config: Config, store: StockStore) -> None:
     """A store without a model says so."""
-    with pytest.raises(UsageError, match="knows no model yet"):
+    with pytest.raises(UsageError, match="has no model yet"):
         show(config, ["model"], "tree")
 
 

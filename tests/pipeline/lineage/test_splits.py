@@ -59,5 +59,5 @@ def test_examples_that_do_not_say_how_they_were_split(store: StockStore) -> None
 
     graph = Graph(MetadataStore(open_store(store.url)))
 
-    assert "don't say how they were split" in splits.moved(graph, "new")
+    assert "have no record of their split rule" in splits.moved(graph, "new")
     assert not splits.moved(graph, "stock")

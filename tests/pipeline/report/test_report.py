@@ -52,7 +52,7 @@ def test_sections_are_what_the_run_has(config: Config, store: StockStore) -> Non
     store.ran("monday", "CsvExampleGen", outputs={"examples": examples})
 
     assert titles(config) == ["Verdict", "Pipeline"]
-    assert "has judged no model" in text_of(write_report(config, "monday"))
+    assert "has evaluated no model" in text_of(write_report(config, "monday"))
 
 
 def test_not_blessed_comes_first_with_the_reason(

@@ -98,7 +98,7 @@ def test_the_hint_to_resume_names_the_output(config: Config) -> None:
     run = ended(config, Outcome.FAILED)
 
     assert runner._next_step(replace(local(), output=Path("o")), run) == (
-        "python run_local.py --resume --output o goes on when the cause is mended"
+        "python run_local.py --resume --output o continues once the cause is fixed"
     )
 
 
