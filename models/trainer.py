@@ -21,7 +21,7 @@ from models.features import FEATURES, Vocabulary, transformed_name
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
 from models.model import build_model
-from pipeline.ingestion.splitting import RULE_FILE
+from pipeline.names import RULE_FILE
 
 HISTORY_FILE = "history.json"
 """Learning curves in the model run directory; see `write_history`."""

@@ -72,7 +72,7 @@ class Splits:
         if bool(self.time_column) != bool(self.test_from):
             raise UsageError(
                 f"splits.time-column is {self.time_column!r} and splits.test-from is "
-                f"{self.test_from!r}; to share rows out by time, give both"
+                f"{self.test_from!r}; to split rows by time, give both"
             )
         for setting in filter(None, (self.eval_from, self.test_from)):
             seconds_in(setting)
@@ -197,7 +197,7 @@ class Config:
         if self.wanted_spans is None and self.splits.test_spans:
             raise UsageError(
                 f"splits.test-spans is {self.splits.test_spans}, but the pattern "
-                f"{self.pattern!r} tells no spans apart; give one such as "
+                f"{self.pattern!r} has no span placeholder; give one such as "
                 "--pattern 'span-{SPAN}/*.csv'"
             )
         _require(self, "train_steps", at_least=1, at_most=LARGEST)

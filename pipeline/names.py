@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pipeline.errors import UsageError
 
+RULE_FILE = "split_rule.json"
+"""The split rule of the rows, next to a transform graph and in a model's extras."""
 PROJECT = Path(__file__).resolve().parents[1]
 """The checkout that this is part of."""
 

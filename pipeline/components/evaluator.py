@@ -26,7 +26,7 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import engine
 from pipeline.columnar.shards import Shard, read_batches, shards_of, split_up
-from pipeline.ingestion.splitting import RULE_FILE
+from pipeline.names import RULE_FILE
 from pipeline.quality.evaluation import Evaluation, RecordFile, unsupported
 from pipeline.quality.metrics import unknown_metrics
 from pipeline.store import properties

@@ -20,7 +20,7 @@ from tfx.utils import io_utils
 from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import shards, transformation
 from pipeline.columnar.shards import Shard
-from pipeline.ingestion.splitting import RULE_FILE
+from pipeline.names import RULE_FILE
 from pipeline.store import properties
 
 _LOG = logging.getLogger(__name__)

@@ -23,8 +23,6 @@ from pipeline.ingestion import columns
 from pipeline.ingestion.columns import Kind, Kinds
 from pipeline.ingestion.times import number_in, seconds_in, seconds_or_nan
 
-RULE_FILE = "split_rule.json"
-"""What an applied rule is called beside a transform graph and in a model's extras."""
 TRAIN, EVAL, TEST = "train", "eval", "test"
 
 Hashes = npt.NDArray[np.uint64]

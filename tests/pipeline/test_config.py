@@ -50,7 +50,7 @@ def _count(name: str, value: int, least: int) -> str:
         (
             lambda: Config(splits=Splits(test_spans=1)),
             (
-                "splits.test-spans is 1, but the pattern '*' tells no spans apart; "
+                "splits.test-spans is 1, but the pattern '*' has no span placeholder; "
                 "give one such as --pattern 'span-{SPAN}/*.csv'"
             ),
         ),

@@ -144,4 +144,5 @@ def test_the_trainer_runs_the_model() -> None:
         "pipeline.columnar.lists",
         "pipeline.columnar.shards",
         "pipeline.errors",
+        "pipeline.names",
     ]

@@ -56,15 +56,15 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     ),
     "what both import": (
         ("models/features.py", "", "\nEDITED = 1\n"),
-        ["Trainer", "Transform"],
+        ["Evaluator", "Trainer", "Transform"],
     ),
     "what the trainer imports": (
         ("models/signatures.py", "", "\nEDITED = 1\n"),
-        ["Trainer"],
+        ["Evaluator", "Trainer"],
     ),
     "the package of modules imported by `from models import`": (
         ("models/__init__.py", "", "\nEDITED = 1\n"),
-        ["Trainer", "Transform"],
+        ["Evaluator", "Trainer", "Transform"],
     ),
     "a docstring": (("models/model.py", '"""', '"""Edited. '), ["Trainer"]),
     "the reviewed schema": (
@@ -81,7 +81,15 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     ),
     "what most of our executors import": (
         ("pipeline/errors.py", "", "\nEDITED = 1\n"),
-        ["AnomalyGate", "ExampleGen", "Pusher", "StatisticsGen", "Transform"],
+        [
+            "AnomalyGate",
+            "Evaluator",
+            "ExampleGen",
+            "Pusher",
+            "StatisticsGen",
+            "Trainer",
+            "Transform",
+        ],
     ),
     "the gate": (
         ("pipeline/components/anomaly_gate.py", "", "\nEDITED = 1\n"),

@@ -27,7 +27,8 @@ from models.signatures import COLUMNAR
 from pipeline.columnar.shards import ShardWriter
 from pipeline.components.evaluator import Executor
 from pipeline.config import IN_PROCESS_BEAM_RUNNER
-from pipeline.ingestion.splitting import RULE_FILE, AppliedRule, SplitRule, unseen
+from pipeline.ingestion.splitting import AppliedRule, SplitRule, unseen
+from pipeline.names import RULE_FILE
 from pipeline.quality.results import OVERALL, read_metrics, read_reasons
 from pipeline.store import properties
 
