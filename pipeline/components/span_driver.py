@@ -92,7 +92,7 @@ class SpanDriver(driver.FileBasedDriver):
         return result
 
 
-def note_passed_over(
+def record_skipped_spans(
     store: MetadataStore, node: pipeline_pb2.PipelineNode, execution: mlmd.Execution
 ) -> None:
     """Records the skipped spans on the Examples that a node has just written.
@@ -108,7 +108,7 @@ def note_passed_over(
     parameters = node.parameters.parameters
     for examples in graph.outputs_of(store, execution).get(specs.EXAMPLES_KEY, []):
         taken = graph.text_of(examples, properties.SPANS)
-        noted = properties.SPANS_PASSED_OVER in examples.custom_properties
+        noted = properties.SPANS_SKIPPED in examples.custom_properties
         if taken and not noted and specs.INPUT_BASE_KEY in parameters:
             base = parameters[specs.INPUT_BASE_KEY].field_value.string_value
             settings = parameters[specs.INPUT_CONFIG_KEY].field_value.string_value
@@ -117,8 +117,8 @@ def note_passed_over(
             numbers = {entry["span"] for entry in json.loads(taken)}
             there = [s.number for s in spans.available(Path(base), pattern)]
             left = tuple(number for number in there if number not in numbers)
-            text = Selection(pattern, (), left).names_of_passed_over()
-            examples.custom_properties[properties.SPANS_PASSED_OVER].string_value = text
+            text = Selection(pattern, (), left).names_of_skipped()
+            examples.custom_properties[properties.SPANS_SKIPPED].string_value = text
             store.put_artifacts([examples])
 
 

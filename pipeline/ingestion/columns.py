@@ -133,7 +133,7 @@ def is_supported(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return is_supported(kind.value_type)
     if pa.types.is_timestamp(kind):
-        return kind.tz is None or _knows_zone(kind)
+        return kind.tz is None or _is_known_zone(kind)
     return (
         _is_number(kind)
         or is_text(kind)
@@ -278,7 +278,7 @@ def _numbers_of_texts(column: pa.Array, kind: Kind) -> tuple[pa.Array, dict[int,
     return _parsed(_blanked(texts, wrong), PARSED[kind]), wrong
 
 
-def _knows_zone(kind: pa.TimestampType) -> bool:
+def _is_known_zone(kind: pa.TimestampType) -> bool:
     if _OFFSET.fullmatch(kind.tz):
         return True
     try:

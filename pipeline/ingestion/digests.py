@@ -137,8 +137,8 @@ def _line(
         gone = Path(error.filename)
         raise DataRefusedError(unreadable(gone, error)) from error
     names = [path.relative_to(directory).as_posix() for path in files]
-    told = zip(names, sizes, (digests[path] for path in files), strict=True)
-    digest = hashlib.sha256(json.dumps(list(told)).encode()).hexdigest()
+    entries = zip(names, sizes, (digests[path] for path in files), strict=True)
+    digest = hashlib.sha256(json.dumps(list(entries)).encode()).hexdigest()
     return (
         f"split:{name},num_files:{len(files)},total_bytes:{sum(sizes)},sha256:{digest}"
     )

@@ -162,7 +162,7 @@ class Selection:
     Attributes:
         pattern: The pattern with its placeholders.
         taken: Spans to read, oldest first; a single one numbered 0 without spans.
-        passed_over: Numbers of the spans that exist and are skipped.
+        skipped: Numbers of the spans that exist and are skipped.
         missing: First and last number of each gap among the spans to read.
         empty: Directories of spans without a matching file.
         left_out: Directories that the pattern's last part matches; they are not read.
@@ -170,7 +170,7 @@ class Selection:
 
     pattern: Pattern
     taken: tuple[Span, ...]
-    passed_over: tuple[int, ...] = ()
+    skipped: tuple[int, ...] = ()
     missing: tuple[Gap, ...] = ()
     empty: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -180,8 +180,8 @@ class Selection:
         lines = []
         if self.pattern.has_spans:
             lines = [f"reads {_counted(self.pattern, [s.number for s in self.taken])}"]
-            if self.passed_over:
-                lines[0] += f", skips {self.names_of_passed_over()}"
+            if self.skipped:
+                lines[0] += f", skips {self.names_of_skipped()}"
         if self.missing:
             lines.append(f"Missing among them: {self.names_of_missing()}")
         if self.empty:
@@ -194,9 +194,9 @@ class Selection:
             )
         return lines
 
-    def names_of_passed_over(self) -> str:
+    def names_of_skipped(self) -> str:
         """Formats the skipped spans, such as `1 to 12, 14`."""
-        return in_words(self.passed_over, self.pattern.name_of)
+        return in_words(self.skipped, self.pattern.name_of)
 
     def names_of_missing(self) -> str:
         """Formats the missing spans, such as `7, 9 to 11`."""
@@ -344,14 +344,14 @@ def _faults(text: str) -> Iterator[str]:
     yield from _wrong_placeholders(text)
     for name in names:
         if names.count(name) > 1:
-            yield f"{{{name}}} stands there more than once"
+            yield f"{{{name}}} is in it more than once"
     dates = [name for name in _DATE_DIGITS if name in names]
     if dates and "SPAN" in names:
         yield "a span is either {SPAN} or a date, not both"
     if dates and len(dates) < len(_DATE_DIGITS):
         yield "a date needs each of {YYYY}, {MM} and {DD}"
     if "VERSION" in names and not dates and "SPAN" not in names:
-        yield "{VERSION} needs {SPAN} or a date beside it"
+        yield "{VERSION} needs {SPAN} or a date too"
 
 
 def _wrong_placeholders(text: str) -> Iterator[str]:

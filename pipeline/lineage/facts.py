@@ -39,7 +39,7 @@ def spans_of(source: Artifact) -> tuple[int, ...]:
 def notes_of(source: Artifact) -> tuple[str, ...]:
     """Describes the spans that ingestion skipped, and those that were missing."""
     words = {
-        properties.SPANS_PASSED_OVER: "skipped",
+        properties.SPANS_SKIPPED: "skipped",
         properties.SPANS_MISSING: "missing",
     }
     return tuple(

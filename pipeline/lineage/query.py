@@ -121,7 +121,7 @@ class Lineage:
         before = self.graph.ancestors([model.id])
         after = self._judges_of(model)
         gates = self._gates_of(before, makers)
-        told = [*before, *gates, *after]
+        involved = [*before, *gates, *after]
         trainer = makers[0] if makers else None
         read = {i for step in before for i in step.read()}
         inputs = self.graph.by_id(read)
@@ -138,11 +138,11 @@ class Lineage:
             schema=self._schema_of(inputs),
             verdicts=tuple(self._verdicts([*gates, *after])),
             metrics=facts.overall_metrics(evaluations) if evaluations else {},
-            code=_by_node(self._code_of, told),
-            parameters={s.node: p for s in told if (p := facts.parameters_of(s))},
-            packages=self._packages(told, model),
-            steps=tuple(_step(s) for s in _unique(told)),
-            artifacts=self._types_of(told),
+            code=_by_node(self._code_of, involved),
+            parameters={s.node: p for s in involved if (p := facts.parameters_of(s))},
+            packages=self._packages(involved, model),
+            steps=tuple(_step(s) for s in _unique(involved)),
+            artifacts=self._types_of(involved),
         )
 
     def _find_model(self, version: str | None) -> Artifact:

@@ -153,13 +153,13 @@ def push_unless_live(model: Path, base: Path, origin: Mapping[str, Any]) -> Push
         ThroughlineError: The highest possible version number is taken.
     """
     base.mkdir(parents=True, exist_ok=True)
-    with _alone_in(base):
+    with _exclusive(base):
         now = live(base)
         damage = now.damage() if now else ""
         if now and is_same_model(now.origin(), origin):
             if not damage:
                 return Push(now.number)
-            version = _push_alone(model, base, origin)
+            version = _push_locked(model, base, origin)
             return Push(
                 version,
                 f"version {now.number} is damaged ({damage}); its model was pushed "
@@ -168,7 +168,7 @@ def push_unless_live(model: Path, base: Path, origin: Mapping[str, Any]) -> Push
         before = [
             n for n in versions(base) if is_same_model(origin_of(base, n), origin)
         ]
-        version = _push_alone(model, base, origin)
+        version = _push_locked(model, base, origin)
         if before:
             return Push(
                 version,
@@ -193,8 +193,8 @@ def push(model: Path, base: Path, origin: Mapping[str, Any]) -> int:
         ThroughlineError: The highest possible version number is taken.
     """
     base.mkdir(parents=True, exist_ok=True)
-    with _alone_in(base):
-        return _push_alone(model, base, origin)
+    with _exclusive(base):
+        return _push_locked(model, base, origin)
 
 
 def disposable(base: Path, keep: int) -> list[Version]:
@@ -218,8 +218,8 @@ def free(base: Path, old: Collection[Version]) -> None:
     """
     if not base.is_dir():
         return
-    with _alone_in(base):
-        _sweep(base)
+    with _exclusive(base):
+        _remove_partial_copies(base)
         now = live(base)
         for version in old:
             if now and version.number != now.number and version.path.is_dir():
@@ -229,8 +229,8 @@ def free(base: Path, old: Collection[Version]) -> None:
                 shutil.rmtree(aside)
 
 
-def _push_alone(model: Path, base: Path, origin: Mapping[str, Any]) -> int:
-    _sweep(base)
+def _push_locked(model: Path, base: Path, origin: Mapping[str, Any]) -> int:
+    _remove_partial_copies(base)
     newest = (versions(base)[-1:] or [0])[0]
     if newest == _HIGHEST:
         raise ThroughlineError(
@@ -283,14 +283,14 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=1, sort_keys=True), "utf-8")
 
 
-def _sweep(base: Path) -> None:
+def _remove_partial_copies(base: Path) -> None:
     """Deletes the partial copies that a killed push has left."""
     for partial in base.glob(f"{_PARTIAL}*"):
         shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
-def _alone_in(base: Path) -> Iterator[None]:
+def _exclusive(base: Path) -> Iterator[None]:
     """Holds an exclusive lock on a serving directory during the block."""
     descriptor = os.open(base, os.O_RDONLY)
     try:

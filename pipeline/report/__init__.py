@@ -59,7 +59,7 @@ def _write(config: Config, run_id: str) -> Path:
     path = _path_of(config, run_name(run_id))
     run = Run(run_id, open_lineage(config))
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, page.render(_title(run), made(run)))
+    _replace(path, page.render(_title(run), all_sections(run)))
     _replace(path.parent / SUMMARY_FILE, json.dumps(_summary(run), indent=1))
     write_index(config, partial(_summary_of, run.lineage))
     return path
@@ -87,18 +87,18 @@ def report_on(config: Config, run_id: str | None) -> Path:
     return _write(config, run_id or names[-1])
 
 
-def made(run: Run) -> list[Section]:
+def all_sections(run: Run) -> list[Section]:
     """Returns all sections of a run's report, including those in its artifacts."""
     own = [_guarded(make, run) for make in sections.ALL]
     found = [section for section in own if section]
-    for section in brought(run):
+    for section in sections_in_artifacts(run):
         titles = [s.title for s in found]
         place = titles.index(section.after) + 1 if section.after in titles else -2
         found.insert(place, section)
     return found
 
 
-def brought(run: Run) -> list[Section]:
+def sections_in_artifacts(run: Run) -> list[Section]:
     """Reads the sections that components left in their artifacts, oldest first."""
     found: list[Section] = []
     for artifact in run.outputs():
@@ -164,4 +164,4 @@ def _replace(path: Path, text: str) -> None:
     part.replace(path)
 
 
-__all__: Sequence[str] = ("REPORT_FILE", "made", "report_on", "write_report")
+__all__: Sequence[str] = ("REPORT_FILE", "all_sections", "report_on", "write_report")

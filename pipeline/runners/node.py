@@ -103,7 +103,7 @@ def run_node(
     with metadata.Metadata(connection) as handle:
         if execution.last_known_state == State.COMPLETE:
             node = node_of(resolved, node_id)
-            span_driver.note_passed_over(handle.store, node, execution)
+            span_driver.record_skipped_spans(handle.store, node, execution)
         upkeep.note_execution(
             handle.store, execution, cache_key.parts_of(pipeline, node_id)
         )
@@ -157,8 +157,8 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
     node_of(pipeline, node_id)
     _refuse_changed_code(pipeline, node_id, ir)
     root = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value
-    beside = Path(root.string_value).parent
-    connection = open_store(metadata_url or of_file(beside / METADATA_FILE))
+    output = Path(root.string_value).parent
+    connection = open_store(metadata_url or of_file(output / METADATA_FILE))
     try:
         result = run_node(pipeline, node_id, run_id, connection)
     except Exception as error:  # noqa: BLE001 - any failure becomes one line

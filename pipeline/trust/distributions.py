@@ -178,7 +178,7 @@ def _of_total(bars: Sequence[Bar]) -> list[float]:
 
 
 def _shares(bars: Sequence[Bar], edges: Sequence[float]) -> list[float]:
-    """Shares of the rows between edges; a bar of no width counts where it stands."""
+    """Returns the share of rows between edges; a bar without width is one value."""
     total = sum(bar.rows for bar in bars) or 1.0
     shares = [0.0] * max(len(edges) - 1, 1)
     for bar in bars:

@@ -204,12 +204,12 @@ def own_console(log: Path) -> Iterator[RunConsole]:
     Yields:
         A console that prints to the original standard output.
     """
-    with _output_turned_to(log) as screen:
+    with _output_redirected(log) as screen:
         width = None if screen.isatty() else _WIDTH_WITHOUT_TERMINAL
         yield RunConsole(RichConsole(file=screen, highlight=False, width=width))
 
 
-def turn_output_to(log: Path) -> None:
+def redirect_output(log: Path) -> None:
     """Redirects this forked process's standard output and error to a log, for good.
 
     Also replaces `sys.stdout` and `sys.stderr`: those inherited from the parent, such
@@ -238,7 +238,7 @@ def quiet() -> Iterator[None]:
     os.close(descriptor)
     log, is_needed = Path(name), False
     try:
-        with _output_turned_to(log) as screen, redirect_stdout(screen):
+        with _output_redirected(log) as screen, redirect_stdout(screen):
             yield
     except (ThroughlineError, OSError):
         # Their messages are complete without the log.
@@ -254,7 +254,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _output_turned_to(log: Path) -> Iterator[io.TextIOWrapper]:
+def _output_redirected(log: Path) -> Iterator[io.TextIOWrapper]:
     """Points file descriptors 1 and 2 to a log; yields the original standard output.
 
     Replacing `sys.stdout` would not be enough: C++ code writes to the descriptors.

@@ -80,7 +80,7 @@ def select(
     chosen = {node_id for node_id, o in options.items() if not o.HasField("skip")}
     if (first and first not in chosen) or (last and last not in chosen):
         raise UsageError(
-            f"{last} does not depend on {first}: nothing lies between them"
+            f"{last} does not depend on {first}, so there is nothing to run"
         )
     needed = {n for n, o in options.items() if o.skip.reuse_artifacts_mode == _REQUIRED}
     # A resumed run has registered them already.

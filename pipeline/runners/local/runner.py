@@ -139,13 +139,13 @@ def run(config: Config, options: Options, build: Build) -> int:
     _provide_data(config)
     last = None if options.skips_unchanged_check else run_record.unchanged_since(config)
     if last:
-        _say_unchanged(last)
+        _print_unchanged(last)
         return EXIT_DONE
     with (
         run_record.output_directory_held(config),
         locks.in_use(config.artifact_directory),
     ):
-        run = _run_to_do(config, options)
+        run = _new_or_resumed_run(config, options)
         with run_record.held(run), own_console(run.log_of("runner")) as console:
             return _recorded(config, options, build, run, console)
 
@@ -176,11 +176,11 @@ def _recorded(
         run.exit_code, run.live = code, run_record.live_version(config)
         run.save()
         if run.nodes:
-            _say_where_to_go(config, run, console)
+            _print_next_step(config, run, console)
     return code
 
 
-def _say_where_to_go(config: Config, run: Run, console: RunConsole) -> None:
+def _print_next_step(config: Config, run: Run, console: RunConsole) -> None:
     """Writes the run's report, and prints its path and the next command."""
     from pipeline.report import write_report
 
@@ -295,7 +295,7 @@ def _run(
     return summary.print_results(console, config, connection, run)
 
 
-def _run_to_do(config: Config, options: Options) -> Run:
+def _new_or_resumed_run(config: Config, options: Options) -> Run:
     """Returns the run to resume, or a new one.
 
     If code or data has changed, resuming starts a new run of the same nodes: under the
@@ -403,7 +403,7 @@ def _states(console: RunConsole) -> dict[str, dict[str, Any]]:
     }
 
 
-def _say_unchanged(last: Run) -> None:
+def _print_unchanged(last: Run) -> None:
     text = (
         f"Nothing has changed since run {last.run_id}: data, configuration, code and "
         f"versions are the same.\nmodel      {last.live}\n"

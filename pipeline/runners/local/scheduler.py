@@ -23,7 +23,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline.columnar.engine import limit_workers
 from pipeline.errors import EXIT_FAILED, cause_of, exit_code_of
 from pipeline.runners import node
-from pipeline.runners.local.console import RunConsole, State, turn_output_to
+from pipeline.runners.local.console import RunConsole, State, redirect_output
 from pipeline.runners.logs import PROGRESS_LOGGER, LogLevel, start_log
 
 _LOG = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class Scheduler:
         try:
             message = child.pipe.recv()
         except EOFError:
-            self._gone(node_id, child)
+            self._process_ended(node_id, child)
             return node_id not in self.failures
         if isinstance(message, State):
             self._ended(node_id, message)
@@ -170,12 +170,12 @@ class Scheduler:
         self.console.ended(node_id, state, note)
         self.note()
 
-    def _gone(self, node_id: str, child: _Child) -> None:
+    def _process_ended(self, node_id: str, child: _Child) -> None:
         """Handles the end of a process, including one that died without a message."""
         child.process.join()
         child.pipe.close()
         if not child.ended:
-            cause = _death_of(child.process.exitcode or 0)
+            cause = _exit_cause(child.process.exitcode or 0)
             self.failures[node_id] = Failure(cause, EXIT_FAILED)
             self._ended(node_id, State.FAILED, cause)
         del self._children[node_id]
@@ -212,8 +212,8 @@ def _run_in_child(pipe: Connection, job: Job, node_id: str, parent: int) -> None
     # The terminal sends SIGINT to all processes; only the parent acts on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with(parent)
-    turn_output_to(job.log_of(node_id))
+    _die_with_parent(parent)
+    redirect_output(job.log_of(node_id))
     os.environ["TMPDIR"] = tempfile.tempdir = job.temporary
     start_log(job.log_level)
     logging.getLogger(PROGRESS_LOGGER).addHandler(_ProgressHandler(pipe))
@@ -231,7 +231,7 @@ def _run_in_child(pipe: Connection, job: Job, node_id: str, parent: int) -> None
         pipe.close()
 
 
-def _die_with(parent: int) -> None:
+def _die_with_parent(parent: int) -> None:
     """Asks the kernel to kill this process when its parent dies (Linux only).
 
     Otherwise a node would keep writing for a run that no longer exists.
@@ -255,7 +255,7 @@ class _ProgressHandler(logging.Handler):
         self._pipe.send(record.getMessage())
 
 
-def _death_of(exit_code: int) -> str:
+def _exit_cause(exit_code: int) -> str:
     if exit_code >= 0:
         return f"its process ended with code {exit_code} and said nothing"
     name = signal.Signals(-exit_code).name

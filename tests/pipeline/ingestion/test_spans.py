@@ -34,12 +34,12 @@ Put = Callable[..., Path]
         ("a/**", "must end with the name of files"),
         ("a/", "must end with the name of files"),
         ("{SPAN}/{YYYY}/{MM}/{DD}/*", "either {SPAN} or a date, not both"),
-        ("{SPAN}/{SPAN}.csv", "{SPAN} stands there more than once"),
-        ("{SPAN}/{SPAN:2}.csv", "{SPAN} stands there more than once"),
+        ("{SPAN}/{SPAN}.csv", "{SPAN} is in it more than once"),
+        ("{SPAN}/{SPAN:2}.csv", "{SPAN} is in it more than once"),
         ("{YYYY}-{MM}/*.csv", "needs each of {YYYY}, {MM} and {DD}"),
-        ("{YYYY}{MM}{DD}/{YYYY}.csv", "{YYYY} stands there more than once"),
+        ("{YYYY}{MM}{DD}/{YYYY}.csv", "{YYYY} is in it more than once"),
         ("{VERSION}/*.csv", "{VERSION} needs {SPAN} or a date"),
-        ("{SPAN}/{VERSION}/{VERSION}.csv", "{VERSION} stands there more than once"),
+        ("{SPAN}/{VERSION}/{VERSION}.csv", "{VERSION} is in it more than once"),
         ("{SPAN:x}/*.csv", "the width 'x' of {SPAN} is not a number above 0"),
         ("{SPAN:0}/*.csv", "the width '0' of {SPAN} is not a number above 0"),
         ("{SPAN:}/*.csv", "the width '' of {SPAN} is not a number above 0"),
@@ -192,7 +192,7 @@ def test_a_range_names_what_is_missing_at_its_ends_too(put: Put) -> None:
 
     assert [span.number for span in found.taken] == [3, 4]
     assert found.missing == ((2, 2), (5, 6))
-    assert found.passed_over == (9,)
+    assert found.skipped == (9,)
 
 
 def test_days_are_spans(put: Put) -> None:
@@ -443,7 +443,7 @@ def test_the_newest_span_is_not_replaced_by_an_older_one(put: Put, place: str) -
 
     assert str(data / place) in str(refused.value)
     assert [span.number for span in earlier.taken] == [1, 2]
-    assert earlier.passed_over == (3,)
+    assert earlier.skipped == (3,)
 
 
 def test_the_newest_version_is_not_replaced_by_an_older_one(put: Put) -> None:

@@ -15,7 +15,7 @@ from pipeline.caching.fingerprint import digest
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.lineage.query import open_lineage
-from pipeline.report import made, report_on, sections, write_report
+from pipeline.report import all_sections, report_on, sections, write_report
 from pipeline.report.blocks import SECTION_FILE, Note, Section, Table
 from tests.pipeline.tfx_store import StockStore, train
 
@@ -24,7 +24,7 @@ Headings = Callable[[Path], list[str]]
 
 def titles(config: Config, run: str = "monday") -> list[str]:
     """Titles of the sections of a run's report."""
-    return [s.title for s in made(Run(run, open_lineage(config)))]
+    return [s.title for s in all_sections(Run(run, open_lineage(config)))]
 
 
 def text_of(page: Path) -> str:

@@ -147,12 +147,12 @@ def test_in_a_terminal_a_forked_node_prints_to_its_log(
     program = f"""
 import logging, os, sys
 from pathlib import Path
-from pipeline.runners.local.console import State, own_console, turn_output_to
+from pipeline.runners.local.console import State, own_console, redirect_output
 with own_console(Path({str(tmp_path / "runner.log")!r})) as console:
     with console.table(["ExampleValidator", "Trainer"]):
         console.started("ExampleValidator")
         if not os.fork():
-            turn_output_to(Path({str(log)!r}))
+            redirect_output(Path({str(log)!r}))
             logging.basicConfig(level=logging.INFO, force=True)
             logging.info("logged by a node")
             print("printed by a node")

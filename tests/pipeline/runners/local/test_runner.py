@@ -109,6 +109,6 @@ def test_what_has_not_changed_is_told_in_lines(
     run = ended(config, Outcome.DONE)
     run.live = "/serving/\x1b[2J/7"
 
-    runner._say_unchanged(run)
+    runner._print_unchanged(run)
 
     assert r"model      /serving/\x1b[2J/7" in capsys.readouterr().out
