@@ -179,8 +179,10 @@ def refusal(tally: Tally, most: float) -> str:
             f"{count:,} of {tally.rows:,} rows don't fit, and {allowed}:",
             *(f"  {line}" for line in tally.first),
             *_more(count - len(tally.first), tally.reasons),
-            "Fix the data, or let more rows go to quarantine with "
-            "--gate.max-quarantined.",
+            (
+                "Fix the data, or let more rows go to quarantine with "
+                "--gate.max-quarantined."
+            ),
         ]
     )
 

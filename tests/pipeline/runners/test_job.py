@@ -130,7 +130,7 @@ def test_impossible_options_are_refused(fields: dict[str, Any], said: str) -> No
         job.Options(**fields)
 
 
-@pytest.mark.parametrize("run", ["../../evil", "", "a/b"])
+@pytest.mark.parametrize("run", ["../../evil", "", "a/b", "a b", "javascript:alert(1)"])
 def test_runs_stay_in_their_directory(stub: Stub, run: str) -> None:
     """Also a name that comes in a message, or from Luigi's own command, is checked."""
     read = job.read_job(stub.directory)
