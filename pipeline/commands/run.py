@@ -94,7 +94,9 @@ class NodeFlags:
 def node(arguments: list[str]) -> int:
     """Run one node of a compiled pipeline; what orchestrators call."""
     flags = tyro.cli(NodeFlags, prog="throughline node", args=arguments)
-    from pipeline.runners.node import run_command
+    # A process per node: without garbage collection its imports take half as long.
+    with runner.gc_frozen():
+        from pipeline.runners.node import run_command
 
     logs.start_log(flags.log_level)
     url = flags.metadata or settings.environment().get(settings.METADATA_VARIABLE)

@@ -97,7 +97,7 @@ def test_what_much_waits_for_is_urgent() -> None:
 )
 def test_a_silent_death_is_explained(exit_code: int, cause: str) -> None:
     """What a process could not say itself is told from how it ended."""
-    assert cause in scheduler._death_of(exit_code)
+    assert cause in scheduler._exit_cause(exit_code)
 
 
 def test_a_node_whose_runner_is_gone_ends_itself() -> None:
@@ -105,7 +105,7 @@ def test_a_node_whose_runner_is_gone_ends_itself() -> None:
     child = os.fork()
     if not child:
         # Not its parent: what it sees when the parent has died before the call.
-        scheduler._die_with(os.getpid())
+        scheduler._die_with_parent(os.getpid())
         os._exit(0)
 
     _, status = os.waitpid(child, 0)
