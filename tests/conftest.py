@@ -35,6 +35,8 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+# First: pytest-xdist reads the marks in a hook of its own, and would find none yet.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups tests by what they share, or by their file; long groups come first."""
     order = {}
