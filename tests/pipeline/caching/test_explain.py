@@ -111,7 +111,7 @@ def test_a_node_that_was_told_to_run(config: Config, stock: StockStore) -> None:
     Run("tuesday", directory, "", "", {}, uncached=["Trainer"]).save()
 
     assert explain(config, "Trainer") == [
-        "Trainer in run tuesday ran (complete): it was told not to use the cache"
+        "Trainer in run tuesday ran (complete): --no-cache was given for it"
     ]
 
 
