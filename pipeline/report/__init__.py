@@ -27,7 +27,7 @@ from pipeline.report.blocks import (
     SectionError,
     read_section,
 )
-from pipeline.report.index import SUMMARY_FILE, write_index
+from pipeline.report.index import PLOTTED, SUMMARY_FILE, write_index
 from pipeline.store import artifact_files
 from pipeline.store.run_files import REPORT_FILE
 
@@ -150,6 +150,8 @@ def _summary(run: Run) -> dict[str, Any]:
         "run": run.run_id,
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "outcome": run.ending(),
+        # A metric without a value is null, so that the index shows it as such.
+        **(dict.fromkeys(PLOTTED) if run.has("ModelEvaluation") else {}),
         **{name: None if _is_nan(v) else v for name, v in run.outcome().items()},
     }
 

@@ -195,7 +195,7 @@ def test_unreviewed_data_gets_a_proposal(
     [
         (["--data", "/nowhere"], "/nowhere"),
         (["--batch-size", "0"], "batch-size is 0; it must be at least 1"),
-        (["--dropout", "2"], "dropout is 2.0"),
+        (["--model.dropout", "2"], "dropout is 2.0"),
         (["--metadata", "oracle://host/db"], "oracle"),
         (["--train-step", "5"], "--train-step"),
     ],

@@ -156,7 +156,7 @@ def test_numbers_are_the_run_s_own(
     metrics = second_run.metrics()
 
     verdict = looked.page.locator("#verdict").inner_text()
-    metric, candidate, baseline, _ = looked.table("metrics")[0]
+    metric, candidate, baseline, *_ = looked.table("metrics")[0]
     states = {row[0]: row[1] for row in looked.table("pipeline")}
 
     assert f"pushed as version {second_run.versions[-1].name}" in verdict

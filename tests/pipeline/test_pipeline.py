@@ -200,7 +200,7 @@ def test_settings_arrive(tmp_path: Path) -> None:
         batch_size=13,
         seed=14,
         splits=Splits(5, 3, 2),
-        gate=Gate(("A", "B")),
+        gate=Gate(("SCHEMA_NEW_COLUMN", "BOOL_TYPE_BIG_INT")),
         model=Hyperparameters(hidden_layers=(7,)),
     )
 
@@ -221,7 +221,9 @@ def test_settings_arrive(tmp_path: Path) -> None:
             ]
         }
     }
-    assert _parameter(nodes["AnomalyGate"], "tolerated") == "A,B"
+    assert _parameter(nodes["AnomalyGate"], "tolerated") == (
+        "SCHEMA_NEW_COLUMN,BOOL_TYPE_BIG_INT"
+    )
     assert json.loads(_parameter(nodes["Transform"], "custom_config")) == {
         "label_policy": "card-trips"
     }

@@ -31,6 +31,9 @@ def section(run: Run) -> Section | None:
     if not run.has("ModelEvaluation"):
         return None
     values = run.metrics()
+    # What is undefined overall may have a value in a slice, and is no less asked for.
+    undefined = [n for n in run.slices().columns if n not in values.index]
+    values = values.reindex([*values.index, *undefined])
     known = [name for name in TITLES if name in values.index]
     names = [*known, *(name for name in values.index if name not in known)]
     columns = ["metric", *values.columns]

@@ -517,7 +517,7 @@ def test_the_cap_holds(tmp_path: Path) -> None:
         "commas\n"
         f"  {data}/a.csv, line 101: 2 fields where the header has 3; add the missing "
         "commas\n"
-        "Mend the data, or let more rows go to quarantine: --gate.max-quarantined."
+        "Fix the data, or let more rows go to quarantine with --gate.max-quarantined."
     )
 
 
