@@ -313,7 +313,9 @@ def _others(
 def _merge(planned: Plan, one: list[Any], other: list[Any]) -> list[Any]:
     with _combining:
         return [
-            each.combiner.merge_accumulators([first, second])
+            # Not a list: TFMA 0.52's regression errors take the first from
+            # `iter(...)`, go over all of them again, and would count it twice.
+            each.combiner.merge_accumulators(iter([first, second]))
             for each, first, second in zip(planned.others, one, other, strict=True)
         ]
 
