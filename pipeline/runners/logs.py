@@ -21,4 +21,6 @@ def start_log(level: LogLevel = "info") -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter(_FORMAT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # TFX logs to absl's logger, whose level is WARNING once absl's flags are parsed.
+    logging.getLogger("absl").setLevel(level.upper())
     logging.getLogger(PROGRESS_LOGGER).setLevel(logging.INFO)

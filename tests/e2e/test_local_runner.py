@@ -377,6 +377,6 @@ def test_record_says_how_a_run_went(used: Place) -> None:
     assert record["outcome"] == "done"
     assert record["exit_code"] == 0
     assert record["live"] == str(run.versions[-1])
-    assert record["config"]["train_steps"] == 20
+    assert record["config"]["train_steps"] == 50
     assert record["nodes"]["Transform"]["state"] == "cached"
     assert record["nodes"]["Transform"]["seconds"] >= 0

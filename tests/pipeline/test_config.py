@@ -57,7 +57,7 @@ def _count(name: str, value: int, least: int) -> str:
         (
             lambda: Splits(time_column="t"),
             (
-                "splits.time-column is 't' and splits.test-from is ''; to share rows "
+                "splits.time-column is 't' and splits.test-from is ''; to split rows "
                 "out by time, give both"
             ),
         ),
