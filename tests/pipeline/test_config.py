@@ -58,7 +58,7 @@ def _count(name: str, value: int, least: int) -> str:
             lambda: Splits(time_column="t"),
             (
                 "splits.time-column is 't' and splits.test-from is ''; to split rows "
-                "out by time, give both"
+                "by time, give both"
             ),
         ),
         (
