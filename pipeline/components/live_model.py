@@ -80,7 +80,7 @@ class LiveModelStrategy(ResolverStrategy):
             )
             return None
         (model,) = found
-        if not upkeep.is_whole(store, model.mlmd_artifact):
+        if not upkeep.is_whole(store, model.id):
             _LOG.warning(
                 "No baseline: version %d is live, and the files of its model in %s are "
                 "gone or incomplete",

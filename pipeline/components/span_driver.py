@@ -23,7 +23,8 @@ from tfx.utils import proto_utils
 
 from pipeline.ingestion import digests, spans
 from pipeline.ingestion.spans import Between, Newest, Selection, Wanted
-from pipeline.store import graph, properties
+from pipeline.store import properties, upkeep
+from pipeline.store.graph import Graph
 
 _LOG = logging.getLogger(__name__)
 
@@ -106,20 +107,19 @@ def record_skipped_spans(
         execution: The node's execution.
     """
     parameters = node.parameters.parameters
-    for examples in graph.outputs_of(store, execution).get(specs.EXAMPLES_KEY, []):
-        taken = graph.text_of(examples, properties.SPANS)
-        noted = properties.SPANS_SKIPPED in examples.custom_properties
+    for examples in Graph(store).outputs_of(execution.id).get(specs.EXAMPLES_KEY, []):
+        taken = examples.properties.get(properties.SPANS)
+        noted = properties.SPANS_SKIPPED in examples.properties
         if taken and not noted and specs.INPUT_BASE_KEY in parameters:
             base = parameters[specs.INPUT_BASE_KEY].field_value.string_value
             settings = parameters[specs.INPUT_CONFIG_KEY].field_value.string_value
             (split,) = json.loads(settings)["splits"]
             pattern = spans.Pattern(split["pattern"])
-            numbers = {entry["span"] for entry in json.loads(taken)}
+            numbers = {entry["span"] for entry in taken}
             there = [s.number for s in spans.available(Path(base), pattern)]
             left = tuple(number for number in there if number not in numbers)
             text = Selection(pattern, (), left).names_of_skipped()
-            examples.custom_properties[properties.SPANS_SKIPPED].string_value = text
-            store.put_artifacts([examples])
+            upkeep.note_artifact(store, examples.id, properties.SPANS_SKIPPED, text)
 
 
 def _wanted(range_config: str | None) -> Wanted | None:

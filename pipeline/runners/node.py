@@ -116,7 +116,7 @@ def _launch(
     """Runs a node, or reuses cached outputs; returns its execution."""
     node = node_of(resolved, node_id)
     deployment = runner_utils.extract_local_deployment_config(resolved)
-    _retire_broken_outputs(tfx_store, node)
+    _retire_broken_outputs(tfx_store, resolved.pipeline_info.id, node_id)
     launcher = _Launcher(
         pipeline_node=node,
         mlmd_connection=tfx_store,
@@ -239,14 +239,11 @@ class _Launcher(Launcher):
 
 
 def _retire_broken_outputs(
-    tfx_store: metadata.Metadata, node: pipeline_pb2.PipelineNode
+    tfx_store: metadata.Metadata, pipeline: str, node_id: str
 ) -> None:
     """Excludes missing and incomplete outputs from the cache."""
     with tfx_store as handle:
-        (name,) = (c.name for c in node.contexts.contexts if c.type.name == "node")
-        gone = upkeep.retire_incomplete_outputs(
-            handle.store, name.field_value.string_value
-        )
+        gone = upkeep.retire_incomplete_outputs(handle.store, pipeline, node_id)
     for uri in gone:
         _LOG.warning("%s is missing or incomplete, so it is recreated", uri)
 

@@ -20,6 +20,9 @@ _STATE = mlmd.Execution.State
 _RUN_CONTEXTS = ("pipeline_run", "run")
 _NODE_CONTEXTS = ("node", "component_run")
 
+UNFINISHED = frozenset({"NEW", "RUNNING"})
+"""States of an execution that has not ended."""
+
 RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
 PUSHER = "tfx.components.pusher.component.Pusher"
 NEVER_CACHED = {
@@ -40,6 +43,7 @@ class Artifact:
         uri: Its directory.
         properties: Its properties and custom properties; JSON texts are decoded.
         created: When it was registered, in seconds since 1970.
+        live: Whether its files are expected to exist: it is not marked as deleted.
     """
 
     id: int
@@ -47,6 +51,7 @@ class Artifact:
     uri: str
     properties: Mapping[str, Any]
     created: float
+    live: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,16 @@ class Execution:
         """Its duration in seconds."""
         return max(self.ended - self.started, 0.0)
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether it wrote its outputs, or reused those of an earlier execution."""
+        return self.state in {"COMPLETE", "CACHED"}
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it is running, or its process was killed before it could say so."""
+        return self.state in UNFINISHED
+
     def read(self) -> set[int]:
         """Returns the ids of all artifacts that it read."""
         return {i for ids in self.inputs.values() for i in ids}
@@ -91,6 +106,46 @@ class Execution:
     def wrote(self) -> set[int]:
         """Returns the ids of all artifacts that it wrote or reused."""
         return {i for ids in self.outputs.values() for i in ids}
+
+
+Outputs = dict[str, list[Artifact]]
+"""Artifacts by the name of a node's output."""
+
+
+@dataclass(frozen=True)
+class Events:
+    """The edges between executions and artifacts, by id.
+
+    Attributes:
+        read: Ids of the artifacts that an execution read, by the execution's id.
+        wrote: Ids of the artifacts that it wrote or reused, by the execution's id.
+        makers: Ids of the executions that wrote or reused an artifact, by its id.
+    """
+
+    read: Mapping[int, set[int]]
+    wrote: Mapping[int, set[int]]
+    makers: Mapping[int, set[int]]
+
+    def written_by(self, executions: Iterable[int]) -> set[int]:
+        """Returns the ids of the artifacts that executions wrote or reused."""
+        return {i for e in executions for i in self.wrote.get(e, ())}
+
+    def touched_by(self, executions: Collection[int]) -> set[int]:
+        """Returns the ids of the artifacts that executions read, wrote or reused."""
+        read = {i for e in executions for i in self.read.get(e, ())}
+        return read | self.written_by(executions)
+
+    def behind(self, artifacts: Iterable[int]) -> set[int]:
+        """Returns the ids of artifacts and of everything upstream of them."""
+        found: set[int] = set()
+        waiting = list(artifacts)
+        while waiting:
+            artifact = waiting.pop()
+            if artifact not in found:
+                found.add(artifact)
+                for execution in self.makers.get(artifact, ()):
+                    waiting += self.read.get(execution, ())
+        return found
 
 
 @dataclass
@@ -157,6 +212,61 @@ class Graph:
         """Returns the ids of a run's executions; empty if there is no such run."""
         return self._ids_in(_RUN_CONTEXTS, name)
 
+    def outputs_of_run(self, name: str) -> dict[str, Outputs]:
+        """Returns what a run's successful nodes wrote or reused, by node id.
+
+        A node that ran twice has the outputs of its second execution.
+        """
+        return {s.node: self._outputs(s) for s in self.run(name) if s.succeeded}
+
+    def outputs_of(self, execution: int) -> Outputs:
+        """Returns what an execution wrote or reused; empty if the id is unknown."""
+        return next(map(self._outputs, self._load({execution})), {})
+
+    def ids_of_node(self, pipeline: str, name: str) -> set[int]:
+        """Returns the ids of a node's executions in all runs; empty if it never ran."""
+        return self._ids_in(_NODE_CONTEXTS, f"{pipeline}.{name}")
+
+    def artifacts_of_node(self, pipeline: str, name: str) -> list[Artifact]:
+        """Loads the artifacts that MLMD attributes to a node, of all runs, by id.
+
+        TFX attributes an execution's inputs to its contexts too, not only its outputs.
+        """
+        context = self._context(_NODE_CONTEXTS, f"{pipeline}.{name}")
+        found = self.store.get_artifacts_by_context(context.id) if context else []
+        return sorted(self._keep(found), key=lambda artifact: artifact.id)
+
+    def parameters_of(self, ids: Collection[int]) -> list[dict[str, Any]]:
+        """Returns the parameters of executions, sorted by id; unknown ids are skipped.
+
+        One call, where a whole `Execution` takes several: upkeep reads all executions
+        of a node before it runs, and a year's store has hundreds of them.
+        """
+        found = self.store.get_executions_by_id(sorted(ids)) if ids else []
+        return [_parameters(e) for e in sorted(found, key=lambda e: e.id)]
+
+    def states(self) -> dict[int, str]:
+        """Returns MLMD's name of the state of every execution in the store, by id."""
+        executions = self.store.get_executions()
+        return {e.id: _STATE.Name(e.last_known_state) for e in executions}
+
+    def all_artifacts(self) -> list[Artifact]:
+        """Loads every artifact in the store, oldest first."""
+        found = self._keep(self.store.get_artifacts())
+        return sorted(found, key=lambda artifact: artifact.id)
+
+    def events(self, executions: Collection[int]) -> Events:
+        """Loads the events of executions in one call."""
+        read, wrote, makers = (defaultdict[int, set[int]](set) for _ in range(3))
+        ids = sorted(executions)
+        for event in self.store.get_events_by_execution_ids(ids) if ids else ():
+            if event.type in _OUTPUT:
+                wrote[event.execution_id].add(event.artifact_id)
+                makers[event.artifact_id].add(event.execution_id)
+            elif event.type in _INPUT:
+                read[event.execution_id].add(event.artifact_id)
+        return Events(dict(read), dict(wrote), dict(makers))
+
     def ids_of_pipeline(self, name: str) -> set[int]:
         """Returns the ids of a pipeline's executions; empty if it never ran."""
         return self._ids_in(("pipeline",), name)
@@ -167,8 +277,7 @@ class Graph:
         Each is loaded when it is asked for: a year has hundreds, and a question is
         mostly about the last two.
         """
-        ids = self._ids_in(_NODE_CONTEXTS, f"{pipeline}.{name}")
-        for execution_id in sorted(ids, reverse=True):
+        for execution_id in sorted(self.ids_of_node(pipeline, name), reverse=True):
             yield from self._load({execution_id})
 
     def nodes(self, pipeline: str) -> list[str]:
@@ -189,12 +298,20 @@ class Graph:
         return [context.name for context in sorted(found, key=lambda c: c.id)]
 
     def _ids_in(self, kinds: Iterable[str], name: str) -> set[int]:
-        """Finds the executions of the context that has a name, of the first type."""
+        """Returns the ids of a context's executions; empty without such a context."""
+        context = self._context(kinds, name)
+        found = self.store.get_executions_by_context(context.id) if context else []
+        return {execution.id for execution in found}
+
+    def _context(self, kinds: Iterable[str], name: str) -> mlmd.Context | None:
+        """Finds the context that has a name, of the first type that has one."""
         for kind in self._known(kinds):
             if context := self.store.get_context_by_type_and_name(kind, name):
-                found = self.store.get_executions_by_context(context.id)
-                return {execution.id for execution in found}
-        return set()
+                return context
+        return None
+
+    def _outputs(self, execution: Execution) -> Outputs:
+        return {name: self.by_id(ids) for name, ids in execution.outputs.items()}
 
     def _known(self, kinds: Iterable[str]) -> list[str]:
         names = {t.name for t in self.store.get_context_types()}
@@ -273,10 +390,15 @@ class Graph:
                 **_plain(artifact.properties),
                 **_plain(artifact.custom_properties),
             }
-            created = artifact.create_time_since_epoch / 1000
-            kept.append(
-                Artifact(artifact.id, artifact.type, artifact.uri, values, created)
+            entry = Artifact(
+                id=artifact.id,
+                type=artifact.type,
+                uri=artifact.uri,
+                properties=values,
+                created=artifact.create_time_since_epoch / 1000,
+                live=artifact.state == mlmd.Artifact.LIVE,
             )
+            kept.append(entry)
         self.artifacts.update({artifact.id: artifact for artifact in kept})
         return kept
 
@@ -286,7 +408,6 @@ def _execution(
 ) -> Execution:
     pipeline = contexts.get("pipeline", "")
     node = _first(contexts, _NODE_CONTEXTS).removeprefix(f"{pipeline}.")
-    values = {**_plain(execution.properties), **_plain(execution.custom_properties)}
     return Execution(
         id=execution.id,
         type=execution.type,
@@ -296,10 +417,16 @@ def _execution(
         state=_STATE.Name(execution.last_known_state),
         started=execution.create_time_since_epoch / 1000,
         ended=execution.last_update_time_since_epoch / 1000,
-        parameters={k: v for k, v in values.items() if not k.startswith("__")},
+        parameters=_parameters(execution),
         inputs=_by_name(events, _INPUT),
         outputs=_by_name(events, _OUTPUT),
     )
+
+
+def _parameters(execution: mlmd.Execution) -> dict[str, Any]:
+    values = {**_plain(execution.properties), **_plain(execution.custom_properties)}
+    # TFX's own bookkeeping, such as the name of its working directory.
+    return {name: v for name, v in values.items() if not name.startswith("__")}
 
 
 def _first(contexts: Mapping[str, str], kinds: Iterable[str]) -> str:
@@ -342,162 +469,3 @@ def _decoded(value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-Outputs = dict[str, dict[str, list[mlmd.Artifact]]]
-_Ports = dict[int, dict[str, list[mlmd.Artifact]]]
-
-_RUN_CONTEXT = "pipeline_run"
-_NODE_CONTEXT = "node"
-
-
-@dataclass(frozen=True)
-class Events:
-    """The edges between executions and artifacts, by id.
-
-    Attributes:
-        read: Ids of the artifacts that an execution read, by the execution's id.
-        wrote: Ids of the artifacts that it wrote or reused, by the execution's id.
-        makers: Ids of the executions that wrote or reused an artifact, by its id.
-    """
-
-    read: Mapping[int, set[int]]
-    wrote: Mapping[int, set[int]]
-    makers: Mapping[int, set[int]]
-
-    @classmethod
-    def of(cls, store: MetadataStore, executions: Collection[int]) -> "Events":
-        """Loads the events of executions in one call."""
-        read, wrote, makers = (defaultdict[int, set[int]](set) for _ in range(3))
-        ids = sorted(executions)
-        for event in store.get_events_by_execution_ids(ids) if ids else ():
-            if event.type in _OUTPUT:
-                wrote[event.execution_id].add(event.artifact_id)
-                makers[event.artifact_id].add(event.execution_id)
-            elif event.type in _INPUT:
-                read[event.execution_id].add(event.artifact_id)
-        return cls(dict(read), dict(wrote), dict(makers))
-
-    def written_by(self, executions: Iterable[int]) -> set[int]:
-        """Returns the ids of the artifacts that executions wrote or reused."""
-        return {i for e in executions for i in self.wrote.get(e, ())}
-
-    def touched_by(self, executions: Collection[int]) -> set[int]:
-        """Returns the ids of the artifacts that executions read, wrote or reused."""
-        read = {i for e in executions for i in self.read.get(e, ())}
-        return read | self.written_by(executions)
-
-    def behind(self, artifacts: Iterable[int]) -> set[int]:
-        """Returns the ids of artifacts and of everything upstream of them."""
-        found: set[int] = set()
-        waiting = list(artifacts)
-        while waiting:
-            artifact = waiting.pop()
-            if artifact not in found:
-                found.add(artifact)
-                for execution in self.makers.get(artifact, ()):
-                    waiting += self.read.get(execution, ())
-        return found
-
-
-def executions_of_run(store: MetadataStore, run_id: str) -> list[mlmd.Execution]:
-    """Returns the executions of a run, oldest first; empty if there is no such run."""
-    context = store.get_context_by_type_and_name(_RUN_CONTEXT, run_id)
-    found = store.get_executions_by_context(context.id) if context else []
-    return sorted(found, key=lambda execution: execution.id)
-
-
-def outputs_of_run(store: MetadataStore, run_id: str) -> Outputs:
-    """Returns the artifacts that a run's successful nodes wrote or reused.
-
-    Returns:
-        Artifacts by node id and output name.
-    """
-    ended_well = {mlmd.Execution.COMPLETE, mlmd.Execution.CACHED}
-    done = [
-        execution
-        for execution in executions_of_run(store, run_id)
-        if execution.last_known_state in ended_well
-    ]
-    outputs = _outputs_by_execution(store, [execution.id for execution in done])
-    return {node_of(store, e): outputs.get(e.id, {}) for e in done}
-
-
-def finished_nodes(connection: mlmd.ConnectionConfig, run_id: str) -> set[str]:
-    """Returns the ids of the nodes of a run that have succeeded."""
-    return set(outputs_of_run(MetadataStore(connection), run_id))
-
-
-def executions_of_node(store: MetadataStore, node_context: str) -> list[mlmd.Execution]:
-    """Returns the executions of a node in all runs, oldest first.
-
-    Args:
-        store: The metadata store.
-        node_context: `<pipeline>.<node>`.
-    """
-    context = store.get_context_by_type_and_name(_NODE_CONTEXT, node_context)
-    found = store.get_executions_by_context(context.id) if context else []
-    return sorted(found, key=lambda execution: execution.id)
-
-
-def live_artifacts_of_node(
-    store: MetadataStore, node_context: str
-) -> list[mlmd.Artifact]:
-    """Returns the artifacts of a node that are not marked as deleted."""
-    context = store.get_context_by_type_and_name(_NODE_CONTEXT, node_context)
-    found = store.get_artifacts_by_context(context.id) if context else []
-    return [a for a in found if a.state == mlmd.Artifact.LIVE]
-
-
-def node_of(store: MetadataStore, execution: mlmd.Execution) -> str:
-    """Returns the id of an execution's node."""
-    types = {t.id: t.name for t in store.get_context_types()}
-    contexts = store.get_contexts_by_execution(execution.id)
-    names = [c.name for c in contexts if types[c.type_id] == _NODE_CONTEXT]
-    # The context is named <pipeline>.<node>.
-    return names[0].partition(".")[2]
-
-
-def text_of(item: mlmd.Artifact | mlmd.Execution, name: str) -> str:
-    """Returns a custom property of type string; empty if there is no such property.
-
-    Reading a missing key of a proto map adds it, with a value of no type, and MLMD's
-    C++ code aborts the process when it has to store such a value.
-    """
-    properties = item.custom_properties
-    return properties[name].string_value if name in properties else ""
-
-
-def outputs_of(
-    store: MetadataStore, execution: mlmd.Execution
-) -> dict[str, list[mlmd.Artifact]]:
-    """Returns the artifacts that an execution wrote or reused, by output name."""
-    return _outputs_by_execution(store, [execution.id]).get(execution.id, {})
-
-
-def _outputs_by_execution(store: MetadataStore, ids: Collection[int]) -> _Ports:
-    return _artifacts_by_execution(store, ids, _OUTPUT)
-
-
-def _artifacts_by_execution(
-    store: MetadataStore, ids: Collection[int], types: Collection[int]
-) -> _Ports:
-    """Loads the artifacts of executions in two calls, by execution id, then by name."""
-    events = store.get_events_by_execution_ids(sorted(ids)) if ids else []
-    events = [event for event in events if event.type in types]
-    wanted = sorted({event.artifact_id for event in events})
-    loaded = store.get_artifacts_by_id(wanted) if wanted else []
-    by_id = {artifact.id: artifact for artifact in loaded}
-    found: _Ports = {}
-    for event in events:
-        ports = found.setdefault(event.execution_id, {})
-        artifact = by_id[event.artifact_id]
-        ports.setdefault(event.path.steps[0].key, []).append(artifact)
-    return found
-
-
-def writers_of(store: MetadataStore, artifact: mlmd.Artifact) -> list[mlmd.Execution]:
-    """Returns the executions that wrote or reused an artifact, oldest first."""
-    events = store.get_events_by_artifact_ids([artifact.id])
-    ids = {event.execution_id for event in events if event.type in _OUTPUT}
-    return sorted(store.get_executions_by_id(sorted(ids)), key=lambda e: e.id)

@@ -12,16 +12,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
-from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.errors import UsageError
 from pipeline.store import properties, upkeep
 from pipeline.store.connection import existing_store
-from pipeline.store.graph import Events, Graph
+from pipeline.store.graph import UNFINISHED, Artifact, Graph
 
 # <node>/<output>/<execution> below the directory of the artifacts.
 _DEPTH = 3
-_UNFINISHED = (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Garbage:
         size: Size of its files in bytes.
     """
 
-    artifact: mlmd.Artifact
+    artifact: Artifact
     path: Path
     size: int
 
@@ -78,15 +76,14 @@ def find(
         raise UsageError(
             f"keep is {keep}; at least the newest run must stay: 1 or more"
         )
-    store = MetadataStore(existing_store(pipeline.url))
-    executions = store.get_executions()
-    events = Events.of(store, [execution.id for execution in executions])
-    graph = Graph(store)
+    graph = Graph(MetadataStore(existing_store(pipeline.url)))
+    states = graph.states()
+    events = graph.events(states)
     ours = graph.ids_of_pipeline(pipeline.name)
-    active = {e.id for e in executions if e.last_known_state in _UNFINISHED}
+    active = {i for i, state in states.items() if state in UNFINISHED}
     active |= _executions_of_newest(graph, ours, active, keep)
-    others = {e.id for e in executions} - ours
-    artifacts = store.get_artifacts()
+    others = states.keys() - ours
+    artifacts = graph.all_artifacts()
     kept = events.behind(_models_in_use(artifacts, served))
     kept |= events.touched_by(active | others)
     written = events.written_by(ours)
@@ -94,12 +91,12 @@ def find(
     needed = {_path_of(a) for a in artifacts if _is_needed(a, written, kept)}
     return [
         Garbage(artifact, path, upkeep.size_of(path)[1])
-        for artifact in sorted(artifacts, key=lambda a: a.id)
+        for artifact in artifacts
         if artifact.id in written - kept
         and (path := _path_of(artifact))
         and _is_below(path, root)
         # An artifact that a killed call has marked may still have its files.
-        and (artifact.state == mlmd.Artifact.LIVE or path.exists())
+        and (artifact.live or path.exists())
         and not any(_overlap(path, other) for other in needed if other)
     ]
 
@@ -116,7 +113,7 @@ def free(pipeline: Pipeline, found: Iterable[Garbage]) -> list[str]:
     if not garbage:
         return []
     store = MetadataStore(existing_store(pipeline.url))
-    upkeep.mark_deleted(store, [item.artifact for item in garbage])
+    upkeep.mark_deleted(store, [item.artifact.id for item in garbage])
     return [why for item in garbage if (why := remove(item.path))]
 
 
@@ -148,28 +145,28 @@ def _executions_of_newest(
 
 
 def _models_in_use(
-    artifacts: Iterable[mlmd.Artifact], served: Collection[tuple[str, int]]
+    artifacts: Iterable[Artifact], served: Collection[tuple[str, int]]
 ) -> set[int]:
     """Returns the ids of blessed, pushed and served models, and of their blessings."""
     used = set()
     for artifact in artifacts:
-        values = artifact.custom_properties
-        if artifact.type == "PushedModel" and values[properties.PUSHED].int_value:
+        values = artifact.properties
+        if artifact.type == "PushedModel" and values.get(properties.PUSHED):
             used.add(artifact.id)
-        elif artifact.type == "ModelBlessing" and values[properties.BLESSED].int_value:
-            used |= {artifact.id, values[properties.BLESSED_MODEL_ID].int_value}
+        elif artifact.type == "ModelBlessing" and values.get(properties.BLESSED):
+            used |= {artifact.id, values.get(properties.BLESSED_MODEL_ID, 0)}
         elif (artifact.uri, artifact.id) in served:
             used.add(artifact.id)
     return used
 
 
-def _is_needed(artifact: mlmd.Artifact, written: set[int], kept: set[int]) -> bool:
+def _is_needed(artifact: Artifact, written: set[int], kept: set[int]) -> bool:
     """Whether an artifact's files must be kept, even if others share them."""
     is_ours_to_free = artifact.id in written - kept
-    return artifact.state == mlmd.Artifact.LIVE and not is_ours_to_free
+    return artifact.live and not is_ours_to_free
 
 
-def _path_of(artifact: mlmd.Artifact) -> Path | None:
+def _path_of(artifact: Artifact) -> Path | None:
     """Returns the resolved path of an artifact's files; `None` if it isn't local."""
     parts = urlsplit(artifact.uri)
     if parts.scheme not in {"", "file"} or not parts.path.startswith("/"):

@@ -9,16 +9,16 @@ processes are removed.
 import json
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.store import graph, properties
-
-_UNFINISHED = (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
+from pipeline.store import properties
+from pipeline.store.graph import Artifact, Graph
 
 Size = list[int]
 
@@ -39,7 +39,7 @@ def note_execution(
     execution.custom_properties[properties.KEY].string_value = json.dumps(key)
     if execution.last_known_state == mlmd.Execution.COMPLETE:
         sizes: dict[str, Size] = {}
-        for artifacts in graph.outputs_of(store, execution).values():
+        for artifacts in Graph(store).outputs_of(execution.id).values():
             for artifact in artifacts:
                 if artifact.uri.startswith("/"):
                     sizes[artifact.uri] = size_of(Path(artifact.uri))
@@ -47,35 +47,46 @@ def note_execution(
     store.put_executions([execution])
 
 
-def retire_incomplete_outputs(store: MetadataStore, node_context: str) -> list[str]:
+def retire_incomplete_outputs(
+    store: MetadataStore, pipeline: str, node_id: str
+) -> list[str]:
     """Marks those outputs of a node as deleted whose files are missing or incomplete.
 
     Args:
         store: The metadata store.
-        node_context: `<pipeline>.<node>`.
+        pipeline: Name of the pipeline.
+        node_id: Id of the node.
 
     Returns:
         The URIs of these outputs, sorted.
     """
-    noted: dict[str, Size] = {}
-    for execution in graph.executions_of_node(store, node_context):
-        noted |= _noted_sizes(execution)
+    graph = Graph(store)
+    executions = graph.ids_of_node(pipeline, node_id)
+    noted = _noted_sizes(graph.parameters_of(executions))
     broken = [
         artifact
-        for artifact in graph.live_artifacts_of_node(store, node_context)
-        if not _is_as_noted(artifact, noted)
+        for artifact in graph.artifacts_of_node(pipeline, node_id)
+        if artifact.live and not _is_as_noted(artifact, noted)
     ]
-    mark_deleted(store, broken)
+    mark_deleted(store, [artifact.id for artifact in broken])
     return sorted(artifact.uri for artifact in broken)
 
 
-def mark_deleted(store: MetadataStore, artifacts: Iterable[mlmd.Artifact]) -> None:
+def mark_deleted(store: MetadataStore, ids: Collection[int]) -> None:
     """Marks artifacts as deleted in the store."""
-    deleted = list(artifacts)
+    # MLMD replaces an artifact as a whole: a write without its properties drops them.
+    deleted = store.get_artifacts_by_id(ids) if ids else []
     for artifact in deleted:
         artifact.state = mlmd.Artifact.DELETED
     if deleted:
         store.put_artifacts(deleted)
+
+
+def note_artifact(store: MetadataStore, artifact: int, name: str, text: str) -> None:
+    """Adds a custom property to an artifact that is in the store."""
+    (found,) = store.get_artifacts_by_id([artifact])
+    found.custom_properties[name].string_value = text
+    store.put_artifacts([found])
 
 
 @dataclass(frozen=True)
@@ -101,24 +112,24 @@ class Store:
             Ids of the nodes that were unfinished.
         """
         store = MetadataStore(self.connection)
+        state = mlmd.Execution.CANCELED if canceled else mlmd.Execution.FAILED
         nodes = []
-        for execution in graph.executions_of_run(store, run_id):
-            if execution.last_known_state in _UNFINISHED:
-                node_id = graph.node_of(store, execution)
-                clear_outputs(execution, self.root / node_id)
-                execution.last_known_state = (
-                    mlmd.Execution.CANCELED if canceled else mlmd.Execution.FAILED
-                )
+        for step in Graph(store).run(run_id):
+            if step.unfinished:
+                name = step.parameters.get(properties.DIRECTORY, "")
+                clear_outputs(name, self.root / step.node)
+                (execution,) = store.get_executions_by_id([step.id])
+                execution.last_known_state = state
                 store.put_executions([execution])
-                nodes.append(node_id)
+                nodes.append(step.node)
         return nodes
 
 
-def is_whole(store: MetadataStore, artifact: mlmd.Artifact) -> bool:
+def is_whole(store: MetadataStore, artifact_id: int) -> bool:
     """Whether an artifact's files exist, with the size recorded by its execution."""
-    noted: dict[str, Size] = {}
-    for execution in graph.writers_of(store, artifact):
-        noted |= _noted_sizes(execution)
+    graph = Graph(store)
+    (artifact,) = graph.by_id([artifact_id])
+    noted = _noted_sizes(maker.parameters for maker in graph.makers([artifact_id]))
     return Path(artifact.uri).exists() and _is_as_noted(artifact, noted)
 
 
@@ -139,10 +150,13 @@ def claim_directories(
         The name for its directories: its id, with a random suffix if directories of
         this id already exist.
     """
-    name = graph.text_of(execution, properties.DIRECTORY)
-    if name:
+    known = execution.custom_properties
+    # `in` first: reading a missing key of a proto map adds it, with a value of no type,
+    # and MLMD's C++ code aborts the process when it has to store such a value.
+    if properties.DIRECTORY in known:
+        name = known[properties.DIRECTORY].string_value
         # A retry: the partial outputs of the failed try would mix with the new ones.
-        clear_outputs(execution, node_directory)
+        clear_outputs(name, node_directory)
         return name
     name = str(execution.id)
     if not _claimed(node_directory, name):
@@ -175,14 +189,14 @@ def _directories_of(node_directory: Path, name: str) -> list[Path]:
     return [path for pattern in patterns for path in node_directory.glob(pattern)]
 
 
-def clear_outputs(execution: mlmd.Execution, node_directory: Path) -> None:
+def clear_outputs(name: str, node_directory: Path) -> None:
     """Removes the directories of an execution that did not succeed.
 
     Args:
-        execution: The execution; one without a recorded name has no directories.
+        name: The recorded name of its directories; empty if it has none yet.
         node_directory: The node's directory below that of the artifacts.
     """
-    name = graph.text_of(execution, properties.DIRECTORY)
+    # An empty name would match the directories of all executions.
     if not name:
         return
     for path in _directories_of(node_directory, name):
@@ -195,13 +209,15 @@ def size_of(path: Path) -> Size:
     return [len(files), sum(file.stat().st_size for file in files)]
 
 
-def _noted_sizes(execution: mlmd.Execution) -> dict[str, Size]:
-    sizes: dict[str, Size]
-    sizes = json.loads(graph.text_of(execution, properties.OUTPUTS) or "{}")
+def _noted_sizes(parameters: Iterable[Mapping[str, Any]]) -> dict[str, Size]:
+    """Returns the sizes that executions have recorded, by URI; the latest counts."""
+    sizes: dict[str, Size] = {}
+    for values in parameters:
+        sizes |= values.get(properties.OUTPUTS) or {}
     return sizes
 
 
-def _is_as_noted(artifact: mlmd.Artifact, noted: Mapping[str, Size]) -> bool:
+def _is_as_noted(artifact: Artifact, noted: Mapping[str, Size]) -> bool:
     """Whether an artifact has the recorded number of files and bytes, if any."""
     uri = artifact.uri
     return uri not in noted or size_of(Path(uri)) == noted[uri]

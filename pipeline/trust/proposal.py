@@ -8,7 +8,7 @@ from pipeline.config import PROPOSAL_NODE, Config
 from pipeline.errors import UsageError
 from pipeline.store.artifact_files import SCHEMA_FILE
 from pipeline.store.connection import existing_store
-from pipeline.store.graph import live_artifacts_of_node
+from pipeline.store.graph import Graph
 from pipeline.store.url import redact
 
 
@@ -19,12 +19,12 @@ def proposed_schema(config: Config) -> Path:
         UsageError: No run of the pipeline has a proposed schema.
     """
     store = MetadataStore(existing_store(config.metadata_url))
-    found = live_artifacts_of_node(store, f"{config.name}.{PROPOSAL_NODE}")
-    proposals = [a for a in found if a.type == "Schema"]
+    found = Graph(store).artifacts_of_node(config.name, PROPOSAL_NODE)
+    proposals = [a for a in found if a.type == "Schema" and a.live]
     if not proposals:
         msg = (
             f"No run of {config.name!r} in {redact(config.metadata_url)} has proposed "
             "a schema; `python run_local.py` does"
         )
         raise UsageError(msg)
-    return Path(max(proposals, key=lambda a: a.id).uri) / SCHEMA_FILE
+    return Path(proposals[-1].uri) / SCHEMA_FILE

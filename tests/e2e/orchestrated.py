@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.store.graph import outputs_of_run
+from pipeline.store.graph import Graph
 from tests.e2e.runs import Finished, weights_of
 
 SMOKE = ("--train-steps", "20", "--min-auc", "0.01")
@@ -22,7 +22,7 @@ def run_in_store(exit_code: int, text: str, output: Path) -> Finished:
 
 def traces(run: Finished) -> dict[str, Any]:
     """What a run left in its metadata store, but for names, places and times."""
-    artifacts = outputs_of_run(run.store, run.run.name)
+    artifacts = Graph(run.store).outputs_of_run(run.run.name)
     return {
         "states": run.states(),
         "artifacts": {

@@ -14,7 +14,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from models import features
 from pipeline.quality import results
 from pipeline.store.connection import connection_config
-from pipeline.store.graph import outputs_of_run
+from pipeline.store.graph import Graph
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +58,7 @@ class Finished:
 
     def output_of(self, node: str, key: str) -> Path:
         """Directory of an artifact that a node of this run wrote or reused."""
-        return Path(outputs_of_run(self.store, self.run.name)[node][key][0].uri)
+        return Path(Graph(self.store).outputs_of_run(self.run.name)[node][key][0].uri)
 
     def metrics(self) -> dict[str, dict[str, float]]:
         """Overall metrics of each model that it evaluated."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store.graph import outputs_of_run
+from pipeline.store.graph import Graph
 from tests.e2e.runs import (
     PROJECT,
     Finished,
@@ -173,7 +173,7 @@ def test_part_runs_on_top_of_earlier_outputs(
     assert run.exit_code == 0, run.text
     assert ran(run) == expected
     # What was not run counts as this run's own, so that lineage is whole.
-    assert "Transform" in outputs_of_run(run.store, run.run.name)
+    assert "Transform" in Graph(run.store).outputs_of_run(run.run.name)
 
 
 def test_wrong_node_lists_the_right_ones(used: Place) -> None:

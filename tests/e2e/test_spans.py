@@ -13,7 +13,7 @@ from tfx.components.example_gen.input_processor import FileBasedInputProcessor
 from tfx.proto import example_gen_pb2
 
 from data import quarters
-from pipeline.store.graph import outputs_of_run
+from pipeline.store.graph import Graph
 from tests.e2e.runs import PROJECT, Finished, finished, run_local_lightly
 from tests.e2e.warm import WarmProcess
 
@@ -53,9 +53,8 @@ class Quarters:
 
     def properties(self, run: Finished) -> dict[str, object]:
         """What the store has of the examples of a run."""
-        found = outputs_of_run(run.store, run.run.name)["ExampleGen"]["examples"]
-        properties = found[0].custom_properties
-        return {n: getattr(v, v.WhichOneof("value")) for n, v in properties.items()}
+        found = Graph(run.store).outputs_of_run(run.run.name)["ExampleGen"]["examples"]
+        return dict(found[0].properties)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.errors import UsageError
 from pipeline.runners import compiler, node
-from pipeline.store import graph
+from pipeline.store.graph import RESOLVER, Graph
 
 _REQUIRED = pipeline_pb2.NodeExecutionOptions.Skip.REQUIRED
 
@@ -84,8 +84,9 @@ def select(
         )
     needed = {n for n, o in options.items() if o.skip.reuse_artifacts_mode == _REQUIRED}
     # A resumed run has registered them already.
-    if needed - graph.finished_nodes(connection, run_id):
-        base = _newest_run_with(connection, needed, not_this=run_id)
+    graph = Graph(MetadataStore(connection))
+    if needed - graph.outputs_of_run(run_id).keys():
+        base = _newest_run_with(graph, needed, not_this=run_id)
         with tfx_metadata.Metadata(connection) as handle:
             partial_run_utils.snapshot(handle, marked, base_run_id=base)
     upstream = compiler.upstream_of(pipeline)
@@ -105,16 +106,13 @@ def without(
 
 def _resolvers(pipeline: pipeline_pb2.Pipeline) -> list[str]:
     infos = [n.pipeline_node.node_info for n in pipeline.nodes]
-    return [info.id for info in infos if info.type.name == graph.RESOLVER]
+    return [info.id for info in infos if info.type.name == RESOLVER]
 
 
-def _newest_run_with(
-    connection: mlmd.ConnectionConfig, needed: set[str], *, not_this: str
-) -> str:
+def _newest_run_with(graph: Graph, needed: set[str], *, not_this: str) -> str:
     """Returns the newest other run in which all the needed nodes succeeded."""
-    store = MetadataStore(connection)
-    for run_id in reversed(graph.Graph(store).runs()):
-        if run_id != not_this and needed <= graph.outputs_of_run(store, run_id).keys():
+    for run_id in reversed(graph.runs()):
+        if run_id != not_this and needed <= graph.outputs_of_run(run_id).keys():
             return run_id
     raise UsageError(
         f"No run has the outputs of {', '.join(sorted(needed))} that this part builds "

@@ -239,11 +239,14 @@ def _run(
     # These import TFX, which takes seconds and prints to the screen, so only now that
     # the output is redirected.
     with gc_frozen():
+        from ml_metadata.metadata_store.metadata_store import MetadataStore
+
         from pipeline.runners import compiler
         from pipeline.runners.local import parts, summary
         from pipeline.runners.local.scheduler import Job, Scheduler
-        from pipeline.store import graph, upkeep
+        from pipeline.store import upkeep
         from pipeline.store.connection import open_store
+        from pipeline.store.graph import Graph
 
         definition = build(config)
     start_log()
@@ -256,7 +259,8 @@ def _run(
     upstream = parts.select(
         pipeline, run.run_id, connection, first=run.first, last=run.last
     )
-    finished = graph.finished_nodes(connection, run.run_id) & upstream.keys()
+    graph = Graph(MetadataStore(connection))
+    finished = graph.outputs_of_run(run.run_id).keys() & upstream.keys()
     for node_id in finished:
         run.nodes.setdefault(node_id, {"state": State.DONE, "seconds": None})
     upstream = parts.without(upstream, finished)

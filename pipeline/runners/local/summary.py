@@ -19,8 +19,9 @@ from pipeline.lineage import splits
 from pipeline.quality import eval_config, results
 from pipeline.registry import versions
 from pipeline.runners.local.console import RunConsole, shown
-from pipeline.store import graph, properties
+from pipeline.store import properties
 from pipeline.store.artifact_files import SCHEMA_FILE
+from pipeline.store.graph import Graph, Outputs
 from pipeline.store.run_files import Run
 from pipeline.store.url import METADATA_FILE, redact
 
@@ -55,11 +56,12 @@ def print_results(
     Returns:
         0 if the model was blessed, or the run had no Pusher; 4 if it was not blessed.
     """
-    outputs = graph.outputs_of_run(MetadataStore(connection), run.run_id)
+    graph = Graph(MetadataStore(connection))
+    outputs = graph.outputs_of_run(run.run_id)
     blessed = True
     if "Pusher" in outputs:
         blessed = _print_verdict(console, outputs)
-        if warning := splits.moved(graph.Graph(MetadataStore(connection)), run.run_id):
+        if warning := splits.moved(graph, run.run_id):
             console.say(warning, "yellow")
         run.model = _print_model(console, config, outputs)
     else:
@@ -85,7 +87,7 @@ def print_proposal(
     Returns:
         2: a schema must be configured before anything can be trained.
     """
-    outputs = graph.outputs_of_run(MetadataStore(connection), run.run_id)
+    outputs = Graph(MetadataStore(connection)).outputs_of_run(run.run_id)
     proposal = Path(outputs[PROPOSAL_NODE]["schema"][0].uri) / SCHEMA_FILE
     console.say(
         f"Stopped as planned: there is no reviewed schema at {config.schema}, so "
@@ -99,22 +101,21 @@ def print_proposal(
     return EXIT_USAGE
 
 
-def _print_quarantine(console: RunConsole, outputs: graph.Outputs) -> None:
+def _print_quarantine(console: RunConsole, outputs: Mapping[str, Outputs]) -> None:
     """Prints the number of quarantined rows and their directory, if there are any."""
     for artifact in outputs.get(DATA_NODE, {}).get("quarantine", []):
-        noted = artifact.custom_properties
-        if count := noted[properties.ROWS_QUARANTINED].int_value:
-            read = noted[properties.ROWS_READ].int_value
+        if count := artifact.properties.get(properties.ROWS_QUARANTINED):
+            read = artifact.properties[properties.ROWS_READ]
             rows = f"{count:,} of {read:,} rows don't fit"
             console.say(f"quarantine {rows}: {shown(Path(artifact.uri))}", "yellow")
 
 
-def _print_verdict(console: RunConsole, outputs: graph.Outputs) -> bool:
+def _print_verdict(console: RunConsole, outputs: Mapping[str, Outputs]) -> bool:
     """Prints the metrics and the verdict; returns whether the model was blessed."""
     evaluated = Path(outputs["Evaluator"]["evaluation"][0].uri)
-    pushed = outputs["Pusher"]["pushed_model"][0].custom_properties
+    pushed = outputs["Pusher"]["pushed_model"][0].properties
     console.rich.print(_metrics_table(evaluated))
-    if pushed[properties.PUSHED].int_value:
+    if pushed.get(properties.PUSHED):
         console.say("Blessed: the candidate reached every threshold.", "green")
         return True
     console.say("Not blessed, and so not pushed:", "red")
@@ -124,7 +125,7 @@ def _print_verdict(console: RunConsole, outputs: graph.Outputs) -> bool:
 
 
 def _print_model(
-    console: RunConsole, config: Config, outputs: graph.Outputs
+    console: RunConsole, config: Config, outputs: Mapping[str, Outputs]
 ) -> str | None:
     """Prints the version of the run's model, and the live one if that is another.
 
@@ -132,11 +133,11 @@ def _print_model(
         The directory of the version that holds the run's model, if it was pushed.
     """
     (pushed,) = outputs["Pusher"]["pushed_model"]
-    own = graph.text_of(pushed, properties.PUSHED_DESTINATION) or None
+    own: str | None = pushed.properties.get(properties.PUSHED_DESTINATION)
     live = versions.live(config.serving_directory)
     if own:
         console.say(f"model      {shown(Path(own))}")
-        if note := graph.text_of(pushed, properties.PUSH_NOTE):
+        if note := pushed.properties.get(properties.PUSH_NOTE):
             console.say(f"           {note}")
     if live and str(live.path) != own:
         # The run pushed no model, or another run has pushed since.

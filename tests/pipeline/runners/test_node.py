@@ -18,12 +18,11 @@ from pipeline.runners import compiler
 from pipeline.runners.node import NodeResult, node_of, run_command, run_node
 from pipeline.store import locks, retention
 from pipeline.store.connection import open_store
-from pipeline.store.graph import executions_of_run, outputs_of_run
+from pipeline.store.graph import Graph
 
 # protobuf warns on behalf of TFX's caller, which is us.
 pytestmark = pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
 
-State = mlmd.Execution.State
 SCHEMA = 'feature { name: "fare" type: FLOAT }\n'
 NODES = (
     "Baseline, ExampleGen, ImportSchemaGen, StatisticsGen, ExampleValidator, "
@@ -67,10 +66,7 @@ class _Project:
         return run_node(self.pipeline, node_id, run_id, self.connection)
 
     def states(self, run_id: str = "monday") -> list[str]:
-        return [
-            State.Name(execution.last_known_state)
-            for execution in executions_of_run(self.store, run_id)
-        ]
+        return [execution.state for execution in Graph(self.store).run(run_id)]
 
     def put(self, name: str, text: str) -> Path:
         path = self.data / name
@@ -84,11 +80,8 @@ class _Project:
 
     def noted(self, run_id: str) -> dict[str, Any]:
         """What the store has of the examples of a run."""
-        (examples,) = outputs_of_run(self.store, run_id)["ExampleGen"]["examples"]
-        return {
-            name: getattr(value, value.WhichOneof("value"))
-            for name, value in examples.custom_properties.items()
-        }
+        (examples,) = Graph(self.store).outputs_of_run(run_id)["ExampleGen"]["examples"]
+        return dict(examples.properties)
 
     def schemas(self) -> Iterator[Path]:
         return (self.output / "artifacts").rglob("schema.pbtxt")
@@ -104,8 +97,8 @@ def test_a_node_runs(project: _Project) -> None:
     """A node does its work, and the store has it and what it wrote."""
     result = project.run("ImportSchemaGen")
 
-    (execution,) = executions_of_run(project.store, "monday")
-    outputs = outputs_of_run(project.store, "monday")
+    (execution,) = Graph(project.store).run("monday")
+    outputs = Graph(project.store).outputs_of_run("monday")
     (schema,) = outputs["ImportSchemaGen"]["schema"]
     assert result == NodeResult(execution.id, cached=False)
     assert project.states() == ["COMPLETE"]
@@ -130,7 +123,7 @@ def test_another_run_takes_what_has_not_changed(project: _Project) -> None:
     result = project.run("ImportSchemaGen", "tuesday")
 
     monday, tuesday = (
-        outputs_of_run(project.store, run_id)["ImportSchemaGen"]["schema"][0].uri
+        Graph(project.store).outputs_of_run(run_id)["ImportSchemaGen"]["schema"][0].uri
         for run_id in ("monday", "tuesday")
     )
     assert result.cached
@@ -146,7 +139,9 @@ def test_another_run_does_anew_what_has_changed(project: _Project) -> None:
 
     result = project.run("ImportSchemaGen", "tuesday")
 
-    (schema,) = outputs_of_run(project.store, "tuesday")["ImportSchemaGen"]["schema"]
+    (schema,) = Graph(project.store).outputs_of_run("tuesday")["ImportSchemaGen"][
+        "schema"
+    ]
     assert not result.cached
     assert (Path(schema.uri) / "schema.pbtxt").read_text().endswith("# edited\n")
 
@@ -180,7 +175,7 @@ def test_a_resolver_runs(project: _Project) -> None:
     result = project.run("Baseline")
 
     assert result.execution_id
-    assert outputs_of_run(project.store, "monday")["Baseline"] == {}
+    assert Graph(project.store).outputs_of_run("monday")["Baseline"] == {}
 
 
 @pytest.mark.parametrize("node_id", ["StatisticsGen", "Trainer", "Evaluator", "Pusher"])
@@ -301,7 +296,7 @@ def test_a_new_store_over_an_old_output_mixes_nothing_in(
     """Files of an earlier store are not part of what is ingested now, and stay."""
     project.put("1.csv", "fare\n" + "1.5\n" * 50)
     project.ingest("monday")
-    (old,) = outputs_of_run(project.store, "monday")["ExampleGen"]["examples"]
+    (old,) = Graph(project.store).outputs_of_run("monday")["ExampleGen"]["examples"]
     before = {p: p.read_bytes() for p in Path(old.uri).rglob("*") if p.is_file()}
     project.put("1.csv", "fare\n" + "2.5\n" * 20)
 
@@ -311,7 +306,7 @@ def test_a_new_store_over_an_old_output_mixes_nothing_in(
         project.settings = {"metadata": f"sqlite://{project.data.parent}/other.db"}
     project.ingest("monday")
 
-    (new,) = outputs_of_run(project.store, "monday")["ExampleGen"]["examples"]
+    (new,) = Graph(project.store).outputs_of_run("monday")["ExampleGen"]["examples"]
     assert new.id == old.id
     assert new.uri != old.uri
     assert before == {p: p.read_bytes() for p in before}

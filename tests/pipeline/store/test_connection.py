@@ -23,7 +23,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.errors import ThroughlineError, UsageError, without_secrets
 from pipeline.store.connection import connection_config, exists, open_store
-from pipeline.store.graph import executions_of_run, outputs_of_run
+from pipeline.store.graph import Graph
 from pipeline.store.url import RedactingFormatter, redact
 
 State = mlmd.Execution.State
@@ -562,7 +562,7 @@ def test_executions_of_a_run_are_its_own_in_order(runs: _Runs) -> None:
     runs.add("tuesday", "Trainer")
     second = runs.add("monday", "Pusher", State.FAILED)
 
-    found = executions_of_run(runs.store, "monday")
+    found = Graph(runs.store).run("monday")
 
     assert [execution.id for execution in found] == [first, second]
 
@@ -571,8 +571,8 @@ def test_an_unknown_run_has_no_executions(runs: _Runs) -> None:
     """A run that the store doesn't know, or an empty store, gives nothing."""
     runs.add("monday", "Trainer")
 
-    assert executions_of_run(runs.store, "sunday") == []
-    assert outputs_of_run(runs.store, "sunday") == {}
+    assert Graph(runs.store).run("sunday") == []
+    assert Graph(runs.store).outputs_of_run("sunday") == {}
 
 
 def test_outputs_of_a_run(runs: _Runs) -> None:
@@ -584,7 +584,7 @@ def test_outputs_of_a_run(runs: _Runs) -> None:
     runs.add("tuesday", "Evaluator", State.FAILED, {"evaluation": ["/v/1"]})
     runs.add("tuesday", "Transform", State.RUNNING)
 
-    outputs = outputs_of_run(runs.store, "tuesday")
+    outputs = Graph(runs.store).outputs_of_run("tuesday")
 
     assert {
         node: {key: [a.uri for a in artifacts] for key, artifacts in found.items()}
@@ -601,6 +601,6 @@ def test_of_two_executions_of_a_node_the_newer_counts(runs: _Runs) -> None:
     runs.add("monday", "Trainer", outputs={"model": ["/m/1"]})
     runs.add("monday", "Trainer", outputs={"model": ["/m/2"]})
 
-    outputs = outputs_of_run(runs.store, "monday")
+    outputs = Graph(runs.store).outputs_of_run("monday")
 
     assert [a.uri for a in outputs["Trainer"]["model"]] == ["/m/2"]

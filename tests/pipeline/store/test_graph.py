@@ -6,9 +6,8 @@ import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 from pipeline.config import Config
-from pipeline.store import graph
 from pipeline.store.connection import open_store
-from pipeline.store.graph import Events, Graph
+from pipeline.store.graph import Graph
 from tests.pipeline.tfx_store import StockStore, train
 
 
@@ -48,7 +47,7 @@ def test_many_executions_take_fewer_calls_than_they_are(counting: _Counting) -> 
 def test_outputs_of_a_run_take_two_calls_more_than_nodes(counting: _Counting) -> None:
     """Artifacts of all nodes are loaded together."""
     counting.calls = 0
-    outputs = graph.outputs_of_run(counting, "run-03")
+    outputs = Graph(counting).outputs_of_run("run-03")
     calls_for_all = counting.calls
 
     assert set(outputs) >= {"Trainer", "Pusher"}
@@ -69,11 +68,11 @@ def test_events_lead_back_to_the_data(config: Config, store: StockStore) -> None
     """What is behind a model is its examples and schema, and no other run's."""
     first, second = train(store, "monday"), train(store, "tuesday")
     raw = MetadataStore(open_store(config.metadata_url))
-    events = Events.of(raw, [e.id for e in raw.get_executions()])
+    events = Graph(raw).events([e.id for e in raw.get_executions()])
 
     behind = events.behind([first.model])
 
     assert behind == {first.model, first.examples, first.schema}
     assert second.model not in behind
     assert events.behind([]) == set()
-    assert Events.of(raw, []).wrote == {}
+    assert Graph(raw).events([]).wrote == {}
