@@ -15,6 +15,7 @@ from pipeline.runners.local import runner
 def main() -> int:
     """Parses the flags and runs the pipeline; returns the exit code."""
     config, options = cli.parse_run("run_local.py", sys.argv[1:])
+    # Passed, not called: creating it imports TFX, which an unchanged run doesn't need.
     return runner.run(config, options, create_pipeline)
 
 

@@ -1,1 +1,1 @@
-"""Measurements of whole runs, ours beside the stock parts of TFX."""
+"""Benchmarks of whole runs, compared with stock TFX and a plain script."""

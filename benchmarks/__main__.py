@@ -1,4 +1,4 @@
-"""Measures ours beside the stock parts of TFX: `python -m benchmarks WHAT [FLAGS]`."""
+"""Runs benchmarks against stock TFX: `python -m benchmarks WHAT [FLAGS]`."""
 
 import sys
 

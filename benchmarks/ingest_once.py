@@ -1,9 +1,9 @@
-"""Ingests a directory once, in a process of its own that is measured from outside.
+"""Ingests a directory once, in a process that another one measures.
 
     python -m benchmarks.ingest_once ours|stock DATA OUTPUT
 
-It runs one node as every orchestrator does, driver and metadata store included, with
-the same three splits and the same Beam engine for both, and writes the seconds that the
+Runs one node as every orchestrator does, driver and metadata store included, with the
+same three splits and the same Beam engine for both, and writes the seconds that the
 executor took to OUTPUT/seconds.
 """
 
@@ -26,7 +26,7 @@ from pipeline.store.connection import open_store
 
 
 def stock_pipeline(config: Config) -> Pipeline:
-    """Makes a pipeline of the stock component alone, with our splits."""
+    """Creates a pipeline of the stock component alone, with the sample's splits."""
     split = example_gen_pb2.SplitConfig.Split
     parts = config.splits
     splits = [
@@ -49,7 +49,7 @@ def stock_pipeline(config: Config) -> Pipeline:
 
 
 def main(which: str, data: Path, output: Path) -> None:
-    """Runs the node and notes how long its executor took."""
+    """Runs the node, and writes the seconds that its executor took."""
     config = Config(data=data, output=output)
     build = {STOCK: stock_pipeline, OURS: create_pipeline}[which]
     run_executor = Launcher._run_executor  # noqa: SLF001 - nobody else sees the moment

@@ -1,13 +1,13 @@
-"""Compares our ingestion with TFX's CsvExampleGen, in turns on the same files.
+"""Compares the pipeline's ingestion with TFX's CsvExampleGen on the same files.
 
     make bench-ingestion                               three turns, about an hour
     make bench-ingestion ARGS="--turns 1"              one turn
     make bench-ingestion ARGS="--rows 15002 --alone"   the sample alone, a minute
 
-Each turn is a process of its own that runs the node once, with its driver and a new
-metadata store. Of the times, one is the executor's and one the whole process's, which
-also imports TFX. The rows are the taxi sample's, drawn by chance with a seed. Every row
-is counted in what was written. At ten million rows 8 GB of disk are needed.
+Each turn is a separate process that runs the node once, with its driver and a new
+metadata store. Two times are reported: the executor's, and that of the whole process,
+which includes the import of TFX. The rows are sampled from the taxi sample with a fixed
+seed, and the written rows are counted. Ten million rows need 8 GB of disk.
 """
 
 import argparse
@@ -39,12 +39,12 @@ _BYTES_ON_DISK = 6 * trips.BYTES_IN_ROW
 
 
 class BenchmarkError(Exception):
-    """A measurement that means nothing."""
+    """A measurement failed, or its result is invalid."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What one ingestion took.
+    """The times and memory of one ingestion.
 
     Attributes:
         executor_seconds: From the executor's start to its end.
@@ -70,7 +70,7 @@ def ingest(which: str, data: Path, rows: int, place: Path) -> Turn:
         place: Where to make the output directory, which is removed again.
 
     Raises:
-        BenchmarkError: It failed, or other rows were written than were read.
+        BenchmarkError: It failed, or didn't write as many rows as it read.
     """
     with tempfile.TemporaryDirectory(dir=place) as directory:
         output = Path(directory)
@@ -78,9 +78,10 @@ def ingest(which: str, data: Path, rows: int, place: Path) -> Turn:
         measured = measure([*command, str(data), str(output)], Path.cwd())
         if measured.exit_code:
             raise BenchmarkError(
-                f"{which} ended with {measured.exit_code}; to see why, lay a file out "
-                f"and run: {' '.join(command)} DATA OUTPUT"
+                f"{which} ended with {measured.exit_code}; to see why, run: "
+                f"{' '.join(command)} DATA OUTPUT"
             )
+        # A fast ingestion that loses rows would win otherwise.
         written = sum(_records(output))
         if written != rows:
             raise BenchmarkError(f"{which} wrote {written} of {rows} rows")
@@ -129,11 +130,12 @@ def _median(values: Sequence[float], unit: str = "") -> str:
 
 @contextmanager
 def _file_of(rows: int, seed: int, place: Path) -> Iterator[Path]:
-    """Makes a directory with one file of so many rows, for as long as it is used.
+    """Creates a temporary directory with one file of a number of rows.
 
     Raises:
-        BenchmarkError: There is no room for it and what is made of it.
+        BenchmarkError: The disk has no room for the file and what is ingested from it.
     """
+    # Before an hour of measuring ends at a full disk.
     free, needed = shutil.disk_usage(place).free, rows * _BYTES_ON_DISK
     if free < needed:
         raise BenchmarkError(
@@ -159,7 +161,7 @@ def _flags(arguments: list[str]) -> argparse.Namespace:
         "--directory",
         type=Path,
         default=Path(tempfile.gettempdir()),
-        help="where the files go while they are used",
+        help="directory for temporary files",
     )
     return flags.parse_args(arguments)
 
@@ -167,6 +169,7 @@ def _flags(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> int:
     """Measures, prints each turn and the table; fails if a run failed."""
     flags = _flags(arguments)
+    # A size that both ingest is in the first list already.
     alone = [rows for rows in flags.alone if rows not in flags.rows]
     sizes = dict.fromkeys(flags.rows, (STOCK, OURS)) | dict.fromkeys(alone, (OURS,))
     results: Results = {rows: {name: [] for name in sizes[rows]} for rows in sizes}
@@ -177,8 +180,8 @@ def main(arguments: list[str]) -> int:
                     for name in names:
                         took = ingest(name, data, rows, flags.directory)
                         results[rows][name].append(took)
-                        told = json.dumps(asdict(took))
-                        print(f"{rows:,} rows, turn {turn + 1} {name}: {told}")
+                        result = json.dumps(asdict(took))
+                        print(f"{rows:,} rows, turn {turn + 1} {name}: {result}")
                         sys.stdout.flush()
     except BenchmarkError as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Runs a command and measures the whole tree of processes that it becomes."""
+"""Runs a command, and measures the time and memory of all its processes."""
 
 import os
 import re
@@ -15,17 +15,17 @@ _MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a command took.
+    """The time, memory and output of a command.
 
     Attributes:
         seconds: Wall time.
         cpu_seconds: Processor time, user and system, of all its processes.
-        peak_megabytes: Most memory at once of all its processes together; what they
-            share counts once.
-        largest_megabytes: Most memory of one of its processes, its own and shared.
-        written_megabytes: What all its processes wrote to disk.
-        lines: Lines it printed on standard output and standard error.
-        exit_code: What it ended with.
+        peak_megabytes: Peak memory of all its processes together; shared memory counts
+            once.
+        largest_megabytes: Peak memory of a single process, its own and shared.
+        written_megabytes: Bytes that all its processes wrote to disk.
+        lines: Number of lines on standard output and standard error.
+        exit_code: Its exit code.
     """
 
     seconds: float
@@ -45,8 +45,8 @@ def measure(command: list[str], directory: Path) -> Measurement:
         directory: Where to run it.
 
     Returns:
-        The measurement. Memory is looked at five times a second, so a short peak may
-        be missed.
+        The measurement. Memory is sampled five times a second, so a short peak may be
+        missed.
     """
     before, written = os.times(), _written()
     started = time.monotonic()
@@ -54,6 +54,7 @@ def measure(command: list[str], directory: Path) -> Measurement:
         command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         assert process.stdout  # noqa: S101 - a pipe was asked for
+        # Read while it runs: a full pipe would block the command.
         os.set_blocking(process.stdout.fileno(), False)
         peak, largest, text = 0.0, 0.0, b""
         while process.poll() is None:
@@ -83,19 +84,24 @@ def measure(command: list[str], directory: Path) -> Measurement:
 
 
 def _memory_of(pid: int) -> list[tuple[float, float]]:
-    """Proportional and resident set size, in bytes, of a process and all below it."""
+    """Returns PSS and RSS, in bytes, of a process and all its children."""
     found = []
     try:
         root = psutil.Process(pid)
         for process in (root, *root.children(recursive=True)):
+            # Proportional sizes (PSS): forked nodes share the imported TensorFlow, and
+            # their resident sizes would count it once each.
             memory = process.memory_full_info()
             found.append((memory.pss, memory.rss))
+    # A process ended between the listing and the reading; the next sample is complete.
     except psutil.NoSuchProcess:
         pass
     return found
 
 
 def _written() -> int:
-    """Bytes that this process and all that it has waited for have written to disk."""
+    """Returns the bytes that this process and its ended children wrote to disk."""
+    # The kernel adds a child's counts to its parent's when the parent has waited for
+    # it.
     text = Path("/proc/self/io").read_text()
     return int(re.findall(r"^write_bytes: (\d+)$", text, re.MULTILINE)[0])

@@ -3,12 +3,12 @@
     make bench                                three turns at each size, about an hour
     make bench ROWS=15002 ARGS="--turns 1"    one turn at the sample's size, 2 minutes
 
-All start from nothing each time, read the same CSV file, and train the same number of
-steps with the same batch size; ours has early stopping switched off. The template is
-copied from the installed wheel with all its features and all its steps enabled; the
-plain script is `benchmarks/plain.py`. The rows are the taxi sample's, drawn with a
-seed; at ten million rows ours runs alone. Results go to benchmarks/results/, and the
-README's table is made from them: `python -m benchmarks readme`.
+Each run starts without a cache, reads the same CSV file, and trains the same number of
+steps with the same batch size; early stopping is disabled in the main job. The template
+is copied from the installed wheel with all its features and steps enabled; the plain
+script is `benchmarks/plain.py`. The rows are sampled from the taxi sample with a fixed
+seed; at ten million rows only the main job runs. Results are written to
+benchmarks/results/; `python -m benchmarks readme` updates the README's table from them.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from benchmarks.measure import Measurement, measure
 from benchmarks.settings import BATCH, STEPS
 
 ROWS = (15_002, 300_000, 1_000_000, 10_000_000)
-# Above this, only ours: the template would take an hour and more.
+# Above this, only the main job: the template would take more than an hour.
 _MOST_FOR_ALL = 1_000_000
 # More evaluations than the steps hold: training never stops early.
 _NEVER = "1000000"
@@ -41,33 +41,39 @@ Run = Callable[[Path, Path], Measurement]
 """Runs one candidate on a data directory, in a directory of its own."""
 
 
-def ours(data: Path, directory: Path) -> Measurement:
-    """Runs our main job from nothing."""
+def run_main_job(data: Path, directory: Path) -> Measurement:
+    """Runs the main job without a cache."""
     command = [sys.executable, "run_local.py", "--output", str(directory / "output")]
     flags = ["--train-steps", str(STEPS), "--batch-size", str(BATCH)]
     places = ["--data", str(data)]
     return measure([*command, *places, *flags, "--model.patience", _NEVER], Path.cwd())
 
 
-def theirs(data: Path, directory: Path) -> Measurement:
-    """Runs the stock template from nothing."""
+def run_template(data: Path, directory: Path) -> Measurement:
+    """Runs the stock template without a cache."""
     stock.write_template(directory, data, steps=STEPS, batch=BATCH)
     return measure([sys.executable, "local_runner.py"], directory)
 
 
-def plain(data: Path, directory: Path) -> Measurement:
-    """Runs the plain script from nothing."""
+def run_plain_script(data: Path, directory: Path) -> Measurement:
+    """Runs the plain script."""
     command = [sys.executable, "-m", "benchmarks.plain", str(data)]
     return measure([*command, str(directory / "plain")], Path.cwd())
 
 
-CANDIDATES: dict[str, Run] = {"stock": theirs, "ours": ours, "plain": plain}
+CANDIDATES: dict[str, Run] = {
+    "stock": run_template,
+    "ours": run_main_job,
+    "plain": run_plain_script,
+}
 
 
 def seconds_by_node(directory: Path) -> dict[str, float]:
     """Reads from the metadata store how long each node took; empty without a store."""
     found: dict[str, float] = {}
     for path in directory.rglob("metadata.db"):
+        # SQL on MLMD's tables, so that this process imports no TFX and the stock
+        # template's store is read in the same way.
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
             for name, began, ended in store.execute(
                 "SELECT t.name, e.create_time_since_epoch,"
@@ -75,6 +81,7 @@ def seconds_by_node(directory: Path) -> dict[str, float]:
                 " JOIN Type t ON e.type_id = t.id ORDER BY e.id"
             ):
                 short = name.rpartition(".")[2]
+                # Resolvers share a class, so their times are added.
                 found[short] = round(found.get(short, 0) + (ended - began) / 1000, 2)
     return found
 
@@ -89,6 +96,7 @@ def _data_of(rows: int, place: Path) -> Iterator[Path]:
 def _machine() -> dict[str, Any]:
     return {
         "processor": platform.processor() or platform.machine(),
+        # What this process may use, which a container limits; cpu_count is the host's.
         "cores": len(os.sched_getaffinity(0)),
         "memory_megabytes": os.sysconf("SC_PAGE_SIZE")
         * os.sysconf("SC_PHYS_PAGES")
@@ -111,7 +119,7 @@ def _flags(arguments: list[str]) -> argparse.Namespace:
         "--directory",
         type=Path,
         default=Path(tempfile.gettempdir()),
-        help="where files go while they are used; 10 GB for ten million rows",
+        help="directory for temporary files; 10 GB for ten million rows",
     )
     return flags.parse_args(arguments)
 
@@ -123,13 +131,17 @@ def main(arguments: list[str]) -> int:
     for rows in (int(text) for text in flags.rows.split(",")):
         names = flags.only if rows <= _MOST_FOR_ALL else ["ours"]
         with _data_of(rows, flags.directory) as data:
+            # Candidates alternate: a machine that slows down in an hour slows all of
+            # them.
             for turn in range(flags.turns):
                 for name in names:
+                    # A new directory each time, so that no cache or store of an earlier
+                    # turn is found.
                     with tempfile.TemporaryDirectory(dir=flags.directory) as place:
                         took = CANDIDATES[name](data, Path(place))
                         nodes = seconds_by_node(Path(place))
-                    told = {"rows": rows, "turn": turn + 1, "candidate": name}
-                    turns.append({**told, **asdict(took), "nodes": nodes})
+                    which = {"rows": rows, "turn": turn + 1, "candidate": name}
+                    turns.append({**which, **asdict(took), "nodes": nodes})
                     print(json.dumps(turns[-1]), flush=True)
                     if took.exit_code:
                         return 1

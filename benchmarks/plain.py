@@ -1,4 +1,4 @@
-"""The same job as a plain script, without a pipeline: the floor to measure against.
+"""The same job as a plain script, without a pipeline: a lower bound to compare with.
 
     python -m benchmarks.plain DATA OUTPUT
 
@@ -40,6 +40,7 @@ from models.model import build_model
 
 Columns = dict[str, np.ndarray[Any, Any]]
 
+# As in models/preprocessing.py, which imports TFT.
 _CLIP = 5.0
 _HISTOGRAM_BINS = 10
 _TOP_VALUES = 20
@@ -49,7 +50,10 @@ _CALIBRATION_BINS = 10
 def main(data: Path, output: Path) -> None:
     """Runs all of it and writes statistics, metrics and the model."""
     keras.utils.set_random_seed(1)
+    # Arrow's reader: a slow lower bound would flatter the pipeline.
     rows = pd.concat([csv.read_csv(p).to_pandas() for p in sorted(data.glob("*.csv"))])
+    # By a generator rather than a hash of the row: it is faster, and nothing has to
+    # stay in its split on the next day.
     part = np.random.default_rng(1).choice(3, len(rows), p=[0.7, 0.1, 0.2])
     splits = [rows[part == number].reset_index(drop=True) for number in range(3)]
     described = [describe(split) for split in splits]
@@ -95,7 +99,7 @@ def describe(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 class Learned:
-    """What the features learn from the training rows: moments and vocabularies."""
+    """Moments and vocabularies of the features, computed from the training rows."""
 
     def __init__(self, train: pd.DataFrame) -> None:
         """Computes both."""
@@ -106,6 +110,7 @@ class Learned:
                 values = _number(train, feature)
                 self._moments[feature] = np.nanmean(values), np.nanstd(values)
             if isinstance(feature, Vocabulary):
+                # Of the training rows only, like Transform's analyzers.
                 counts = train[feature.column].value_counts()
                 kept = counts[counts >= feature.min_count].head(feature.max_size)
                 self._words[feature] = {
@@ -117,7 +122,7 @@ class Learned:
         return {transformed_name(f): len(words) for f, words in self._words.items()}
 
     def inputs(self, rows: pd.DataFrame) -> Columns:
-        """Computes what the model reads."""
+        """Computes the inputs of the model, by transformed name."""
         found: Columns = {}
         for feature in features.FEATURES:
             name, column = transformed_name(feature), rows[feature.column]
@@ -131,6 +136,8 @@ class Learned:
                     if feature.flag_missing:
                         found[missing_name(feature)] = missing.astype(np.float32)
                 case Bucketized():
+                    # right: a value equal to a boundary is in the bucket above it, as
+                    # in Bucketize.
                     bucket = np.searchsorted(feature.boundaries, column, side="right")
                     found[name] = np.where(missing, MISSING_ID, bucket + FIRST_ID)
                 case Cyclic():
@@ -154,7 +161,7 @@ def _number(rows: pd.DataFrame, feature: Numeric) -> np.ndarray[Any, Any]:
 
 
 def labels(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
-    """Says for each row whether the tip is more than 20 % of the fare, in cents."""
+    """Computes the label [N]: 1 if the tip is more than 20 % of the fare, in cents."""
     tips, fare = (
         (rows[name].fillna(0) * 100).round().to_numpy()
         for name in (features.TIPS, features.FARE)
@@ -166,7 +173,7 @@ def labels(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
 def fit(
     model: keras.Model, learned: Learned, train: pd.DataFrame, evaluation: pd.DataFrame
 ) -> None:
-    """Trains for the benchmark's steps, looking at the eval split as often as ours."""
+    """Trains for the benchmark's steps; evaluates as often as the Trainer does."""
     settings = Hyperparameters()
     rounds = STEPS // settings.steps_per_evaluation
     schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, STEPS)
@@ -183,6 +190,8 @@ def fit(
     def batches() -> Any:
         while True:
             rows = order.permutation(len(label))
+            # The rest of an epoch is dropped, so that all batches have one shape and
+            # the step is traced once.
             for start in range(0, len(rows) - BATCH + 1, BATCH):
                 chosen = rows[start : start + BATCH]
                 yield {n: v[chosen] for n, v in inputs.items()}, label[chosen]
@@ -214,6 +223,7 @@ def scores(
         "mean_label": label.mean(),
         "mean_prediction": probability.mean(),
     }
+    # Undefined for rows of one class, such as trips paid in cash in a small slice.
     if 0 < found["mean_label"] < 1:
         bins = np.minimum(
             (probability * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1

@@ -15,7 +15,7 @@ _COLUMNS = (("seconds", "s"), ("peak_megabytes", "MB"))
 
 
 def write(found: dict[str, Any]) -> Path:
-    """Writes what was measured, by its day and sizes; returns the file."""
+    """Writes measurements to a file named by day and sizes; returns its path."""
     sizes = dict.fromkeys(str(turn["rows"]) for turn in found["turns"])
     path = DIRECTORY / f"{found['when']}-{'-'.join(sizes)}.json"
     DIRECTORY.mkdir(exist_ok=True)
@@ -38,7 +38,7 @@ def table(turns: Sequence[dict[str, Any]]) -> str:
     lines = [
         (
             "| rows | stock template | Throughline | plain script "
-            "| wall, ours / stock | memory, ours / stock | wall, ours / plain |"
+            "| wall / stock | memory / stock | wall / plain |"
         ),
         "|---:|---:|---:|---:|---:|---:|---:|",
     ]
@@ -70,12 +70,13 @@ def _medians(turns: Sequence[dict[str, Any]]) -> str:
 def _ratio(
     above: Sequence[dict[str, Any]], below: Sequence[dict[str, Any]], name: str
 ) -> str:
+    # Of the turns' pairs, not of the medians: both of a pair ran under the same load.
     ratios = [a[name] / b[name] for a, b in zip(above, below, strict=False)]
     return f"{statistics.median(ratios):.2f}" if ratios else ""
 
 
 def main(arguments: list[str]) -> int:
-    """Puts the table of the newest results into the README."""
+    """Replaces the README's table by that of the newest results."""
     if arguments:
         print("usage: python -m benchmarks readme", file=sys.stderr)
         return 2

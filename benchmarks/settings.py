@@ -1,4 +1,4 @@
-"""What all candidates of `make bench` train with."""
+"""Training settings of all candidates of `make bench`."""
 
 STEPS = 1000
 BATCH = 200

@@ -1,7 +1,7 @@
-"""Lays out TFX's taxi template as its own guide leads a person to have it in the end.
+"""Writes TFX's taxi template with all features and steps that its guide enables.
 
-Nothing of the template is kept here: it is read from the installed wheel, its optional
-features and steps are switched on, and steps and batch size are set.
+The template is read from the installed wheel; its optional features and steps are
+enabled, and the training steps and the batch size are set.
 """
 
 import importlib.util
@@ -18,12 +18,12 @@ def write_template(directory: Path, data: Path, *, steps: int, batch: int) -> No
 
     Args:
         directory: An existing, empty directory.
-        data: Directory of the CSV files that it is to read.
+        data: Directory of the CSV files to read.
         steps: Training steps.
         batch: Rows in a training step.
 
     Raises:
-        RuntimeError: The template is not the one this was written for.
+        RuntimeError: The template differs from that of TFX 1.21.
     """
     spec = importlib.util.find_spec("tfx")
     if spec is None or spec.origin is None:
@@ -32,6 +32,8 @@ def write_template(directory: Path, data: Path, *, steps: int, batch: int) -> No
     for path in directory.rglob("*.py"):
         text = path.read_text().replace("tfx.experimental.templates.taxi.", "")
         path.write_text(text.replace("{{PIPELINE_NAME}}", _PIPELINE_NAME))
+    # The numbers of replacements are checked: an edit that silently matches nothing
+    # would compare with half a template.
     _edit(directory / "pipeline/pipeline.py", r"# (components\.append\()", r"\1", 9)
     _enable_features(directory / "models/features.py")
     constants = directory / "models/keras_model/constants.py"
@@ -43,7 +45,7 @@ def write_template(directory: Path, data: Path, *, steps: int, batch: int) -> No
 
 
 def _enable_features(path: Path) -> None:
-    """Takes the comment signs off the block of all features."""
+    """Uncomments the block that lists all features."""
     lines = path.read_text().splitlines()
     first = next(i for i, line in enumerate(lines) if "Uncomment below" in line)
     last = next(i for i, line in enumerate(lines) if i > first and not line)
@@ -56,5 +58,5 @@ def _enable_features(path: Path) -> None:
 def _edit(path: Path, pattern: str, replacement: str, times: int) -> None:
     text, count = re.subn(pattern, replacement, path.read_text())
     if count != times:
-        raise RuntimeError(f"{path}: {pattern} stands there {count} times, not {times}")
+        raise RuntimeError(f"{path}: {pattern} occurs {count} times, not {times}")
     path.write_text(text)

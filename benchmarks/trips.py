@@ -1,4 +1,4 @@
-"""Writes the taxi sample's rows over and over, drawn by chance, to any number."""
+"""Writes CSV files of any number of rows, sampled from the taxi sample."""
 
 from pathlib import Path
 
@@ -18,15 +18,16 @@ def write(path: Path, rows: int, seed: int) -> None:
 
     Args:
         path: The file.
-        rows: How many to draw, each of the sample's as likely as any other; the sample
-            itself, in its order, if there are as many as it has.
-        seed: The same gives the same file.
+        rows: Number of rows, sampled uniformly with replacement; the sample itself, in
+            its order, if this is the number of its rows.
+        seed: Seed of the random numbers; the same seed gives the same file.
     """
     header, *lines = taxi.read_sample().splitlines(keepends=True)
     sample = np.array(lines, dtype=object)
     numbers = np.random.default_rng(seed)
     with path.open("wb") as file:
         file.write(header)
+        # At the sample's size the figures are then those of the main job.
         if rows == len(sample):
             file.writelines(lines)
             return

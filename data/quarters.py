@@ -58,10 +58,12 @@ def split(sample: bytes) -> dict[str, bytes]:
     Returns:
         Contents of the files by relative path, oldest quarter first.
     """
+    # Bytes, not the csv module: rows must stay what they are, byte for byte.
     header, *rows = sample.splitlines(keepends=True)
     column = header.rstrip().split(b",").index(_TIME)
     quarters: dict[tuple[int, int], list[bytes]] = {}
     for row in rows:
+        # UTC, because the column is Chicago's wall clock written as if it were UTC.
         began = datetime.fromtimestamp(int(row.split(b",")[column]), UTC)
         quarter = began.year, (began.month - 1) * _QUARTERS // 12 + 1
         quarters.setdefault(quarter, [header]).append(row)

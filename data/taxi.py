@@ -9,6 +9,8 @@ from pathlib import Path
 from pipeline.errors import DataRefusedError, UsageError
 
 FILE_NAME = "taxi.csv"
+# A changed sample would change every figure on the pages, and fail tests in ways that
+# are hard to trace.
 SHA256 = "cdaf0b5931442ef47693f408f25a37af710aca23fccb90a78f00930e89548805"
 
 _PATH_IN_TFX = Path("examples/chicago_taxi_pipeline/data/simple/data.csv")

@@ -1,4 +1,4 @@
-"""What the model learns from, and what it learns. Replace this file with your own.
+"""Declares the columns, features and label of the model. Replace it with your own.
 
 A team that brings its own data changes four things, top to bottom: the column names,
 `FEATURES`, the label's columns and definition, and `SLICE_COLUMNS`. Preprocessing,
@@ -8,12 +8,12 @@ model and signatures follow the declarations; only a label of another kind also 
 The sample predicts whether a taxi trip in Chicago tips more than 20 % of its fare. Tips
 are recorded only when they are paid by card: of the 9,909 cash trips in the sample 4
 show a big tip, of the 4,975 card trips 68 % do. So the label of a cash trip is not
-"no", it is unknown. `LabelPolicy` says what to make of that:
+"no", it is unknown. `LabelPolicy` decides how that is treated:
 
-* "all-trips" takes the recorded tips at their word, as TFX's own examples do. Its AUC
-  is flattering: `payment_type` alone reaches 0.93.
-* "card-trips" gives trips that were not paid by card the weight 0, so that neither
-  training nor evaluation looks at them. Its AUC is lower (0.66) and means something.
+* "all-trips" uses the records as they are, like TFX's own examples. The AUC is too
+  optimistic: `payment_type` alone reaches 0.93.
+* "card-trips" gives trips that were not paid by card the weight 0, which excludes them
+  from training and evaluation. The AUC is lower (0.66) and meaningful.
 
 Importing this module imports nothing but the standard library.
 """
@@ -63,7 +63,7 @@ class Bucketized:
 
 @dataclass(frozen=True)
 class Cyclic:
-    """A whole number on a clock face: a point on a circle, so 23 h is next to 0 h."""
+    """A periodic integer, encoded as a point on a circle: 23 h is next to 0 h."""
 
     column: str
     period: int
@@ -72,7 +72,7 @@ class Cyclic:
 
 @dataclass(frozen=True)
 class IntegerCategory:
-    """A code that is a whole number; each code gets an embedding."""
+    """An integer code; each code gets an embedding."""
 
     column: str
     minimum: int
@@ -82,7 +82,7 @@ class IntegerCategory:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A text whose values are learned from the data; each value gets an embedding."""
+    """A text whose vocabulary is learned; each value gets an embedding."""
 
     column: str
     min_count: int = 10
@@ -96,8 +96,8 @@ Feature = Numeric | Cyclic | Category
 
 # Left out on purpose: pickup_census_tract has one value in 15,002 rows,
 # dropoff_census_tract repeats the areas more finely than 3,500 card trips can teach,
-# and trip_start_timestamp only grows: a model that leans on it extrapolates from the
-# first day it serves.
+# and trip_start_timestamp only grows: a model that uses it extrapolates from the first
+# day in serving.
 FEATURES: tuple[Feature, ...] = (
     Vocabulary(PAYMENT_TYPE),
     Numeric(FARE, log=True),
@@ -119,7 +119,7 @@ FEATURES: tuple[Feature, ...] = (
 )
 
 LabelPolicy = Literal["all-trips", "card-trips"]
-"""Whose labels count: all trips, or only those whose tips are recorded."""
+"""Which labels are used: all, or only those of trips whose tips are recorded."""
 
 LABEL_COLUMNS: tuple[str, ...] = (TIPS, FARE)
 """Raw columns that the label is computed from; reports mark them."""
@@ -137,7 +137,7 @@ RECORDED_TIP_PAYMENT_TYPES = ("Credit Card",)
 """Payment types whose tips are recorded; the others' are unknown under "card-trips"."""
 
 SLICE_COLUMNS: tuple[str, ...] = (PAYMENT_TYPE, TRIP_START_HOUR)
-"""Raw columns by whose values the evaluation is broken down."""
+"""Raw columns whose values are the slices of the evaluation."""
 
 RAW_COLUMNS: tuple[str, ...] = tuple(dict.fromkeys(f.column for f in FEATURES))
 """Raw columns that the model needs to serve, each once, in the order of `FEATURES`."""

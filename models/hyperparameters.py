@@ -1,38 +1,39 @@
-"""The settings of the model and its training that are worth tuning."""
+"""The hyperparameters: settings of the model and its training."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+# As in pipeline/config.py, which imports this module.
 _LARGEST = 2**31 - 1
 _COUNT = f"at least 1 and at most {_LARGEST}"
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """How the model learns; the pipeline adds steps, batch size and seed."""
+    """Settings of the model; steps, batch size and seed are in `pipeline.config`."""
 
     learning_rate: float = 0.002
     """Adam's first learning rate; it falls to 0 along a cosine over all steps."""
     hidden_layers: tuple[int, ...] = (64, 32)
     """Units of each hidden layer, first to last; empty for a linear model."""
     embedding_width: int = 8
-    """Numbers that describe one value of a category."""
+    """Length of the embedding vector of a category's value."""
     dropout: float = 0.2
-    """Share of a hidden layer's units that each step leaves out, 0 to below 1."""
+    """Share of a hidden layer's units that each step drops, 0 to below 1."""
     l2: float = 0.0
     """Penalty on squared weights and embeddings; 0 for none."""
     steps_per_evaluation: int = 50
-    """Training steps between two looks at the eval split."""
+    """Training steps between two evaluations on the eval split."""
     patience: int = 6
     """Evaluations without a lower eval loss after which training stops."""
 
     def __post_init__(self) -> None:
-        """Refuses values that cannot train.
+        """Rejects values that can't be trained with.
 
         Raises:
-            ValueError: Naming the setting, its value and what was expected.
+            ValueError: A value is out of bounds; names it and what was expected.
         """
         for name, holds, expected in (
             (
@@ -61,7 +62,7 @@ class Hyperparameters:
 
     @classmethod
     def from_json(cls, settings: Mapping[str, Any]) -> "Hyperparameters":
-        """Returns the hyperparameters that `dataclasses.asdict` and JSON went through.
+        """Restores hyperparameters from the JSON of `dataclasses.asdict`.
 
         Args:
             settings: Field names to values; fields that are absent keep their default.

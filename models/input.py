@@ -1,8 +1,8 @@
-"""What the training reads: transformed columns in memory, in batches of tensors.
+"""Reads transformed columns for training, as batches of tensors.
 
 Nothing is parsed while training: a batch is gathered from columns. Up to `MEMORY_BYTES`
-the rows of an epoch come in a random permutation of all; beyond, a random choice of row
-groups is in memory at a time, and the rows of each choice are permuted.
+an epoch is a random permutation of all rows; beyond that, random groups of shards are
+in memory one at a time, and the rows of each are permuted.
 """
 
 import itertools
@@ -51,7 +51,7 @@ class Table:
 
         Args:
             patterns: Globs of the form DIRECTORY/*, as Transform's outputs have them.
-            transform: Tells the columns' types.
+            transform: Has the columns' types.
 
         Raises:
             ValueError: No row has a known label; names the patterns.
@@ -62,9 +62,11 @@ class Table:
             name: tf.TensorSpec(feature.shape, feature.dtype)
             for name, feature in transform.transformed_feature_spec().items()
         }
+        # Sorted, because the order of the rows is part of what a seed repeats.
         directories = sorted({p.rpartition("/")[0] for p in patterns})
         found = [s for d in directories if listed(d) for s in shards.shards_of(d)]
         table = cls(tuple(shards.split_up(found, rows=1)), spec)
+        # Stops at the first row with a label, so normally one row group is read.
         if not any(len(rows[LABEL]) for rows in table.batches()):
             msg = (
                 f"no row with a known label in {list(patterns)}; the split is empty, "
@@ -138,6 +140,8 @@ def training_dataset(table: Table, batch_size: int, seed: int) -> tf.data.Datase
             }
 
     return (
+        # Several steps per call of Python: a generator that yields single batches is
+        # what tf.data would wait for.
         _generated(chunks, table, (steps, batch_size))
         .flat_map(tf.data.Dataset.from_tensor_slices)
         .map(_split_label)
@@ -168,6 +172,7 @@ def evaluation_dataset(table: Table, row_count: int) -> tf.data.Dataset:
                 return
 
     dataset = _generated(batches, table, (None,)).map(_split_label)
+    # Every evaluation reads the same rows; cached, they are converted once.
     return dataset.cache() if table.fits() else dataset
 
 
@@ -175,6 +180,8 @@ def _shuffled(table: Table, seed: int) -> Iterator[Columns]:
     """Yields the rows of endless epochs, a part of an epoch at a time."""
     whole = table.load() if table.fits() else None
     for epoch in itertools.count():
+        # A generator per epoch: an epoch's order doesn't depend on how the ones before
+        # it were read.
         chance = np.random.default_rng([seed, epoch])
         choices = [()] if whole is not None else table.epoch(chance)
         for choice in choices:
@@ -188,7 +195,7 @@ def _shuffled(table: Table, seed: int) -> Iterator[Columns]:
 def _rebatched(
     parts: Iterator[Columns], rows: int, *, keep_rest: bool = False
 ) -> Iterator[Columns]:
-    """Cuts a stream of rows anew, into equal parts."""
+    """Re-batches a stream of rows into parts of equal size."""
     waiting: list[Columns] = []
     held = 0
     for part in parts:
@@ -226,6 +233,7 @@ def _dense(
     """Returns a column as an array [rows, *shape]; each row has its values."""
     values = batch.column(name).flatten()
     if spec[name].dtype == tf.string:
+        # NumPy's own texts are padded to the longest; tf.data accepts objects.
         array = np.array(values.to_pylist(), dtype=object)
     else:
         array = values.to_numpy(zero_copy_only=False)

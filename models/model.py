@@ -1,4 +1,4 @@
-"""The network, built from the hyperparameters and the feature declarations alone."""
+"""Builds the Keras model from the hyperparameters and the declared features."""
 
 from collections.abc import Mapping
 
@@ -47,6 +47,8 @@ def build_model(
         match feature:
             case Numeric():
                 for number in _number_names(feature):
+                    # Scalars per row, as Transform writes them, so that no signature
+                    # has to reshape.
                     inputs[number] = keras.Input((), name=number, dtype="float32")
                     parts.append(keras.layers.Reshape((1,))(inputs[number]))
             case Cyclic():
@@ -67,7 +69,7 @@ def build_model(
 
 
 def id_count(feature: Category, vocabulary_sizes: Mapping[str, int]) -> int:
-    """Returns how many ids a category can have, "missing" and "unseen" among them."""
+    """Returns the number of ids of a category, including "missing" and "unseen"."""
     match feature:
         case Bucketized(boundaries=boundaries):
             return FIRST_ID + len(boundaries) + 1

@@ -1,12 +1,11 @@
-"""From raw columns to what the model reads, in Transform and in serving.
+"""Converts raw columns to the model's inputs, in Transform and in serving.
 
-The same graph transforms the training data and a request to the served model, so
-nothing here that a feature needs may depend on the label's column, which a request
-lacks.
+The same graph transforms the training data and a serving request, so no feature may
+depend on the label's column, which a request doesn't have.
 
-Beam adds up in any order and cuts batches of any size, and both show in the last bits
-of a 32-bit result. So numbers are computed in 64 bits and rounded to 32 at the end, and
-the same data gives the same transformed rows.
+Beam adds numbers in any order and in batches of any size, which changes the last bits
+of a 32-bit result. So numbers are computed in 64 bits and rounded to 32 at the end: the
+same data gives the same transformed rows.
 """
 
 import math
@@ -35,7 +34,7 @@ Tensors = dict[str, tf.Tensor]
 RawTensors = Mapping[str, tf.Tensor | tf.SparseTensor]
 
 _CLIP = (
-    5.0  # Standard deviations; beyond them lie errors such as a trip of 1,710 miles.
+    5.0  # Standard deviations; larger values are errors, such as a trip of 1,710 miles.
 )
 _SENTINELS: dict[tf.DType, float | int | str] = {
     tf.float32: features.MISSING_FLOAT,
@@ -87,7 +86,7 @@ def preprocessing_fn(inputs: RawTensors, custom_config: Mapping[str, Any]) -> Te
 
 
 def label_and_weight(inputs: RawTensors, policy: str) -> Tensors:
-    """Returns what the model learns, and how much each row counts.
+    """Computes the label and the weight of each row.
 
     Tip and fare are compared in whole cents. As 32-bit floats, 8 of the 165 trips in
     the sample that tip exactly 20 % would seem to tip more.
@@ -98,7 +97,7 @@ def label_and_weight(inputs: RawTensors, policy: str) -> Tensors:
 
     Returns:
         `features.LABEL`, int64 [N], 0 where it is unknown; `features.WEIGHT`, float32
-        [N], 0.0 where the tip or the fare is missing or the policy says unknown.
+        [N], 0.0 where the tip or the fare is missing, or unknown under the policy.
 
     Raises:
         ValueError: The policy is unknown, or the data lacks a column.
@@ -127,6 +126,7 @@ def _is_any_of(texts: tf.Tensor, wanted: tuple[str, ...]) -> tf.Tensor:
 
 
 def _cents(dollars: Column) -> tf.Tensor:
+    # Rounded: 2.3 dollars are 229.99999999999997 cents in binary.
     return tf.cast(tf.round(dollars.values * 100.0), tf.int64)
 
 
@@ -147,6 +147,7 @@ def _number(inputs: RawTensors, feature: Numeric) -> tf.Tensor:
     column = _column(inputs, feature.column, tf.float64)
     values = column.values
     if feature.log:
+        # Negative quantities are errors, and a NaN of log1p would count as missing.
         values = tf.math.log1p(tf.maximum(values, tf.zeros_like(values)))
     return tf.where(
         column.missing, tf.constant(features.MISSING_FLOAT, tf.float64), values
@@ -155,6 +156,7 @@ def _number(inputs: RawTensors, feature: Numeric) -> tf.Tensor:
 
 def _bucket_ids(inputs: RawTensors, feature: Bucketized) -> tf.Tensor:
     column = _column(inputs, feature.column, tf.float32)
+    # Not tft.apply_buckets, which is for boundaries that an analyzer computes.
     bucket = tf.raw_ops.Bucketize(
         input=column.values, boundaries=list(feature.boundaries)
     )

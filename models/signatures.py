@@ -1,4 +1,4 @@
-"""What the saved model answers: three signatures around one model, and one function.
+"""Saves the model with three signatures, and one function for columns.
 
 | signature | reads | answers |
 |---|---|---|
@@ -7,7 +7,7 @@
 | `transform_features` | "examples", with the label's columns | transformed columns |
 
 `serving_raw` is for JSON clients. TensorFlow Serving's row format wants every key in
-every row, so a value that the client lacks is sent as NaN (numbers with a fraction; the
+every row, so a missing value is sent as NaN (numbers with a fraction; the
 bare token NaN in JSON), -1 (whole numbers) or "" (text). `transform_features` is for
 TFMA, which finds `features.LABEL` and `features.WEIGHT` among the transformed columns.
 
@@ -86,6 +86,8 @@ class ServingModel(tf.Module):
         }
 
     def _answer_examples(self, examples: tf.Tensor) -> Tensors:
+        # Without the label's columns, which a request doesn't have: parsing would fail
+        # on a dense feature that is absent.
         spec = {name: self._raw_spec.value[name] for name in features.RAW_COLUMNS}
         return self._answer(tf.io.parse_example(examples, spec))
 
@@ -116,6 +118,7 @@ class ServingModel(tf.Module):
 
     def _predict(self, transformed: Tensors) -> Tensors:
         inputs = {tensor.name: transformed[tensor.name] for tensor in self.model.inputs}
+        # training=False, or dropout would make each answer random.
         return {PROBABILITY: self.model(inputs, training=False)[:, 0]}
 
 

@@ -32,7 +32,7 @@ _PROGRESS_LINES = 5
 
 
 class TrainingArguments(Protocol):
-    """What `run_fn` reads of TFX's `FnArgs`."""
+    """The attributes of TFX's `FnArgs` that `run_fn` reads."""
 
     train_files: Sequence[str]
     """Globs of the shards of transformed examples, DIRECTORY/*."""
@@ -41,34 +41,34 @@ class TrainingArguments(Protocol):
     transform_graph_path: str
     """Directory that Transform wrote its graph to."""
     train_steps: int
-    """Most steps to train, in batches."""
+    """Maximum number of training steps, one batch each."""
     eval_steps: int | None
-    """Batches of the eval split to look at; None, 0 or less means all."""
+    """Batches of the eval split to use; `None`, 0 or less means all."""
     serving_model_dir: str
-    """Where the saved model goes."""
+    """Directory to write the SavedModel to."""
     model_run_dir: str
-    """Where logs for TensorBoard and the learning curves go."""
+    """Directory for TensorBoard's logs and the learning curves."""
     custom_config: Mapping[str, Any] | None
     """See `TrainingSettings.read`."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What the pipeline says about the training, checked."""
+    """The settings of a training run, validated."""
 
     hyperparameters: Hyperparameters
     batch_size: int
     """Rows in a training step."""
     seed: int
-    """Of the first weights, the order of the rows, and dropout."""
+    """Seed of the initial weights, the order of the rows, and dropout."""
     train_steps: int
-    """Most steps to train."""
+    """Maximum number of training steps."""
     eval_rows: int
-    """Rows of the eval split to look at; -1 means all."""
+    """Rows of the eval split to use; -1 means all."""
 
     @classmethod
     def read(cls, arguments: TrainingArguments) -> "TrainingSettings":
-        """Reads steps and custom_config; keys this does not know are left alone.
+        """Reads steps and custom_config; unknown keys are ignored.
 
         Args:
             arguments: custom_config may hold "hyperparameters" (a dict as of
@@ -109,6 +109,7 @@ def run_fn(fn_args: TrainingArguments) -> None:
     """
     settings = TrainingSettings.read(fn_args)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    # Before anything of TensorFlow is created: initial weights take the seed then.
     make_deterministic(settings.seed)
 
     train = Table.of(fn_args.train_files, transform)
@@ -126,9 +127,9 @@ def run_fn(fn_args: TrainingArguments) -> None:
 
 
 def _keep_split_rule(graph: str, model: str) -> None:
-    """Copies into the model how the rows that it has seen were split, if that is known.
+    """Copies the split rule of the training rows into the model's extras, if known.
 
-    The Evaluator compares it with how the test rows are split now.
+    The Evaluator compares it with the rule of the test rows.
     """
     noted, extras = f"{graph}/{RULE_FILE}", f"{model}/assets.extra"
     if tf.io.gfile.exists(noted):
@@ -137,13 +138,13 @@ def _keep_split_rule(graph: str, model: str) -> None:
 
 
 def make_deterministic(seed: int) -> None:
-    """Makes everything TensorFlow does in this process from now on repeatable."""
+    """Makes TensorFlow deterministic for the rest of this process."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
 
 def vocabulary_sizes(transform: tft.TFTransformOutput) -> dict[str, int]:
-    """Returns how many values each vocabulary holds, by transformed name."""
+    """Returns the size of each vocabulary, by transformed name."""
     names = [transformed_name(f) for f in FEATURES if isinstance(f, Vocabulary)]
     return {name: transform.vocabulary_size_by_name(name) for name in names}
 
@@ -169,6 +170,8 @@ def fit(
         and "eval_auc".
     """
     hyperparameters = settings.hyperparameters
+    # An epoch of Keras is the steps between two evaluations, not a pass over the data:
+    # callbacks run per epoch. Rounded up, so that few steps still end with one.
     rounds = -(-settings.train_steps // hyperparameters.steps_per_evaluation)
     steps = settings.train_steps // rounds
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -178,12 +181,17 @@ def fit(
         optimizer=keras.optimizers.Adam(schedule),
         loss=keras.losses.BinaryCrossentropy(),
         weighted_metrics=[keras.metrics.AUC(name="auc")],
+        # One call per evaluation: Python between steps would cost about as much as a
+        # step of this small model.
         steps_per_execution=steps,
+        # Keras' default may compile with XLA: seconds, for steps that take
+        # milliseconds.
         jit_compile=False,
     )
     stop = keras.callbacks.EarlyStopping(
         patience=hyperparameters.patience, restore_best_weights=True
     )
+    # The graph would be traced once more to be written.
     logs = keras.callbacks.TensorBoard(log_directory, write_graph=False)
     curves = model.fit(
         train_rows,
@@ -193,6 +201,8 @@ def fit(
         callbacks=[stop, logs, _Progress(rounds, steps)],
         verbose=0,
     ).history
+    # Also set if training was not stopped early: the callback restores the best weights
+    # at the end in any case.
     best = stop.best_epoch
     _progress.info(
         "kept step %d: eval loss %.4f, eval AUC %.4f",

@@ -21,6 +21,7 @@ def create_pipeline(config: "Config") -> "Pipeline":
 
 def __getattr__(name: str) -> Any:
     """Returns our artifact types, which Vertex AI's containers import from here."""
+    # On demand: as imports they would load TFX with every command.
     if name == "DataVerdict":
         from pipeline.components.anomaly_gate import DataVerdict
 

@@ -56,7 +56,6 @@ from pipeline.trust import distributions
 DEFAULT_OUTPUT = PROJECT / "output"
 
 _FEATURES = features.__name__
-_DONE = frozenset({"COMPLETE", "CACHED"})
 _STATES = {
     "COMPLETE": "done",
     "CACHED": "cached",
@@ -95,6 +94,7 @@ def newest(*, output: Path | str | None = None, metadata: str | None = None) -> 
             "The metadata store has no run; `python run_local.py` starts one"
         )
     runs = (Run(name, lineage) for name in reversed(names))
+    # A notebook is about a model: a run that stopped at the gate has nothing to show.
     return next((r for r in runs if r.has("ModelEvaluation")), Run(names[-1], lineage))
 
 
@@ -240,6 +240,8 @@ class Run:
             or "unused"; `None` if the run is of a stock TFX pipeline or of another
             version of `models/features.py`.
         """
+        # Roles are those of today's module, so they hold only for runs of the same one;
+        # its digest is part of the cache key of each node that uses it.
         keys = [step.parameters.get(properties.KEY) for step in self.executions]
         ours = [key for key in keys if isinstance(key, dict)]
         declared = {key[_FEATURES] for key in ours if _FEATURES in key}
@@ -252,7 +254,7 @@ class Run:
 
     def outputs(self) -> list[Artifact]:
         """Lists all artifacts that it wrote or reused, oldest first."""
-        done = [step for step in self.executions if step.state in _DONE]
+        done = [step for step in self.executions if step.succeeded]
         return self.lineage.graph.by_id({i for step in done for i in step.wrote()})
 
     def has(self, kind: str) -> bool:
@@ -272,7 +274,7 @@ class Run:
         found = [
             artifact
             for step in self.executions
-            if step.state in _DONE and node in {None, step.node}
+            if step.succeeded and node in {None, step.node}
             for artifact in self.lineage.graph.by_id(step.wrote())
             if artifact.type == kind
         ]
@@ -280,6 +282,7 @@ class Run:
             kinds = ", ".join(sorted({a.type for a in self.outputs()})) or "nothing"
             whose = f" of {node}" if node else ""
             raise UsageError(f"Run {self.run_id} has no {kind}{whose}; it has {kinds}")
+        # Several executions of one node in a run: a retry that succeeded comes last.
         return max(found, key=lambda artifact: artifact.id)
 
     def path(self, node: str, output: str) -> Path:
@@ -293,13 +296,13 @@ class Run:
             UsageError: The run has no such output, or it is not on this machine.
         """
         for step in self.executions:
-            if step.node == node and step.state in _DONE and output in step.outputs:
+            if step.node == node and step.succeeded and output in step.outputs:
                 (artifact,) = self.lineage.graph.by_id(step.outputs[output][-1:])
                 return _directory(artifact)
         known = sorted(
             f"{step.node}.{name}"
             for step in self.executions
-            if step.state in _DONE
+            if step.succeeded
             for name in step.outputs
         )
         raise UsageError(
@@ -380,6 +383,7 @@ class Run:
             }
             for title, (old, new) in pairs.items()
         }
+        # float: a column of `None` only would be of objects, and not sortable.
         frame = pd.DataFrame(columns, dtype=float).rename_axis("feature")
         return frame.sort_values(list(frame.columns)[:1], ascending=False)
 
@@ -422,6 +426,7 @@ class Run:
             names = sorted(p.name.removeprefix("Split-") for p in directory.iterdir())
             raise UsageError(f"There is no split {split!r}; there are {names}")
         table = _first_rows(files, rows)
+        # Cells are lists of one value, as TFX's Parquet reader wants them.
         columns = [_values(column.combine_chunks()) for column in table.columns]
         return pa.Table.from_arrays(columns, table.column_names)
 
@@ -539,6 +544,8 @@ class Run:
         buckets = self.calibration(model)
         if buckets.empty:
             raise UsageError("The Evaluator was not asked for a CalibrationPlot")
+        # From the highest score down: the running sums are then the rows at or above
+        # each bucket's lower bound, which is the threshold.
         falling = buckets.iloc[::-1]
         flagged, hits = falling["weight"].cumsum(), falling["label"].cumsum()
         frame = pd.DataFrame(
@@ -550,6 +557,8 @@ class Run:
                 "recall": hits / buckets["label"].sum(),
             }
         )
+        # The bucket below the range has lower bound -inf, clipped to 0: two rows of one
+        # threshold, of which the last has all rows.
         return frame.groupby("threshold").last()
 
     def outcome(self) -> dict[str, Any]:
@@ -567,6 +576,8 @@ class Run:
             blessing = self.artifact("ModelBlessing").properties
             found["blessed"] = bool(blessing.get("blessed"))
         if self.has("ModelEvaluation"):
+            # Not `_directory`: a table of all runs must not end at one whose files are
+            # gone.
             path = artifact_files.local_path(self.artifact("ModelEvaluation").uri)
             models = results.read_metrics(path) if path else {}
             overall = models.get(results.CANDIDATE, {}).get(results.OVERALL, {})
@@ -580,6 +591,7 @@ class Run:
             "done", "not blessed", "failed", "data refused", "interrupted",
             "schema proposed" or "running".
         """
+        # The record knows the outcome "failed" only; the exit code says by what.
         if self.record.get("exit_code") == EXIT_DATA_REFUSED:
             return "data refused"
         if self.record:
@@ -596,6 +608,8 @@ class Run:
 
         The state of a node that never started is "not run", its seconds `None`.
         """
+        # The record first: it also knows a node that was killed before it reached the
+        # store. Runs of other runners have no record.
         noted: Mapping[str, Any] = self.record.get("nodes", {})
         states: dict[str, tuple[str, float | None]] = {}
         for node in self.upstream():
@@ -611,6 +625,8 @@ class Run:
 
     def upstream(self) -> dict[str, list[str]]:
         """Returns for each node those that it waits for, in running order."""
+        # The compiled graph also has edges that only order, and nodes that never ran.
+        # Runs of stock TFX have no such file; there the artifacts give the edges.
         dag = self.directory / DAG_FILE
         if dag.is_file():
             return {n["id"]: n["upstream"] for n in json.loads(dag.read_text())}
@@ -641,7 +657,9 @@ class Run:
     def _ingesting_node(self) -> str:
         for step in self.executions:
             types = {a.type for a in self.lineage.graph.by_id(step.wrote())}
-            if "Examples" in types and not step.inputs and step.state in _DONE:
+            # Transform writes Examples as well, but reads some; ingestion reads files
+            # only.
+            if "Examples" in types and not step.inputs and step.succeeded:
                 return step.node
         raise UsageError(f"Run {self.run_id} has ingested no data")
 
@@ -683,6 +701,8 @@ class ServingModel:
         frame = pd.DataFrame(rows)
         tensors = {}
         for name, spec in self.answer.structured_input_signature[1].items():
+            # A serving signature needs every input; an absent column is one missing
+            # value per row.
             values = frame[name] if name in frame else pd.Series([None] * len(frame))
             tensors[name] = tf.constant(_filled(values, spec.dtype), spec.dtype)
         probability = self.answer(**tensors)["probability"].numpy()
@@ -721,6 +741,8 @@ def _task_of(eval_config: Mapping[str, Any]) -> str:
         for spec in eval_config.get("metrics_specs", ())
         for metric in spec.get("metrics", ())
     }
+    # Multi-class first: "CategoricalAccuracy" is one of its names, and AUC occurs there
+    # too.
     for kind, typical in _TASKS.items():
         if any(name.startswith(typical) for name in names):
             return kind
@@ -748,6 +770,8 @@ def _first_rows(files: Sequence[Path], rows: int | None) -> pa.Table:
     """Reads the first rows of examples: shards of ours, or a stock ExampleGen's."""
     if files[0].suffix == SUFFIX:
         found = shards_of(files[0].parent)
+        # Batch by batch, so that the first ten rows of a large split are not a full
+        # read.
         batches, left = [], count_rows(found) if rows is None else rows
         for batch in itertools.chain.from_iterable(map(read_batches, found)):
             batches.append(batch.slice(0, left))
@@ -755,6 +779,7 @@ def _first_rows(files: Sequence[Path], rows: int | None) -> pa.Table:
             if not left:
                 break
         return pa.Table.from_batches(batches, schema_of(found))
+    # Imports TensorFlow, which only the artifacts of a stock ExampleGen need.
     from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
     records = itertools.chain.from_iterable(map(read_records, files))

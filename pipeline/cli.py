@@ -13,6 +13,8 @@ __all__ = ["compile_for_kubeflow", "exit_code", "main", "parse", "parse_run"]
 
 Command = Callable[[list[str]], int]
 
+# In the order of --help. The modules import TFX within their functions, so that the
+# table costs nothing.
 COMMANDS: Mapping[str, Command] = {
     "run": run.run,
     "explain": upkeep.explain,

@@ -27,6 +27,7 @@ from schema import SCHEMA_PATH
 LARGEST = 2**31 - 1
 METADATA_VARIABLE = "THROUGHLINE_METADATA"
 SAMPLE_DATA_DIRECTORY = "sample"
+# Spelled here, because modules that know these nodes must not import TFX.
 DATA_NODE = "ExampleGen"
 PROPOSAL_NODE = "SchemaGen"
 _NAMES_SHOWN = 12
@@ -102,7 +103,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class Gate:
-    """What data the gate lets pass; anything worse stops the run."""
+    """The limits of the data gate; data beyond them stops the run."""
 
     tolerated_anomalies: tuple[str, ...] = ("SCHEMA_NEW_COLUMN",)
     """Anomaly types (TFDV's names) that are reported but don't stop the run."""
@@ -136,7 +137,7 @@ class Quality:
     """Raw columns to slice by: metrics are also computed for each of their values."""
 
     def __post_init__(self) -> None:
-        """Refuses thresholds that no model could meet or miss."""
+        """Rejects thresholds outside 0 to 1."""
         _require(self, "min_auc", at_least=0, at_most=1, group="quality")
         _require(self, "max_auc_loss", at_least=0, at_most=1, group="quality")
 
@@ -208,6 +209,7 @@ class Config:
             _require(self, "window", at_most=LARGEST)
         for name in ("data", "output", "schema"):
             if path := getattr(self, name):
+                # Before TFX sees it: `Path("gs://b")` is the relative directory gs:/b.
                 local_path(path, name)
         refuse_cloud_storage(self.beam)
 
@@ -263,6 +265,8 @@ def local() -> Config:
 
 def smoke() -> Config:
     """The whole pipeline with little training: does it run at all?"""
+    # 20 steps say nothing of a model; after 50 one that learned nothing stays below
+    # 0.6.
     return replace(local(), train_steps=50, quality=replace(Quality(), min_auc=0.6))
 
 

@@ -96,6 +96,7 @@ class Host:
                 continue
             # In a container this may be the host's path, which doesn't exist here.
             inner = base / path.lstrip("/")
+            # A limit of any enclosing group holds too, and a missing file has no limit.
             yield from (p for p in (inner, *inner.parents) if p.is_relative_to(base))
 
 
@@ -172,10 +173,10 @@ def show(report: Report, console: Console) -> None:
     console.print(table)
     console.print()
     for problem in report.problems:
-        console.print(f"[red]amiss[/]: {escape(problem.what)}")
-        console.print(f"       {escape(problem.remedy)}")
+        console.print(f"[red]problem[/]: {escape(problem.what)}")
+        console.print(f"         {escape(problem.remedy)}")
     if not report.problems:
-        console.print("all is well")
+        console.print("no problems")
 
 
 def installed_versions() -> dict[str, str]:
@@ -214,6 +215,7 @@ def lock_differences(lock: str, installed: Mapping[str, str]) -> list[str]:
 def locked(lines: Iterable[str]) -> Iterator[Requirement]:
     """Yield the pinned requirements whose markers match this machine."""
     for line in lines:
+        # Lines with hashes are indented, comments begin with #.
         if re.match(r"[A-Za-z0-9]", line):
             want = Requirement(line.removesuffix("\\").strip())
             if want.marker is None or want.marker.evaluate():
@@ -248,6 +250,8 @@ def lock_problems(differences: list[str] | None) -> Iterator[Problem]:
         more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""  # noqa: PLR2004 - as shown above
         yield Problem(
             f"the environment differs from requirements.lock: {shown}{more}",
+            # The stamp says that the environment is complete, and bootstrap would do
+            # nothing.
             "rm -f .venv/bootstrap.stamp && ./bootstrap",
         )
 
@@ -314,6 +318,8 @@ def usable_memory(host: Host) -> Memory | None:
     if "MemTotal" not in sizes:
         return None
     total = sizes["MemTotal"]
+    # MemAvailable counts the page cache that can be dropped; kernels before 3.14 lack
+    # it.
     available = sizes.get("MemAvailable", sizes.get("MemFree", total))
     for group in host.controls("memory"):
         limit, used = _memory_limit(group)
@@ -331,6 +337,8 @@ def free_disk(path: Path) -> int:
 
 def _cpu_quota(group: Path) -> float:
     """Return a control group's quota in cores; infinity without a quota."""
+    # Version 2 has both numbers in one file, version 1 a file for each; no quota is
+    # "max" or -1.
     words = " ".join(_lines(group / "cpu.max")).split() or [
         *_lines(group / "cpu.cfs_quota_us"),
         *_lines(group / "cpu.cfs_period_us"),

@@ -203,10 +203,10 @@ def cause_of(error: BaseException) -> str:
 
 
 def exit_code(main: Callable[[], int]) -> int:
-    """Runs a command; whatever is raised ends in a sentence and an exit code.
+    """Runs a command, and converts any exception to a message and an exit code.
 
-    The traceback of what we didn't foresee is in a log that the sentence names. Output
-    that nobody reads to its end, as in `| head -1`, is no failure.
+    The traceback of an unexpected exception is in a log that the message names. A pipe
+    that is closed early, as by `| head -1`, is no failure.
 
     Args:
         main: The command; returns its exit code.
@@ -229,14 +229,14 @@ def exit_code(main: Callable[[], int]) -> int:
 
 
 def _forgive_characters() -> None:
-    """Lets names be printed that the output's encoding has no characters for."""
+    """Escapes characters that the encoding of standard output or error lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def no_such(what: str, name: str, known: Iterable[str]) -> str:
-    """Names what doesn't exist, and the most similar name that does."""
+    """Formats an error for an unknown name, with the most similar known one."""
     close = difflib.get_close_matches(name, known, n=1)
     meant = f"; did you mean {close[0]!r}?" if close else ""
     return f"there is no {what} {name!r}{meant}"

@@ -1,4 +1,4 @@
-"""The data's way, from files to a model that serves: what reads what, nothing else."""
+"""Wires the components, from data files to a model in serving; computes nothing."""
 
 import codecs
 import dataclasses
@@ -128,8 +128,6 @@ def create_pipeline(config: Config) -> Pipeline:
     )
     evaluator.executor_spec = BeamExecutorSpec(EvaluatorExecutor)
 
-    # Here the serving check will stand: Model, Examples -> InfraBlessing.
-
     # Model, ModelBlessing -> output/serving/<model>/<version>/
     pusher = Pusher(
         model=trainer.outputs["model"],
@@ -210,6 +208,8 @@ def _ingestion(config: Config) -> Settings:
     return Settings(
         rule,
         schema_file=str(config.schema.absolute()) if config.schema.exists() else "",
+        # The canonical name: "UTF8" and "utf-8-sig" would be other cache keys, though a
+        # byte order mark is skipped anyway.
         encoding=codecs.lookup(config.encoding).name.removesuffix("-sig"),
         max_quarantined=config.gate.max_quarantined,
     )

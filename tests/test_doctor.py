@@ -279,11 +279,11 @@ class TestHere:
 
         assert (well, ill) == (0, 1)
         assert "tfx" in shown
-        assert "all is well" in shown
+        assert "no problems" in shown
         printed = capsys.readouterr().out
-        assert "amiss: a thing [is] off" in printed
+        assert "problem: a thing [is] off" in printed
         assert "mend it" in printed
-        assert "all is well" not in printed
+        assert "no problems" not in printed
 
     def test_a_checkout_without_a_lock(self, tmp_path: Path) -> None:
         """Outside a checkout there is nothing to compare with, and it says so."""

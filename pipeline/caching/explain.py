@@ -18,8 +18,8 @@ from pipeline.store.run_files import Run, read_runs
 _LONGEST_VALUE = 60
 _DIGEST_SHOWN = 12
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+# A line of `input_fingerprint`, as our ExampleGen writes it for each span.
 _CONTENT = re.compile(r"^split:(.*?),.*,sha256:([0-9a-f]{64})$", re.MULTILINE)
-_ENDED_WELL = ("COMPLETE", "CACHED")
 
 
 def explain(config: Config, node_id: str) -> list[str]:
@@ -36,6 +36,7 @@ def explain(config: Config, node_id: str) -> list[str]:
         UsageError: The node has never run; the message lists the nodes that have.
     """
     graph = Graph(MetadataStore(existing_store(config.metadata_url)))
+    # An iterator: in the usual case only the last two executions are loaded.
     executions = graph.node(config.name, node_id)
     newest = next(executions, None)
     if newest is None:
@@ -44,10 +45,12 @@ def explain(config: Config, node_id: str) -> list[str]:
     title = f"{node_id} in run {newest.run}"
     if newest.state == "CACHED":
         return [f"{title} was cached: {_origin(graph, newest)}"]
+    # These run in each run, so no changed part of a key could be the reason.
     if newest.type in NEVER_CACHED:
         return [f"{title} ran: {NEVER_CACHED[newest.type]}"]
     state = newest.state.lower()
-    earlier = next((e for e in executions if e.state in _ENDED_WELL), None)
+    # A failed execution leaves nothing in the cache to compare with.
+    earlier = next((e for e in executions if e.succeeded), None)
     if earlier is None:
         return [f"{title} ran ({state}): it had never finished before"]
     if changes := list(_changes(graph, earlier, newest)):
@@ -69,6 +72,8 @@ def _without_change(config: Config, run_id: str, node_id: str) -> str:
     runs = {run.run_id: run for run in read_runs(config.runs_directory)}
     if run_id in runs and _was_uncached(runs[run_id], node_id):
         return "--no-cache was given for it"
+    # What remains: the key is equal, and the cache wasn't disabled. Retired outputs are
+    # marked in the store, but not with the run that found them.
     return "its earlier outputs were gone or incomplete"
 
 
@@ -80,6 +85,8 @@ def _changes(graph: Graph, before: Execution, after: Execution) -> Iterator[str]
     """Yields each part of the cache key that differs, with both values."""
     for kind, old, new in (
         ("input", _inputs(graph, before), _inputs(graph, after)),
+        # `after` ran itself, so its own parameters are complete; `before` may be
+        # cached.
         ("parameter", _parameters(_done_by(graph, before)), _parameters(after)),
         ("code", _code(before), _code(after)),
     ):
@@ -133,6 +140,8 @@ def _digests(name: str, value: Any) -> dict[str, str]:
 
 
 def _flat(name: str, value: Any) -> dict[str, str]:
+    # By name rather than by index: a split or metric that was inserted first would show
+    # all others as changed.
     if isinstance(value, list) and all(_has_name(item) for item in value):
         value = {item["name"]: _without_name(item) for item in value}
     if isinstance(value, Mapping):
@@ -155,6 +164,7 @@ def _code(execution: Execution) -> dict[str, str]:
 
 
 def _shown(value: str) -> str:
+    # Twelve digits identify a version of a file well enough, and two fit on a line.
     if _DIGEST.fullmatch(value):
         return value[:_DIGEST_SHOWN]
     return textwrap.shorten(value, _LONGEST_VALUE, placeholder=" …")

@@ -34,6 +34,7 @@ def modules_behind(module: str) -> Iterator[tuple[str, Path]]:
         name = waiting.pop()
         if name in found or name.partition(".")[0] not in OWN_PACKAGES:
             continue
+        # Found, not imported: importing a module of a component would import TFX.
         spec = importlib.util.find_spec(name)
         if spec and spec.origin:
             found[name] = Path(spec.origin)
@@ -42,6 +43,8 @@ def modules_behind(module: str) -> Iterator[tuple[str, Path]]:
 
 
 def _imports(module: str, path: Path) -> Iterator[str]:
+    # All imports, also those within functions: imports that cost time are there, and
+    # such modules decide a result as much as others.
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -49,9 +52,12 @@ def _imports(module: str, path: Path) -> Iterator[str]:
             base = node.module or ""
             if node.level:
                 is_package = path.name == "__init__.py"
+                # A package's relative imports start at itself, a module's at its
+                # package.
                 up = module.split(".")[: None if is_package else -1]
                 up = up[: len(up) - node.level + 1]
                 base = ".".join([*up, *filter(None, [base])])
+            # `from package import name` runs the package's __init__, whatever name is.
             yield base
             for alias in node.names:
                 yield from _submodule(base, alias.name)

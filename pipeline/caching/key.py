@@ -17,6 +17,8 @@ from pipeline.caching.fingerprint import digest, modules_behind
 
 FLAG = "--throughline-key="
 _FUNCTION_PARAMETERS = ("run_fn", "preprocessing_fn")
+# Not all packages of the lock: an upgrade of a tool would empty every cache. TFT, TFDV
+# and TFMA are released with TFX and change with it.
 _VERSIONED_PACKAGES = ("tfx", "tensorflow")
 
 Parts = dict[str, str]
@@ -39,6 +41,8 @@ def stamp(pipeline: pipeline_pb2.Pipeline) -> None:
             spec = _unpack(deployment.executor_specs[node_id])
             parts = _parts_of(node.pipeline_node, spec.class_path)
             _set_flag(deployment.executor_specs[node_id], json.dumps(parts))
+    # Deterministic, because protobuf promises no order of a map, and equal settings
+    # must compile to equal bytes.
     pipeline.deployment_config.Pack(deployment, deterministic=True)
 
 
@@ -111,10 +115,13 @@ def _parts_of(node: pipeline_pb2.PipelineNode, class_path: str) -> Parts:
     parts = {p: importlib.metadata.version(p) for p in _VERSIONED_PACKAGES}
     parameters = _string_parameters(node)
     functions = [parameters[p] for p in _FUNCTION_PARAMETERS if parameters.get(p)]
+    # Functions that parameters name, such as run_fn, are code of the node as well; TFX
+    # hashes only a module_file.
     for dotted in [class_path, *functions]:
         for name, path in modules_behind(dotted.rpartition(".")[0]):
             parts[name] = digest(path.read_bytes())
     for parameter in parameters.values():
+        # Such as the reviewed schema: TFX's key has its path, not its contents.
         for path in _files_named(parameter):
             parts[str(path)] = digest(path.read_bytes())
     return dict(sorted(parts.items()))
@@ -145,6 +152,7 @@ def _files_named(parameter: str) -> Iterator[Path]:
 
 
 def _unpack(packed: any_pb2.Any) -> executable_spec_pb2.PythonClassExecutableSpec:
+    # Executors on Beam are wrapped in a type of their own; Unpack reports a mismatch.
     beam = executable_spec_pb2.BeamExecutableSpec()
     if packed.Unpack(beam):
         return beam.python_executor_spec

@@ -1,4 +1,4 @@
-"""The command with which a shell completes the others."""
+"""`throughline completion`: completion scripts for bash and zsh."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, make_dataclass
@@ -16,14 +16,14 @@ from pipeline.runners.local import runner
 
 @dataclass(frozen=True)
 class CompletionFlags:
-    """For which shell."""
+    """The flags of `completion`."""
 
     shell: tyro.conf.Positional[Literal["bash", "zsh"]]
-    """The shell that is to complete what is typed."""
+    """The shell that loads the script."""
 
 
 def completion(arguments: list[str]) -> int:
-    """Write a script with which a shell completes commands, flags and their values."""
+    """Print a script that completes commands, flags and their values in a shell."""
     flags = tyro.cli(CompletionFlags, prog="throughline completion", args=arguments)
     # tyro prints the script and raises SystemExit.
     tyro.extras.subcommand_cli_from_dict(
@@ -43,6 +43,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
     """
     from pipeline.runners import argo, kubeflow
 
+    # tyro completes subcommands only of a union of types.
     schema: Any = make_dataclass(
         "schema",
         [
@@ -56,6 +57,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
     preset = {"preset": _choice(tuple(settings.PRESETS))}
     targets = {"target": _choice(run.TARGETS)}
     config = settings.local()
+    # All targets' flags at once: a shell completes a flag without knowing the target.
     every = [config, job.Options(), argo.Options(), kubeflow.Options()]
     return {
         "run": flags_class("run", [config, runner.Options()], preset),

@@ -58,7 +58,7 @@ _OTHER = "other"
 
 @dataclass(frozen=True)
 class StoreFlags:
-    """Where earlier runs left their traces."""
+    """Names the pipeline and the places of earlier runs."""
 
     name: str = settings.Config.name
     """Name of the pipeline."""
@@ -101,11 +101,14 @@ def parse(
         SystemExit: With code 2 for a wrong flag, 0 after `--help`.
         UsageError: A value is out of bounds.
     """
+    # Before tyro, which needs the defaults that the preset chooses. Without
+    # abbreviations, or --pre would be taken here and be unknown there.
     presets = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=program)
     presets.add_argument("--preset", choices=settings.PRESETS, default=preset)
     chosen, rest = presets.parse_known_args(arguments)
     config = settings.PRESETS[chosen.preset]()
     flags = tyro.cli(
+        # One class for both: two would each have a --help of their own.
         flags_class("Flags", [config, options]),
         prog=program,
         description=(
@@ -126,7 +129,7 @@ def flags_class(
     defaults: Iterable[object],
     others: Mapping[str, tuple[Any, Any]] | None = None,
 ) -> Any:
-    """Makes a dataclass whose fields are flags, for tyro to read.
+    """Creates a dataclass whose fields are flags, for tyro to read.
 
     Args:
         name: Of the class.
@@ -139,6 +142,7 @@ def flags_class(
     """
     leaves: dict[str, _Leaf] = {}
     for leaf in itertools.chain.from_iterable(map(_leaves, defaults)):
+        # Several orchestrators have the same setting, such as `out`.
         leaves.setdefault(leaf.path, leaf)
     main = [leaves.pop(path) for path in MAIN if path in leaves]
     groups: dict[str, list[_Leaf]] = {_OTHER: []}
@@ -185,6 +189,7 @@ class _Leaf:
         name = name if self.group else None
         argument = tyro.conf.arg(name=name, help=self.help, aliases=aliases)
         return (
+            # A field's name can't have a dot; two underscores occur in no setting.
             self.path.replace(".", "__"),
             Annotated[self.hint, argument],
             field(default=self.default),
@@ -207,6 +212,8 @@ def _leaves(defaults: Any, group: str = "") -> Iterator[_Leaf]:
 
 def _docstrings_of_fields(kind: type) -> dict[str, str]:
     """Reads the text below each field, which Python itself doesn't keep."""
+    # tyro can do this too, but not for the classes that are made here, which have no
+    # source.
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     pairs = itertools.pairwise(tree.body if isinstance(tree, ast.ClassDef) else [])
     return {
@@ -220,12 +227,13 @@ def _docstrings_of_fields(kind: type) -> dict[str, str]:
 
 
 def _box(group: str, members: Sequence[_Leaf]) -> tuple[str, Any, Any]:
-    """Makes the class of a group, which `--help` shows in a box of its own."""
+    """Creates the class of a group, which `--help` shows in a box of its own."""
     is_other = group == _OTHER
     kind: Any = make_dataclass(
         group, [leaf.flag(leaf.path.rpartition(".")[2]) for leaf in members]
     )
     kind.__doc__ = "" if is_other else members[0].about
+    # "other" is a heading in --help, not a prefix of flags.
     hint = Annotated[kind, tyro.conf.OmitArgPrefixes] if is_other else kind
     return group, hint, field(default_factory=kind)
 
@@ -248,6 +256,7 @@ def _replaced(defaults: Any, values: Mapping[str, Any], group: str = "") -> Any:
         path = f"{group}.{each.name}" if group else each.name
         nested = is_dataclass(value)
         given[each.name] = _replaced(value, values, path) if nested else values[path]
+    # The classes check themselves in __post_init__, so bounds are written once.
     try:
         return replace(defaults, **given)
     except UsageError:
@@ -260,5 +269,5 @@ def _replaced(defaults: Any, values: Mapping[str, Any], group: str = "") -> Any:
 
 
 def say(text: str) -> None:
-    """Prints an answer; what a terminal would obey in it is escaped."""
+    """Prints text with its control characters escaped."""
     print(printable(text))

@@ -1,4 +1,4 @@
-"""Commands that answer questions about earlier runs."""
+"""Commands that read earlier runs: lineage, report and export."""
 
 import sys
 from dataclasses import dataclass
@@ -12,26 +12,29 @@ from pipeline.errors import EXIT_DONE, EXIT_USAGE
 
 @dataclass(frozen=True)
 class LineageFlags(StoreFlags):
-    """What to ask about, and how to answer."""
+    """The query, and the format of the answer."""
 
     asked: tyro.conf.Positional[tuple[str, ...]] = ()
     """model [VERSION] | data FILE-or-SPAN | diff VERSION VERSION"""
     json: bool = False
-    """Answer in JSON."""
+    """Print JSON."""
     dot: bool = False
-    """Answer with a graph for Graphviz."""
+    """Print a graph for Graphviz."""
     svg: bool = False
-    """Answer with a drawing of the graph."""
+    """Print a drawing of the graph."""
 
 
 def lineage(arguments: list[str]) -> int:
-    """Show what made a model, which models learned from data, or what differs."""
+    """Show how a model was made, the models of a file, or how two models differ."""
     flags = tyro.cli(
         LineageFlags,
         prog="throughline lineage",
         args=arguments,
+        # No --no-json and so on: the three are off by default.
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    # Imported after the flags are parsed, as in all commands: --help and a wrong flag
+    # are answered without the half second that MLMD takes.
     from pipeline.lineage import views
 
     form = next((f for f in ("json", "dot", "svg") if getattr(flags, f)), "tree")
@@ -41,7 +44,7 @@ def lineage(arguments: list[str]) -> int:
 
 @dataclass(frozen=True)
 class ReportFlags(StoreFlags):
-    """Which run."""
+    """The flags of `report`."""
 
     run: tyro.conf.Positional[str | None] = None
     """Name of the run; the newest one if not given."""
@@ -59,7 +62,7 @@ def report(arguments: list[str]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportFlags(StoreFlags):
-    """Whose examples, and where to."""
+    """The flags of `export examples`."""
 
     out: Path
     """Directory for the files; it gets a directory per split."""

@@ -1,4 +1,4 @@
-"""Commands that run the pipeline here, or write what runs it elsewhere."""
+"""Commands that run the pipeline or a node, or compile it for an orchestrator."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ TARGETS = ("kubeflow", "vertex", "argo", *job.TARGETS)
 def parse_run(
     program: str, arguments: Sequence[str]
 ) -> tuple[settings.Config, runner.Options]:
-    """Parses flags into a configuration and the way to run it here; see `parse`."""
+    """Parses flags into a configuration and the local runner's options; see `parse`."""
     return parse(program, arguments, runner.Options())
 
 
@@ -33,16 +33,18 @@ def run(arguments: list[str]) -> int:
 
 @contextmanager
 def _compiling(config: settings.Config) -> Iterator[None]:
-    """Checks what a run would check first, and keeps TensorFlow's messages away."""
+    """Validates the reviewed schema, and hides TensorFlow's messages in the block."""
     from pipeline.trust import schema_review
 
     schema_review.check(config.schema, config.quality.slice_columns)
+    # TensorFlow and absl write to the C level's standard error on import, which no
+    # logging setting reaches.
     with quiet():
         yield
 
 
 def compile_for_kubeflow(program: str, arguments: Sequence[str]) -> int:
-    """Compiles for Kubeflow Pipelines or Vertex AI, and submits if asked to."""
+    """Compiles for Kubeflow Pipelines or Vertex AI, and submits with --submit."""
     from pipeline.runners import kubeflow
 
     config, options = parse(program, arguments, kubeflow.Options(), "kubeflow")
@@ -59,14 +61,16 @@ def _compile_for_argo(program: str, arguments: Sequence[str]) -> int:
 
 
 def compile_pipeline(arguments: list[str]) -> int:
-    """Write what an orchestrator runs, by --target; ir.json and dag.json without."""
+    """Compile for an orchestrator (--target); without one, ir.json and dag.json."""
     targets = argparse.ArgumentParser(
         prog="throughline compile", add_help=False, allow_abbrev=False
     )
     targets.add_argument("--target", choices=TARGETS)
+    # The target first, since each has a set of flags of its own.
     chosen, rest = targets.parse_known_args(arguments)
     program = f"throughline compile [--target {{{','.join(TARGETS)}}}]"
     if chosen.target in {"kubeflow", "vertex"}:
+        # Its own parser has --target as well, because run_kubeflow.py uses it.
         return compile_for_kubeflow(program, ["--target", chosen.target, *rest])
     if chosen.target == "argo":
         return _compile_for_argo(program, rest)
@@ -77,7 +81,7 @@ def compile_pipeline(arguments: list[str]) -> int:
 
 @dataclass(frozen=True)
 class NodeFlags:
-    """Which node of which run."""
+    """The flags of `node`."""
 
     ir: Path
     """The compiled pipeline, ir.json of `throughline compile`."""
@@ -86,13 +90,13 @@ class NodeFlags:
     run_id: str
     """Name of the run, the same for all its nodes; new for a changed pipeline."""
     metadata: str | None = None
-    """URL of the metadata store; metadata.db beside the artifacts if not given."""
+    """URL of the metadata store; metadata.db next to the artifacts if not given."""
     log_level: logs.LogLevel = "info"
     """The least severe messages on standard error."""
 
 
 def node(arguments: list[str]) -> int:
-    """Run one node of a compiled pipeline; what orchestrators call."""
+    """Run one node of a compiled pipeline; orchestrators call this."""
     flags = tyro.cli(NodeFlags, prog="throughline node", args=arguments)
     # A process per node: without garbage collection its imports take half as long.
     with runner.gc_frozen():

@@ -1,4 +1,4 @@
-"""Commands about the reviewed schema."""
+"""`throughline schema diff` and `throughline schema accept`."""
 
 import sys
 

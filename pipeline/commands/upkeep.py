@@ -1,4 +1,4 @@
-"""Commands about the cache, old files and this machine."""
+"""Commands for maintenance: explain, gc and doctor."""
 
 import argparse
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from pipeline.errors import EXIT_DONE, ThroughlineError
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainFlags(StoreFlags):
-    """Which node, and where its runs left their traces."""
+    """The flags of `explain`."""
 
     node: tyro.conf.Positional[str]
     """Id of the node, such as Trainer."""
 
 
 def explain(arguments: list[str]) -> int:
-    """Say why a node ran, or was cached, in the last run."""
+    """Show why a node ran, or was cached, in the last run."""
     flags = tyro.cli(ExplainFlags, prog="throughline explain", args=arguments)
     from pipeline.caching import explain
 
@@ -28,18 +28,18 @@ def explain(arguments: list[str]) -> int:
 
 @dataclass(frozen=True)
 class GcFlags(StoreFlags):
-    """What to free, and where."""
+    """The flags of `gc`."""
 
     keep: int = 5
-    """Newest runs that stay whole, whatever became of their models."""
+    """Newest runs to keep whole, blessed or not."""
     keep_versions: int = 5
-    """Newest versions in serving that stay; the live one is one of them."""
+    """Newest versions in serving to keep; the live one is one of them."""
     dry_run: bool = False
-    """Only say what would be freed."""
+    """Only print what would be deleted."""
 
 
 def gc(arguments: list[str]) -> int:
-    """Free artifacts, versions and directories of old runs; none that is in use."""
+    """Delete artifacts, versions and directories of old runs that are not in use."""
     flags = tyro.cli(GcFlags, prog="throughline gc", args=arguments)
     from pipeline.runners.local import gc, run_record
     from pipeline.store import locks
@@ -49,6 +49,8 @@ def gc(arguments: list[str]) -> int:
     # Before the lock: a mistyped --output must not become a directory.
     existing_store(config.metadata_url)
     with (
+        # Both locks: the first keeps local runs away, the second the nodes that an
+        # orchestrator starts.
         run_record.output_directory_held(config),
         locks.unused(config.artifact_directory),
     ):
@@ -62,7 +64,7 @@ def gc(arguments: list[str]) -> int:
 
 
 def doctor(arguments: list[str]) -> int:
-    """Print versions and resources of this machine, and what is amiss."""
+    """Print versions and resources of this machine, and problems."""
     from pipeline import doctor
 
     argparse.ArgumentParser(prog="throughline doctor").parse_args(arguments)

@@ -67,6 +67,7 @@ def find_anomalies(
     Yields:
         One finding per reason of each anomaly, columns in alphabetical order.
     """
+    # Of the data set as a whole, such as too few rows: TFDV keeps it apart.
     whole = anomalies.dataset_anomaly_info
     infos = [*sorted(anomalies.anomaly_info.items())]
     if whole.reason:
@@ -118,6 +119,7 @@ def refusal(findings: list[Finding]) -> str:
     """
     splits: dict[tuple[str, str], list[str]] = {}
     for finding in findings:
+        # A broken column is broken in every split: one line each would fill the list.
         splits.setdefault((finding.column, finding.text), []).append(finding.split)
     lines = [
         f"  {_one_line(column) or 'all columns'} ({', '.join(names)}): {text}"
@@ -161,6 +163,7 @@ def AnomalyGate(  # noqa: N802 - TFX takes a component's name from its function
         DataRefusedError: There is a blocking anomaly, an empty split, or a schema
             without the data's columns; the message lists them.
     """
+    # A parameter of a function component is a plain value, hence the commas.
     allowed = frozenset(filter(None, tolerated.split(",")))
     findings: list[Finding] = []
     columns: dict[str, int] = {}
@@ -169,6 +172,7 @@ def AnomalyGate(  # noqa: N802 - TFX takes a component's name from its function
         loaded = tfdv.load_stats_binary(str(path))
         findings += find_empty(split, loaded)
         columns[split] = sum(len(dataset.features) for dataset in loaded.datasets)
+    # ExampleValidator may have excluded splits, so the two lists can differ.
     for split in decode_split_names(anomalies.split_names):
         found = anomalies_pb2.Anomalies()
         path = Path(get_split_uri([anomalies], split)) / ANOMALIES_FILE
@@ -177,6 +181,8 @@ def AnomalyGate(  # noqa: N802 - TFX takes a component's name from its function
         findings += [*in_split, *find_empty_schema(in_split, columns.get(split, 0))]
     blocking = [finding for finding in findings if finding.blocking]
     if blocking:
+        # An exception, because ExampleValidator never stops a run, and a failed node is
+        # the only thing that every orchestrator stops at.
         raise DataRefusedError(refusal(blocking))
     text = json.dumps([asdict(finding) for finding in findings], indent=1)
     (Path(verdict.uri) / VERDICT_FILE).write_text(text)

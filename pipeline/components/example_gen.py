@@ -38,6 +38,8 @@ class Ingestion(FileBasedExampleGen):
             custom_executor_spec=BeamExecutorSpec(Executor),
             **standard,
         )
+        # Added after the fact: the standard spec's OUTPUTS are fixed, and a spec of our
+        # own would change the type that other tools look for.
         self.spec.outputs[QUARANTINE_KEY] = Channel(type=Quarantine).as_output_channel(
             self, QUARANTINE_KEY
         )

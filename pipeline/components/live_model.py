@@ -59,6 +59,8 @@ class LiveModelStrategy(ResolverStrategy):
             and blessing.get_int_custom_property(properties.BLESSED_MODEL_ID)
             == model.id
         ]
+        # A model that was evaluated again has several; none is fine, since the
+        # Evaluator's baseline input is the model alone.
         newest = sorted(blessings, key=lambda blessing: blessing.id)[-1:]
         return {MODEL: [model], BLESSING: newest}
 
@@ -70,6 +72,8 @@ class LiveModelStrategy(ResolverStrategy):
             _LOG.info("No baseline: %s has no version", self._base)
             return None
         origin = live.origin()
+        # By origin rather than by path: a version is a copy, and the artifact's
+        # directory may be reused by another store.
         found = [m for m in models if versions.is_same_model(origin, origin_of(m))]
         if not found:
             _LOG.warning(

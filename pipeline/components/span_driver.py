@@ -32,6 +32,7 @@ _LOG = logging.getLogger(__name__)
 class SpanDriver(driver.FileBasedDriver):
     """The driver of a FileBasedExampleGen whose input has one split."""
 
+    # Between the two calls that TFX makes: a driver is created for one execution.
     _selection: Selection
     _memory: Path | None = None
 
@@ -58,6 +59,7 @@ class SpanDriver(driver.FileBasedDriver):
         base = Path(exec_properties[specs.INPUT_BASE_KEY])
         settings = example_gen_pb2.Input()
         proto_utils.json_to_proto(exec_properties[specs.INPUT_CONFIG_KEY], settings)
+        # Our component declares one; rows are split by the executor, not by files.
         (split,) = settings.splits
         wanted = _wanted(exec_properties.get(specs.RANGE_CONFIG_KEY))
         self._selection = spans.select(base, split.pattern, wanted)
@@ -73,8 +75,11 @@ class SpanDriver(driver.FileBasedDriver):
                 ]
             )
         )
+        # What was resolved, not what was asked for: "the newest two" names other spans
+        # tomorrow, and would have the same cache key.
         if specs.RANGE_CONFIG_KEY in exec_properties:
             exec_properties[specs.RANGE_CONFIG_KEY] = _range_of(self._selection)
+        # Stock properties, so that TFX's own resolvers by span keep working.
         exec_properties[utils.SPAN_PROPERTY_NAME] = newest.number
         exec_properties[utils.VERSION_PROPERTY_NAME] = newest.version
         exec_properties[utils.FINGERPRINT_PROPERTY_NAME] = digests.fingerprint(
@@ -85,6 +90,8 @@ class SpanDriver(driver.FileBasedDriver):
     def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
         """Resolves the input, and records the spans on the output artifact."""
         (examples,) = execution_info.output_dict[specs.EXAMPLES_KEY]
+        # Digests of large files are kept next to the artifacts, whatever runner this
+        # is.
         self._memory = digests.memory_beside(examples.uri)
         result = super().run(execution_info)
         if self._selection.pattern.has_spans:
@@ -110,6 +117,7 @@ def record_skipped_spans(
     for examples in Graph(store).outputs_of(execution.id).get(specs.EXAMPLES_KEY, []):
         taken = examples.properties.get(properties.SPANS)
         noted = properties.SPANS_SKIPPED in examples.properties
+        # A cached execution has the earlier one's artifact, which has the note.
         if taken and not noted and specs.INPUT_BASE_KEY in parameters:
             base = parameters[specs.INPUT_BASE_KEY].field_value.string_value
             settings = parameters[specs.INPUT_CONFIG_KEY].field_value.string_value

@@ -209,11 +209,14 @@ class ModelDiff:
 
     def subjects(self) -> dict[str, tuple[Change, ...]]:
         """Returns the differences by subject, in display order."""
+        # `before` and `after` are the names of the models, and the only texts.
         return {n: v for n, v in vars(self).items() if isinstance(v, tuple)}
 
 
 def as_json(answer: ModelLineage | DataLineage | ModelDiff) -> dict[str, Any]:
     """Converts an answer to plain JSON values; NaN becomes null."""
+    # json writes NaN as `NaN`, which isn't JSON and which JavaScript and jq reject;
+    # reading the text again is the hook that replaces it at any depth.
     text = json.dumps(asdict(answer), default=str)
     plain: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
     return plain

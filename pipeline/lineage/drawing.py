@@ -11,6 +11,9 @@ from html import escape
 from statistics import median
 
 _SWEEPS = 8
+# Sizes are CSS pixels. A text can't be measured without a browser, so each character
+# counts as a wide one of the 13 px font in STYLE: a box may be too wide, never too
+# narrow.
 _CHARACTER = 8.0
 _PADDING = 12
 _LINE = 17
@@ -101,6 +104,7 @@ def draw(
     """
     look = look or Appearance()
     downwards, marker, style = look.downwards, look.marker, look.style
+    # A partial answer has edges from artifacts that it doesn't contain.
     before = {n: [u for u in upstream.get(n, ()) if u in boxes] for n in boxes}
     layers = _layers(before)
     order = _ordered(layers, before)
@@ -118,6 +122,8 @@ def draw(
         [
             _opening(label, width, height),
             f"<style>{style}</style>" if style else "",
+            # Once: the second is the CSS class. Two markers of one id in a page, and
+            # browsers use the first for both drawings, even while it is hidden.
             _ARROW.replace("arrow", marker, 1),
             *edges,
             *drawn,
@@ -171,6 +177,8 @@ def _ordered(
         for up in ups:
             after[up].append(name)
     for sweep in range(_SWEEPS):
+        # Forwards a layer follows the one before it, backwards the one after it: one
+        # direction alone leaves the first layer in its arbitrary order.
         neighbours = before if sweep % 2 == 0 else after
         for row in order if sweep % 2 == 0 else reversed(order):
             position = {n: i for other in order for i, n in enumerate(other)}
@@ -182,6 +190,7 @@ def _median(
     name: str, neighbours: Sequence[str], position: Mapping[str, int]
 ) -> tuple[float, int]:
     places = [position[n] for n in neighbours]
+    # The old position breaks ties, so that equal graphs give equal drawings.
     return (median(places) if places else position[name], position[name])
 
 
@@ -209,6 +218,7 @@ def _places(
             offset += across(name) + _BETWEEN_BOXES
         depth += thickest + _BETWEEN_LAYERS
     size = (depth - _BETWEEN_LAYERS + _MARGIN, widest + 2 * _MARGIN)
+    # Depth and width were computed as for a drawing from left to right.
     return places, (size[1], size[0]) if downwards else size
 
 
@@ -225,6 +235,8 @@ def _edge(ends: _Ends, marker: str, *, downwards: bool) -> str:
     source, target = ends.source, ends.target
     if downwards:
         x1, y1, x2 = x1 + source.width / 2, y1 + source.height, x2 + target.width / 2
+        # Both control points at half the distance: an S that leaves and arrives
+        # straight.
         middle = (y1 + y2) / 2
         curve = f"{x1:.1f} {middle:.1f} {x2:.1f} {middle:.1f}"
     else:

@@ -15,6 +15,8 @@ from pipeline.store import artifact_files, properties
 from pipeline.store.graph import Artifact, Execution
 from pipeline.trust import schema_review
 
+# What stock ExampleGen stores as `input_fingerprint`: totals of all files of a split,
+# and nothing about a single one.
 _TFX_TOTALS = re.compile(
     r"num_files:(\d+),total_bytes:(\d+),xor_checksum:(\d+),sum_checksum:(\d+)"
 )
@@ -63,6 +65,7 @@ def files_of(source: Artifact, maker: Execution | None) -> Iterator[File]:
     if isinstance(recorded, list):
         base = str(maker.parameters.get("input_base", "")) if maker else ""
         yield from (_recorded_file(entry, source, base) for entry in recorded)
+    # Not a record of what was read then, only what the patterns match today.
     elif maker:
         paths = _matching_files(source, maker)
         same = _totals_match(str(source.properties.get("input_fingerprint")), paths)
@@ -74,6 +77,8 @@ def _recorded_file(entry: Mapping[str, Any], source: Artifact, base: str) -> Fil
     path = Path(entry["path"])
     same = None
     if path.is_file():
+        # The size first: most changed files have another one, and a digest reads it
+        # all.
         same = path.stat().st_size == entry["bytes"]
         # Digests are cached, because the report at the end of each run needs them too.
         memory = digests.memory_beside(source.uri)
@@ -94,6 +99,7 @@ def _span_of_file(path: Path, source: Artifact, base: str) -> int | None:
 
 def _matching_files(source: Artifact, maker: Execution) -> list[Path]:
     """Returns the files that an ingestion's patterns match today."""
+    # An empty text would be the working directory; there is no file named "-".
     base = artifact_files.local_path(str(maker.parameters.get("input_base") or "-"))
     settings = maker.parameters.get("input_config")
     if base is None or not isinstance(settings, dict):
@@ -110,6 +116,7 @@ def _matching_files(source: Artifact, maker: Execution) -> list[Path]:
 
 def _placeholder(source: Artifact, match: re.Match[str]) -> str:
     value = source.properties.get(match[1].lower())
+    # YYYY, MM and DD are not stored: TFX keeps the date as one span number.
     if value is None:
         return "*"
     return str(value).zfill(int(match[2] or 0))
@@ -125,6 +132,7 @@ def _totals_match(fingerprint: str, paths: Iterable[Path]) -> bool | None:
         of this form.
     """
     found = _TFX_TOTALS.findall(fingerprint)
+    # With several splits, which file belongs to which total isn't known.
     if len(found) != 1:
         return None
     xor = total = size = count = 0
@@ -149,6 +157,8 @@ def verdict_of(artifact: Artifact) -> tuple[str, bool | None, str] | None:
         case "ExampleAnomalies":
             verdict = _anomalies_verdict(path)
         case "DataVerdict":
+            # A gate that rejects the data fails, and a failed execution has no outputs:
+            # every verdict in the store let the data pass.
             verdict = "data", True, _findings(path)
         case "ModelBlessing":
             verdict = "model", blessed, _baseline_text(artifact)
@@ -209,6 +219,7 @@ def parameters_of(step: Execution) -> dict[str, Any]:
         name: value
         for name, value in step.parameters.items()
         if not name.startswith(properties.OURS)
+        # TFX stores a parameter that isn't set in any of these forms, by component.
         and value not in (None, "", "null", [], {})
     }
 
@@ -220,6 +231,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, str]:
         for name, inner in value.items():
             found |= flatten(inner, f"{prefix}.{name}" if prefix else str(name))
         return found
+    # A list of plain values is one setting; one of mappings is several.
     if isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
         return flatten({str(i): v for i, v in enumerate(value)}, prefix)
     return {prefix: value if isinstance(value, str) else json.dumps(value)}
@@ -241,6 +253,8 @@ def _merged_code(code: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
             if name.startswith("/"):
                 merged[Path(name).name] = value
             else:
+                # A name with a dot is a module, the same for all nodes; one without is
+                # a parameter such as module_file, which each node has its own of.
                 merged[name if "." in name else f"{node}: {name}"] = value
     return merged
 
@@ -277,6 +291,7 @@ def _data_facts(data: Iterable[Data]) -> dict[str, str]:
     rows: dict[str, int] = {}
     for source in data:
         for file in source.files:
+            # Of stock TFX's files only the size is known.
             facts[file.path] = file.sha256 or f"{file.bytes} bytes"
         if not source.files:
             facts[f"examples {source.artifact}"] = source.fingerprint
@@ -288,6 +303,7 @@ def _data_facts(data: Iterable[Data]) -> dict[str, str]:
 
 
 def _schema_changes(before: Schema | None, after: Schema | None) -> Iterator[Change]:
+    # Equal revisions are equal in every column, without reading the two files.
     if before is None or after is None or before.revision == after.revision:
         return
     paths = [artifact_files.local_path(s.uri) for s in (before, after)]
@@ -304,6 +320,7 @@ def _verdict_facts(model: ModelLineage) -> dict[str, str]:
     return {
         f"{v.by} on the {v.about}": words[v.passed]
         for v in model.verdicts
+        # Its text is the directory of a version, which always differs.
         if v.about != "push"
     }
 

@@ -37,6 +37,8 @@ from pipeline.store.connection import existing_store
 from pipeline.store.graph import Artifact, Execution, Graph
 from pipeline.store.url import redact
 
+# The recorded cache key holds digests of code and versions of packages in one mapping;
+# only their form distinguishes them.
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -86,6 +88,8 @@ class Lineage:
         ids = {i for step in steps for i in step.wrote()}
         models = [a for a in self.graph.by_id(ids) if a.type == "Model"]
         makers = self.graph.makers([s.id for s in sources])
+        # Cached executions repeat an earlier one that is in the list already; a year of
+        # daily runs would be mostly these.
         shown = [*makers, *(s for s in steps if s.state != "CACHED")]
         return DataLineage(
             asked=asked,
@@ -120,6 +124,8 @@ class Lineage:
         makers = self.graph.makers([model.id])
         before = self.graph.ancestors([model.id])
         after = self._judges_of(model)
+        # In TFX a gate is an upstream node by order only: no artifact leads from its
+        # verdict to the model, so the walk upstream doesn't find it.
         gates = self._gates_of(before, makers)
         involved = [*before, *gates, *after]
         trainer = makers[0] if makers else None
@@ -148,6 +154,9 @@ class Lineage:
     def _find_model(self, version: str | None) -> Artifact:
         if version is None:
             return self._default_model()
+        # A version is a time in seconds and an artifact's id a small number, so one
+        # argument can be either. Newest first: a deleted serving directory may reuse
+        # one.
         for pushed, pusher in reversed(self._pushed()):
             if str(pushed.properties.get(properties.PUSHED_VERSION)) == version:
                 return self._model_of(pusher)
@@ -163,8 +172,10 @@ class Lineage:
     def _default_model(self) -> Artifact:
         origin = self.live_origin()
         for model in self.graph.by_id([origin.get(versions.MODEL_ID, -1)]):
+            # The id alone may be that of another model, if the store was replaced.
             if versions.is_same_model(origin, _identity_of(model)):
                 return model
+        # A version that was pushed by stock TFX has no origin file.
         for pushed, pusher in reversed(self._pushed()):
             if str(pushed.properties.get(properties.PUSHED_VERSION)) == origin.get(
                 "version"
@@ -191,6 +202,8 @@ class Lineage:
                 for pusher in self.graph.makers([artifact.id])
                 if "model" in pusher.inputs
             ]
+            # A store of stock TFX may name its pipeline differently; its models are
+            # better than none, unless there are some of this pipeline.
             ours = [p for p in pushes if p[1].pipeline == self.config.name]
             self._pushes = ours or pushes
         return self._pushes
@@ -219,10 +232,13 @@ class Lineage:
         Evaluations in which it was the baseline don't count.
         """
         steps = self.graph.users([model.id])
+        # A resolver that returns the model as a baseline writes a Model: it judges
+        # nothing.
         steps = [s for s in steps if "Model" not in self._types_written(s)]
         return [
             step
             for step in steps
+            # Not CACHED: its verdict is that of the execution it repeats.
             if step.state in {"COMPLETE", "FAILED"}
             and model.id in step.inputs.get("model", ())
         ]
@@ -241,6 +257,7 @@ class Lineage:
         found: dict[int, Execution] = {}
         for step in [s for run in sorted(runs) for s in self.graph.run(run)]:
             if kinds & self._types_written(step) and step.id not in known:
+                # A cached check counts as the execution that did the work.
                 for maker in self.graph.makers(step.wrote()):
                     found[maker.id] = maker
         return [
@@ -262,6 +279,7 @@ class Lineage:
 
     def _is_source(self, artifact: Artifact) -> bool:
         """Whether an artifact is ingested examples, not made from other examples."""
+        # Transform writes Examples too, made from other Examples.
         if artifact.type != "Examples":
             return False
         read = {i for maker in self.graph.makers([artifact.id]) for i in maker.read()}
@@ -271,6 +289,7 @@ class Lineage:
         return [a for a in self.graph.of_type("Examples") if self._is_source(a)]
 
     def _is_asked(self, source: Artifact, asked: str) -> bool:
+        # A file that is named 5 wins over span 5: the user sees the file.
         if asked.isdecimal() and not Path(asked).exists():
             return int(asked) in facts.spans_of(source)
         files = self._data_of(source).files
@@ -279,6 +298,7 @@ class Lineage:
         path = Path(asked)
         if not path.is_file():
             return False
+        # By content too, so that a file is found after it was renamed or moved.
         content = digests.sha256_of([path], self.config.output / digests.MEMORY_FILE)
         wanted = str(path.absolute())
         return any(f.sha256 == content[path] or f.path == wanted for f in files)
@@ -292,6 +312,8 @@ class Lineage:
             for artifact in self.graph.by_id(user.wrote())
             if artifact.type == "ExampleStatistics"
         ]
+        # Rows are counted from the statistics: stock TFX's examples are TFRecords, and
+        # counting those means reading them all.
         path = artifact_files.local_path(statistics[0].uri) if statistics else None
         return Data(
             artifact=source.id,
@@ -308,6 +330,8 @@ class Lineage:
         schemas = [a for a in inputs if a.type == "Schema"]
         if not schemas:
             return None
+        # The proposal of SchemaGen isn't upstream of a model, so these are reviewed
+        # ones.
         newest = schemas[-1]
         path = artifact_files.local_path(newest.uri)
         schema = artifact_files.read_schema(path) if path else None
@@ -337,6 +361,7 @@ class Lineage:
                 for name, value in recorded.items()
                 if _SHA256.fullmatch(str(value))
             }
+        # Stock TFX records no contents, only where a user's function is.
         return {
             name: str(step.parameters[name])
             for name in ("module_path", "module_file")
@@ -405,6 +430,7 @@ def open_lineage(config: Config) -> Lineage:
 
 def _identity_of(model: Artifact) -> dict[str, Any]:
     """Returns the origin that a pushed version of a model would have."""
+    # MLMD stores milliseconds; as a float of seconds they are off by a rounding error.
     return versions.identity(model.id, model.uri, round(model.created * 1000))
 
 

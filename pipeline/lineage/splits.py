@@ -35,6 +35,7 @@ def _rule_behind(graph: Graph, models: tuple[int, ...]) -> AppliedRule | None:
 
 
 def _rule_of(artifacts: list[Artifact]) -> AppliedRule | None:
+    # Transform's examples are upstream too, and have no rule of their own.
     for artifact in reversed(artifacts):
         noted = artifact.properties.get(properties.SPLIT_RULE)
         if isinstance(noted, Mapping):
@@ -44,6 +45,7 @@ def _rule_of(artifacts: list[Artifact]) -> AppliedRule | None:
 
 def _in_words(before: AppliedRule | None, now: AppliedRule) -> str:
     if before is None:
+        # Examples of stock TFX, or of a version before the rule was recorded.
         why = "the baseline's examples have no record of their split rule"
     elif changes := differences(before, now):
         why = "; ".join(changes)

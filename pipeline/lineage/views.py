@@ -65,6 +65,7 @@ def to_dot(answer: ModelLineage | DataLineage) -> str:
     lines = ["digraph lineage {", "  rankdir=LR;", '  node [fontname="sans-serif"];']
     for name, box in boxes.items():
         shape = "ellipse" if box.round else "box"
+        # DOT's own escape for a line end: a backslash and an n in the text.
         label = "\\n".join(line.replace('"', '\\"') for line in box.lines)
         lines.append(f'  "{name}" [shape={shape}, label="{label}"];')
     lines += [f'  "{up}" -> "{n}";' for n, ups in upstream.items() for up in ups]
@@ -85,6 +86,7 @@ def _graph(
     for step in steps:
         name = f"step {step.execution}"
         boxes[name] = Box([step.node, step.run], "step", f"execution {step.execution}")
+        # Executions and artifacts have ids of their own, so both names have a prefix.
         upstream[name] = [f"artifact {i}" for ids in step.inputs.values() for i in ids]
         for ids in step.outputs.values():
             for i in ids:
@@ -171,6 +173,7 @@ def _add_data(root: Tree, data: Iterable[Data]) -> None:
 
 def _file(file: File) -> Text:
     today = {True: "", False: " · changed since", None: " · no longer there"}
+    # Without a digest `None` means that there is nothing to compare with.
     if file.unchanged is None and not file.sha256:
         today[None] = ""
     content = f"  sha256 {file.sha256[:_SHORT]}" if file.sha256 else ""
@@ -218,6 +221,8 @@ def _add_code(root: Tree, code: Mapping[str, Mapping[str, str]]) -> None:
     branch = root.add(_line("code", ""))
     shown: set[tuple[str, str]] = set()
     for node, parts in code.items():
+        # All nodes share most modules: each is listed with the first node that has it.
+        # A name without a dot is a parameter of the node itself and is always listed.
         fresh = {n: v for n, v in parts.items() if (n, v) not in shown or "." not in n}
         shown |= set(parts.items())
         inner = branch.add(_line(node, "" if fresh else "as above"))
@@ -251,6 +256,7 @@ def _readable(value: str) -> str:
 
 
 def _line(name: str, text: str) -> Text:
+    # Paths in the store are absolute; relative ones fit on a line and can be copied.
     here = f"{Path.cwd()}/"
     joint = "" if not text or text.startswith(" ") else "  "
     shown = printable(text.replace(here, ""))
@@ -302,7 +308,9 @@ _WIDTH_WITHOUT_TERMINAL = 240
 
 
 def _printed(shown: RenderableType) -> str:
+    # Without highlighting: rich would colour numbers and paths within names.
     terminal = Console(highlight=False)
+    # rich assumes 80 columns for a pipe and wraps paths, which breaks grep.
     if not terminal.is_terminal:
         terminal = Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
     with terminal.capture() as captured:

@@ -1,4 +1,4 @@
-"""Partial sums by slice, the only thing that evaluation keeps of its rows.
+"""Partial sums by slice: all that is kept of the rows of an evaluation.
 
 Each kind of sum puts a row into a cell (a bucket of its score, say) and adds a few
 quantities there. A table holds those sums for all slices at once and only for cells
@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scored:
-    """What one model said of N rows.
+    """The labels of N rows, and one model's predictions for them.
 
     Attributes:
         labels: [N].
@@ -64,7 +64,7 @@ class Sums(Protocol):
 
 @dataclass(frozen=True)
 class Histogram:
-    """By bucket of the score, as TFMA's calibration histogram cuts it.
+    """Sums by bucket of the score, with the buckets of TFMA's calibration histogram.
 
     Quantities, each for negatives and then for positives: weight, weight times score,
     weight squared. A label between 0 and 1 is part negative and part positive.
@@ -87,6 +87,8 @@ class Histogram:
 
     def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
         """Returns each row's bucket and quantities."""
+        # TFMA's formula, so that a row is in the same bucket; one earlier rounding
+        # would move a few rows and every digit that is compared.
         scaled = (scored.predictions - self.left) / (self.right - self.left)
         bucket = np.clip(scaled * self.buckets + 1, 0, self.buckets + 1)
         weights = scored.weighted(by_weight=self.by_weight)
@@ -98,7 +100,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class AboveThresholds:
-    """By how many thresholds the score is above; exact where a histogram rounds.
+    """Sums by the number of thresholds below the score; exact, unlike a histogram.
 
     Quantities, each for negatives and then for positives: weight, weight squared.
     """
@@ -119,6 +121,7 @@ class AboveThresholds:
 
     def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
         """Returns how many thresholds each row is above, and its quantities."""
+        # left: a score equal to a threshold is not above it, as in TFMA.
         above = np.searchsorted(self.rising, scored.predictions, side="left")
         weights = scored.weighted(by_weight=self.by_weight)
         negative, positive = weights * (1 - scored.labels), weights * scored.labels
@@ -128,7 +131,7 @@ class AboveThresholds:
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over a slice's rows, and of their products, which say how sure they are.
+    """Sums over a slice's rows, and sums of products, from which variances follow.
 
     Quantities: x, and then x x' row by row, for x = (weight times label, weight times
     score, weight).
@@ -152,8 +155,8 @@ class LogLoss:
     """Sums of the log loss.
 
     Quantities as of `Moments`, for x = (weight times loss, weight). A score of 0 or 1
-    is moved by the smallest step of a 64-bit number, as scikit-learn does: the loss of
-    a sure and wrong score is 36, not infinity.
+    is moved by the machine epsilon of 64-bit numbers, as scikit-learn does: the loss of
+    a wrong score of 0 or 1 is 36, not infinity.
     """
 
     model: str
@@ -163,6 +166,8 @@ class LogLoss:
 
     def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
         """Returns each row's quantities."""
+        # scikit-learn's choice; Keras clips at 1e-7, by which a sure and wrong score
+        # costs only 16.
         smallest = np.finfo(np.float64).eps
         score = np.clip(scored.predictions, smallest, 1 - smallest)
         labels = scored.labels
@@ -206,12 +211,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Partial:
-    """What is kept of some rows.
+    """The sums of some rows.
 
     Attributes:
         slices: The slices that the rows are in.
         tables: For each kind of sum a table that numbers slices as `slices` does.
-        others: For each slice what cannot be summed this way; see `merged`.
+        others: For each slice, accumulators of other combiners; see `merged`.
         rows: How many rows.
     """
 
@@ -237,6 +242,7 @@ def summed(
     tables = []
     for kind in kinds:
         cells, quantities = kind.quantities(scored[kind.model])
+        # Slice and cell in one number, so that one pass groups by both.
         keys = members.slices * kind.width + cells[members.rows]
         tables.append(_table(keys, quantities, members.rows))
     return tuple(tables)
@@ -274,11 +280,13 @@ def _added(
     width: int, tables: Sequence[Table], renumbered: Sequence[Integers]
 ) -> Table:
     keys = [
+        # Each partial has numbered its slices itself: by first occurrence in its rows.
         numbers[table.keys // width] * width + table.keys % width
         for table, numbers in zip(tables, renumbered, strict=True)
         if len(table.keys)
     ]
     if not keys:
+        # All are empty, and an empty table has the right number of columns.
         return tables[0]
     sums = np.concatenate([table.sums for table in tables if len(table.keys)])
     return _table(np.concatenate(keys), sums, np.arange(len(sums)))
@@ -295,6 +303,8 @@ def _table(keys: Integers, quantities: Floats, rows: Integers) -> Table:
 
 def _with_products(columns: Sequence[Floats]) -> tuple[Integers, Floats]:
     """Appends the products of all pairs of columns; all rows are in one cell."""
+    # Sums of products per row are what a covariance of the sums needs, and they can be
+    # merged like the sums themselves.
     products = [one * other for one in columns for other in columns]
     stacked = np.stack([*columns, *products], axis=1)
     return np.zeros(len(stacked), np.int64), stacked

@@ -1,4 +1,4 @@
-"""What the Evaluator measures, on which slices, and what blesses a candidate."""
+"""The Evaluator's settings: metrics, slices, and the thresholds of a blessing."""
 
 from collections.abc import Mapping
 
@@ -11,6 +11,7 @@ from models import features, signatures
 from pipeline.config import Quality
 
 METRICS = (
+    # AUC is not here: it is the one that thresholds are on.
     "AUCPrecisionRecall",
     "BinaryAccuracy",
     "BinaryCrossEntropy",
@@ -56,6 +57,7 @@ def eval_config(quality: Quality) -> config_pb2.EvalConfig:
             )
         ],
         slicing_specs=[
+            # The empty spec is all rows; without it there would be no overall metric.
             config_pb2.SlicingSpec(),
             *(config_pb2.SlicingSpec(feature_keys=[c]) for c in quality.slice_columns),
         ],
@@ -75,6 +77,8 @@ def eval_config(quality: Quality) -> config_pb2.EvalConfig:
 
 def _overall_auc_threshold(quality: Quality) -> config_pb2.PerSliceMetricThreshold:
     return config_pb2.PerSliceMetricThreshold(
+        # Overall only: a small slice misses a threshold by chance, and a run with no
+        # change would be refused now and then.
         slicing_specs=[config_pb2.SlicingSpec()],
         threshold=config_pb2.MetricThreshold(
             value_threshold=config_pb2.GenericValueThreshold(
@@ -82,6 +86,7 @@ def _overall_auc_threshold(quality: Quality) -> config_pb2.PerSliceMetricThresho
             ),
             change_threshold=config_pb2.GenericChangeThreshold(
                 direction=config_pb2.MetricDirection.HIGHER_IS_BETTER,
+                # Negative, because it bounds candidate minus baseline from below.
                 absolute={"value": -quality.max_auc_loss},
             ),
         ),

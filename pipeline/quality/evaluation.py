@@ -1,7 +1,7 @@
 """Evaluation of models on shards of columns: partial sums first, then results.
 
-`Evaluation.of_shard` and `Evaluation.merge` are all that workers do, local ones and
-Beam's alike (`pipeline.columnar.engine`); `finish` writes what they found.
+Workers, local ones and Beam's alike, call only `Evaluation.of_shard` and
+`Evaluation.merge` (`pipeline.columnar.engine`); `finish` writes the results.
 """
 
 import functools
@@ -44,6 +44,7 @@ ROWS = 20_000
 
 _MODEL_TYPES = ("", constants.TF_GENERIC, constants.TF_KERAS)
 
+# Local workers are threads: without the lock each would load the models first.
 _loading = threading.Lock()
 # TFMA's combiners of Keras metrics keep what they compute in one object for all.
 _combining = threading.Lock()
@@ -58,14 +59,14 @@ class RecordFile:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What to evaluate; small and picklable.
+    """The settings of an evaluation; small and picklable.
 
     Attributes:
         config: The EvalConfig, serialized, complete for the models.
         models: Each model's name and SavedModel directory.
-        rules: The split rules of the models' training data, as JSON, where they differ:
-            only rows that are test rows by all of them are evaluated, since any other
-            may have been trained on.
+        rules: The split rules of the models' training data, as JSON, if they differ.
+            Only rows that are in the test split by all of them are evaluated, since a
+            model may have been trained on the others.
     """
 
     config: bytes
@@ -74,7 +75,7 @@ class Evaluation:
 
     @property
     def plan(self) -> Plan:
-        """Returns what is summed and derived."""
+        """The sums and derivations."""
         return _plan(self.config)
 
     def load(self) -> dict[str, scoring.Model]:
@@ -88,11 +89,15 @@ class Evaluation:
         for batch in _batches(shard):
             found = self.of_batch(batch)
             total = found if total is None else self.merge([total, found])
+        # A shard without rows still has to return sums, with the right number of
+        # tables.
         return total or self.of_batch(pa.RecordBatch.from_pylist([]))
 
     def of_batch(self, batch: pa.RecordBatch) -> Partial:
         """Scores a batch with each model, and sums."""
         batch = self._unseen(batch)
+        # After the filter, since a batch may consist of rows that a model was trained
+        # on.
         if not batch.num_rows:
             return empty(self.plan)
         examples = Examples(batch)
@@ -120,7 +125,7 @@ class Evaluation:
         Args:
             partial: The sums of all shards; None if there were none.
             directory: Of the ModelEvaluation artifact.
-            data: Where the examples are, for people.
+            data: Location of the examples, for display.
 
         Returns:
             Whether the candidate reached every threshold.
@@ -149,6 +154,7 @@ def summed_batch(
         answers: By TFMA's names of the models.
     """
     for name, answer in answers.items():
+        # Before anything is summed: a histogram of wrong labels looks like any other.
         _expect_labels(planned, name, answer.scored)
     inside = _members(planned.config, batch, answers)
     scored = {name: answer.scored for name, answer in answers.items()}
@@ -162,6 +168,7 @@ def summed_batch(
 
 def empty(planned: Plan) -> Partial:
     """Returns the sums of no rows."""
+    # Through the same code as rows, so that the shapes of all tables are right.
     none = np.zeros(0)
     scored = {kind.model: Scored(none, none, none) for kind in planned.kinds}
     nobody = Members((), none.astype(np.int64), none.astype(np.int64))
@@ -178,7 +185,7 @@ def slicing_specs(config: Any) -> list[Spec]:
 
 
 def unsupported(config: Any) -> str:
-    """Names what an EvalConfig asks for that only TFMA's own pipeline does, if any."""
+    """Returns the first setting that only TFMA's own pipeline supports; "" if none."""
     options = config.options
     checks: Iterator[tuple[Any, str]] = itertools.chain(
         (
@@ -231,6 +238,7 @@ def unsupported(config: Any) -> str:
 def _plan(config: bytes) -> Plan:
     planned = metrics.plan(config_pb2.EvalConfig.FromString(config))
     for each in planned.others:
+        # Beam would call it on each worker; here nobody else does.
         each.combiner.setup()
     return planned
 
@@ -267,7 +275,11 @@ def _members(
 
 
 def _expect_labels(planned: Plan, model: str, scored: Scored) -> None:
-    """Refuses labels that the metrics have no meaning for."""
+    """Rejects labels outside 0 to 1 if a metric of two classes needs them.
+
+    Raises:
+        EvaluationError: A label is outside; the message gives the first.
+    """
     by_class = any(
         isinstance(kind, Histogram | AboveThresholds | LogLoss) and kind.model == model
         for kind in planned.kinds
@@ -277,7 +289,7 @@ def _expect_labels(planned: Plan, model: str, scored: Scored) -> None:
     if wrong.size:
         raise EvaluationError(
             f"{wrong.size} labels are not from 0 to 1, the first is {wrong[0]:g}; the "
-            "EvalConfig asks for metrics of two classes: mend label_key, or ask for "
+            "EvalConfig asks for metrics of two classes: fix label_key, or ask for "
             "metrics of numbers"
         )
 
@@ -288,12 +300,14 @@ def _others(
     answers: Mapping[str, Answers],
     inside: Members,
 ) -> dict[SliceKey, list[Any]]:
-    """Has TFMA's combiners see the rows, one by one."""
+    """Feeds rows one by one to the combiners of TFMA that have no sums here."""
     combiners = [each.combiner for each in planned.others]
     accumulators = {
         key: [combiner.create_accumulator() for combiner in combiners]
         for key in inside.keys
     }
+    # By row and not by slice: preparing a row's inputs is what takes the time, and it
+    # is the same for all slices.
     by_row: list[list[SliceKey]] = [[] for _ in range(batch.num_rows)]
     for which, row in zip(inside.slices.tolist(), inside.rows.tolist(), strict=True):
         by_row[row].append(inside.keys[which])
@@ -305,6 +319,7 @@ def _others(
                 held = accumulators[key]
                 held[at] = each.combiner.add_inputs(held[at], inputs)
     return {
+        # Combiners buffer rows; what is sent to another worker should be sums.
         key: [c.compact(a) for c, a in zip(combiners, held, strict=True)]
         for key, held in accumulators.items()
     }
@@ -326,6 +341,7 @@ def _extracts(
     """Returns a row as TFMA's extractors hand it to combiners."""
 
     def each(values: Mapping[str, Any]) -> Any:
+        # With a single model TFMA has no level of models' names.
         return values[""] if set(values) == {""} else dict(values)
 
     def of_model(field: str) -> Any:
@@ -354,12 +370,13 @@ def _extracts(
 
 
 def _combiner_inputs(computation: Any, extracts: dict[str, Any]) -> list[Any]:
-    """Preprocesses a row as the computation asks."""
+    """Preprocesses a row by the preprocessors of a TFMA computation."""
     standard = metric_types.StandardMetricInputsPreprocessor
     preprocessors = computation.preprocessors or [standard()]
     found = [extracts]
     for preprocessor in preprocessors:
         found = [made for each in found for made in preprocessor.process(each)]
+    # TFMA does the same: standard inputs are an object, others the extracts themselves.
     if len(preprocessors) == 1 and isinstance(preprocessors[0], standard):
         return [
             metric_util.to_standard_metric_inputs(

@@ -1,11 +1,12 @@
-"""How sure a metric is: a Poisson bootstrap over the sums, without the rows.
+"""Confidence intervals of metrics: a Poisson bootstrap over sums, without the rows.
 
 A Poisson bootstrap counts each row k times, k a Poisson number of mean 1. Rows of one
-bucket and label then count a Poisson number of times together, so replicates are drawn
-per bucket: at no cost per row, and the same however rows were batched. Rows of unequal
-weight are drawn as the number of equal ones with the same sum and variance. For sums
-without buckets (calibration, log loss) a normal distribution of the same means and
-covariances stands in.
+bucket and label then count a Poisson number of times together, so replicates are
+sampled per bucket: at no cost per row, and with the same result for any batch size.
+Rows of unequal weight are replaced by the number of equal ones with the same sum and
+variance.
+Sums without buckets (calibration, log loss) are sampled from a normal distribution of
+the same means and covariances.
 """
 
 import zlib
@@ -41,7 +42,7 @@ _AT_ONCE = 25  # Replicates of 10,000 thresholds: 8 MB a matrix entry.
 
 
 class Interval(NamedTuple):
-    """The middle 95 % of the replicates."""
+    """The 95 % interval: the 2.5 and 97.5 percentiles of the replicates."""
 
     low: float
     high: float
@@ -59,18 +60,22 @@ def intervals(
 
     Returns:
         By slice and TFMA's metric key, for the slices that the thresholds are for. No
-        entry for a metric that ours doesn't know or that is undefined, nor for counts
+        entry for a metric without sums of ours or that is undefined, nor for counts
         and differences between models.
     """
     gated = _gated(planned)
     found: dict[SliceKey, dict[Any, Interval]] = {}
     for number, where in enumerate(partial.slices):
         for key, specs in gated.items():
+            # Undefined, or an array such as a confusion matrix, which has no one
+            # interval.
             if not np.isfinite(_value(results[where].get(key, np.nan))):
                 continue
             if not any(_applies(spec, where) for spec in specs):
                 continue
             values = _replicated(planned, partial, number, key)
+            # With few rows many replicates lack a class; bounds from the rest would
+            # describe slices that happen to have both.
             if values is not None and np.isfinite(values).mean() > 1 / 2:
                 low, high = np.nanpercentile(values, _PERCENTILES)
                 interval = Interval(float(low), float(high))
@@ -88,6 +93,8 @@ def _gated(planned: Plan) -> dict[Any, list[Any]]:
     )
     gated: dict[Any, list[Any]] = {}
     for key, each in thresholds.items():
+        # The difference itself has no interval: sums of two models don't contain which
+        # rows both got wrong.
         plain = key._replace(is_diff=False) if key.is_diff else key
         gated.setdefault(plain, []).extend(spec for spec, _ in each)
     return gated
@@ -107,15 +114,18 @@ def _replicated(
     if path is None:
         return None
     cells, sums = partial.tables[path.table].of_slice(number, path.leaf.kind.width)
+    # Not `hash`, which Python seeds per process. By slice and metric, so that one more
+    # slice leaves the other intervals as they are.
     seed = zlib.crc32(repr((partial.slices[number], str(key))).encode())
     numbers = np.random.default_rng([SEED, seed])
     values: list[float] = []
+    # In chunks: all at once would take eight times the memory, see _AT_ONCE.
     for count in _chunks(REPLICATES):
         replicates = _resampled(path.leaf.kind, sums, count, numbers)
         for value, drawn in zip(
             path.values(cells, replicates), replicates, strict=True
         ):
-            # A few rows may be drawn without a class: no value there, and not 0.
+            # A replicate of few rows may lack a class: NaN then, rather than 0.
             held = support_of(path.leaf.kind, drawn)
             defined = is_defined(path.metric, held)
             values.append(_value(value) if defined else float("nan"))
@@ -143,6 +153,8 @@ class _Path:
     def values(self, cells: Integers, replicates: Floats) -> Iterator[Any]:
         """Computes the metric of each replicate [replicates, cells, quantities]."""
         first = self.derived[0] if self.derived else None
+        # The common case, AUC: for all replicates at once on arrays, where TFMA's code
+        # would run once per replicate.
         if isinstance(first, HistogramMatrices) and isinstance(
             self.metric, confusion_matrix_metrics.AUC
         ):
@@ -159,7 +171,9 @@ class _Path:
     def _areas(
         self, matrices: HistogramMatrices, cells: Integers, replicates: Floats
     ) -> Iterator[Any]:
-        """Computes areas under curves, of which points that coincide are no part."""
+        """Computes areas under curves from their distinct points."""
+        # A slice of few rows has few distinct points among 10,000 thresholds, and the
+        # area between equal points is 0.
         kept = matrices.distinct(cells)
         thresholds = [matrices.thresholds[at] for at in kept]
         weight = Histogram.WEIGHT
@@ -189,6 +203,8 @@ def _path(planned: Plan, key: Any) -> _Path | None:
     ]:
         needed.insert(0, makers[0])
         reads = _reads(makers[0])
+        # A metric of several sums would need their covariance; none of those that ours
+        # knows is one.
         if len(reads) != 1:
             return None
         (wanted,) = reads
@@ -228,6 +244,8 @@ class _Reads(Mapping[Any, Any]):
 def _reads(computation: Any) -> list[Any]:
     """Returns the key that a computation reads; it is the only one in those we know."""
     try:
+        # TFMA doesn't declare what a computation reads, so it is run on a mapping that
+        # reports the first key.
         computation.result(_Reads())
     except _WantedError as wanted:
         return list(wanted.args)
@@ -244,7 +262,7 @@ def _chunks(total: int) -> Iterator[int]:
 def _resampled(
     kind: Sums, sums: Floats, count: int, numbers: np.random.Generator
 ) -> Floats:
-    """Draws replicates [count, cells, quantities] of sums [cells, quantities]."""
+    """Samples replicates [count, cells, quantities] of sums [cells, quantities]."""
     if isinstance(kind, Moments | LogLoss):
         return _normal(sums, count, numbers)
     per_class = 3 if isinstance(kind, Histogram) else 2
@@ -259,17 +277,21 @@ def _resampled(
 def _times(
     weights: Floats, squares: Floats, count: int, numbers: np.random.Generator
 ) -> Floats:
-    """Draws by what each cell's sum is multiplied, [count, cells]."""
+    """Samples the factors of each cell's sum, [count, cells]."""
+    # Kish's effective number of rows: equal to the count if all weights are equal.
     rows = np.divide(weights**2, squares, out=np.zeros_like(weights), where=squares > 0)
     drawn = numbers.poisson(rows, (count, len(rows)))
     return np.divide(drawn, rows, out=np.zeros(drawn.shape), where=rows > 0)
 
 
 def _normal(sums: Floats, count: int, numbers: np.random.Generator) -> Floats:
-    """Draws sums of one cell from their means and covariances."""
+    """Samples sums of one cell from their means and covariances."""
     (row,) = sums
+    # A row holds n means and n * n products; solved for n.
     size = int((np.sqrt(1 + 4 * len(row)) - 1) / 2)
     means, products = row[:size], row[size:].reshape(size, size)
+    # eigh accepts the singular matrix of a slice whose rows are all alike; cholesky
+    # fails there.
     drawn = numbers.multivariate_normal(means, products, count, method="eigh")
     return np.concatenate([drawn, np.tile(row[size:], (count, 1))], axis=1)[:, None, :]
 

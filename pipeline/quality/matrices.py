@@ -27,7 +27,7 @@ _PROBED = np.arange(BUCKETS, dtype=np.int64)
 
 @dataclass(frozen=True, eq=False)
 class HistogramMatrices:
-    """Stands for TFMA's derived computation of matrices from a histogram.
+    """Replaces TFMA's derived computation of matrices from a histogram.
 
     Attributes:
         keys: TFMA's key of the matrices, alone in a list.
@@ -45,15 +45,17 @@ class HistogramMatrices:
 
     @classmethod
     def of(cls, computation: Any) -> "HistogramMatrices | None":
-        """Learns where TFMA's computation cuts the histogram.
+        """Determines where TFMA's computation cuts the histogram.
 
         Args:
             computation: TFMA's, of one key.
 
         Returns:
-            The same on arrays; None if the computation reads something else, or isn't
-            a sum of buckets from one place on.
+            The same on arrays; `None` if the computation reads something else, or is
+            not a cumulative sum of buckets.
         """
+        # With one positive and one negative per bucket, a sum is a number of buckets,
+        # and so the place of the cut.
         asked = _Asked(_histogram(np.ones(BUCKETS), np.ones(BUCKETS)))
         try:
             (matrices,) = computation.result(asked).values()
@@ -68,6 +70,8 @@ class HistogramMatrices:
             BUCKETS - np.asarray(matrices.tp, np.int64),
             np.asarray(matrices.fn, np.int64),
         )
+        # If TFMA ever computes something else, its own code is used: slower, never
+        # wrong.
         return found if found._agrees(computation) else None
 
     def result(self, metrics: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -97,6 +101,8 @@ class HistogramMatrices:
             True positives, true negatives, false positives and false negatives, each
             [..., thresholds].
         """
+        # Only buckets with rows are stored, so a cut by bucket becomes a place among
+        # them.
         starts = np.searchsorted(cells, self.starts)
         ends = np.searchsorted(cells, self.ends)
         return (
@@ -107,7 +113,7 @@ class HistogramMatrices:
         )
 
     def distinct(self, cells: Integers) -> Integers:
-        """Returns the thresholds, by number, between which there are rows."""
+        """Returns the indices of the thresholds between which there are rows."""
         places = np.stack(
             [np.searchsorted(cells, self.starts), np.searchsorted(cells, self.ends)]
         )
@@ -123,6 +129,7 @@ class HistogramMatrices:
 
     def _agrees(self, computation: Any) -> bool:
         """Compares with TFMA on a histogram of random weights."""
+        # A fixed seed: whether the fast way is taken must not differ between two runs.
         numbers = np.random.default_rng(0)
         positive, negative = numbers.random((2, BUCKETS))
         metrics = {self.histogram: _histogram(positive, negative)}
@@ -133,7 +140,7 @@ class HistogramMatrices:
 
 
 class _Asked(dict[Any, Any]):
-    """Answers every key with one histogram, and remembers the keys."""
+    """Returns one histogram for every key, and records the keys."""
 
     def __init__(self, histogram: list[Any]) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""From an EvalConfig to what is summed, and from the sums to metrics.
+"""Converts an EvalConfig to sums over columns, and those sums to metrics.
 
 TFMA builds metrics in two steps: combiners that see rows, and results derived from what
 they found. Ours replaces the first step, where the time goes: combiners that it knows
 become sums over columns (`pipeline.quality.aggregates`). The second step is TFMA's own
 code, so a metric has TFMA's value, whatever its options. A combiner that ours doesn't
-know is TFMA's too: it sees the rows one by one, beside the sums.
+know is TFMA's too, and gets the rows one by one.
 """
 
 import types
@@ -58,7 +58,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an EvalConfig asks for.
+    """The sums and derivations that an EvalConfig needs.
 
     Attributes:
         config: The EvalConfig, complete for the models there are.
@@ -93,12 +93,15 @@ def plan(config: Any) -> Plan:
         config: With TFMA's defaults, for the models that there are.
     """
     specs = _with_own_log_loss(config.metrics_specs)
+    # Of all metrics together: several share a histogram, which is then summed once.
     computations = list(metric_specs.to_computations(specs, eval_config=config))
     leaves: dict[Any, Leaf] = {}
     others: dict[Any, Any] = {}
     derived: dict[Any, Any] = {}
     for each in computations:
         if isinstance(each, metric_types.DerivedMetricComputation):
+            # A dict keeps TFMA's order, in which a computation follows what it reads,
+            # and drops repetitions.
             derived.setdefault(each, each)
         elif each not in leaves and each not in others:
             leaf = _leaf(each)
@@ -117,7 +120,7 @@ def plan(config: Any) -> Plan:
 
 
 def unknown_metrics(config: Any) -> list[str]:
-    """Names the metrics that TFMA computes row by row, as the EvalConfig names them."""
+    """Returns the class names of the metrics that TFMA computes row by row."""
     names: dict[str, None] = {}
     for spec in config.metrics_specs:
         for metric in spec.metrics:
@@ -157,14 +160,17 @@ def results(planned: Plan, partial: Partial) -> Iterator[tuple[SliceKey, Metrics
             if held := support_of(leaf.kind, sums):
                 support[leaf.kind.model, leaf.kind.by_weight] = held
         for each, accumulator in zip(
-            planned.others, partial.others.get(key, ()), strict=False
+            # Not strict: a plan without such metrics has no accumulators for any slice.
+            planned.others,
+            partial.others.get(key, ()),
+            strict=False,
         ):
             metrics.update(each.combiner.extract_output(accumulator))
         yield key, _finished(planned, metrics, support)
 
 
 def derive(planned: Plan, metrics: Metrics) -> Metrics:
-    """Adds to combiners' results what TFMA derives from them."""
+    """Adds the metrics that TFMA derives from the combiners' results."""
     found = dict(metrics)
     for each in planned.derived:
         found.update(each.result(found))
@@ -172,7 +178,7 @@ def derive(planned: Plan, metrics: Metrics) -> Metrics:
 
 
 def is_private(key: Any) -> bool:
-    """Whether a key is a step on the way to a metric, which TFMA doesn't write."""
+    """Whether a key is of an intermediate result, which TFMA doesn't write."""
     return key.name.startswith("_") and not key.name.startswith("__")
 
 
@@ -186,6 +192,7 @@ def _finished(
         if not is_private(key)
         for held in [support.get((key.model_name, bool(key.example_weighted)))]
     }
+    # After the undefined ones are NaN, so that their difference is NaN too.
     return shown | _differences(shown, planned.baseline)
 
 
@@ -225,7 +232,7 @@ def support_of(kind: Sums, sums: Floats) -> Support | None:
         sums: [cells, quantities] of a slice.
 
     Returns:
-        The weights; None if the sums don't say.
+        The weights; `None` if the sums are not by label.
     """
     if isinstance(kind, Histogram):
         return Support(float(sums[:, 0].sum()), float(sums[:, 3].sum()))
@@ -234,7 +241,7 @@ def support_of(kind: Sums, sums: Floats) -> Support | None:
     return None
 
 
-# Where a class is absent TFMA gives 0 for these, which reads as "as bad as can be".
+# Without rows of one class TFMA returns 0 for these, which reads as the worst value.
 _NEED_BOTH = (
     "AUC",
     "SensitivityAtSpecificity",
@@ -253,7 +260,7 @@ _SMALL = 1e-9  # Sums of weights that cancel out to about nothing.
 
 
 def is_defined(metric: Any, support: Support | None) -> bool:
-    """Whether a metric has a meaning where the classes have these weights.
+    """Whether a metric is defined for the weights of the two classes.
 
     Args:
         metric: TFMA's metric object; None if it isn't known.
@@ -270,12 +277,13 @@ def is_defined(metric: Any, support: Support | None) -> bool:
 
 
 def _with_own_log_loss(specs: Sequence[Any]) -> list[Any]:
-    """Replaces Keras' log loss by TFMA's, which ours knows; both have the same name."""
+    """Replaces Keras' log loss by TFMA's, which has sums; both have the same name."""
     replaced = []
     for spec in specs:
         copy = config_pb2.MetricsSpec()
         copy.CopyFrom(spec)
         for metric in copy.metrics:
+            # With settings, such as label smoothing, it is another metric.
             if metric.class_name == _KERAS_LOG_LOSS and not metric.config:
                 metric.class_name, metric.module = _LOG_LOSS, ""
         replaced.append(copy)
@@ -283,10 +291,10 @@ def _with_own_log_loss(specs: Sequence[Any]) -> list[Any]:
 
 
 def _leaf(computation: Any) -> Leaf | None:
-    """Returns the sums that stand for a combiner; None if ours doesn't know it.
+    """Returns the sums that replace a combiner; `None` if there are none for it.
 
-    A combiner is known by the name of its class, and by the settings without which the
-    sums would be something else: another version of TFMA makes it unknown, not wrong.
+    A combiner is identified by the name of its class and by its settings. If another
+    version of TFMA changes these, the combiner itself is used: slower, but not wrong.
     """
     known = _KNOWN.get(type(computation.combiner).__name__)
     settings = _settings(computation.combiner)
@@ -294,6 +302,7 @@ def _leaf(computation: Any) -> Leaf | None:
         return None
     try:
         found = known(settings)
+    # A setting that another version of TFMA has renamed.
     except AttributeError:
         return None
     if found is None:
@@ -302,7 +311,7 @@ def _leaf(computation: Any) -> Leaf | None:
 
 
 def _settings(combiner: Any) -> Any:
-    """Returns a combiner's settings, which TFMA keeps to itself, by their names."""
+    """Returns the private attributes of a combiner, without their underscores."""
     named = {name.removeprefix("_"): value for name, value in vars(combiner).items()}
     return types.SimpleNamespace(**named)
 
@@ -323,6 +332,7 @@ _Known = tuple[Sums, Callable[[Integers, Floats], Any]] | None
 
 
 def _histogram(of: Any) -> _Known:
+    # Buckets by label are of a regression's plot.
     if not of.prediction_based_bucketing:
         return None
     left, right = float(of.left), float(of.left + of.range)
@@ -360,6 +370,7 @@ class _AtThreshold(NamedTuple):
 
 def _matrices(of: Any) -> _Known:
     inner = _settings(of.binary_confusion_matrices)
+    # Examples of each kind would need the rows, and whole labels another rounding.
     if of.example_id_key or not of.enable_fractional_labels:
         return None
     kind = AboveThresholds(
@@ -372,6 +383,8 @@ def _matrices(of: Any) -> _Known:
     def result(cells: Integers, sums: Floats) -> dict[float, _AtThreshold]:
         dense = np.zeros((len(rising) + 1, sums.shape[1] if sums.size else 4))
         dense[cells] = sums
+        # Both directions are summed: total minus one of them would leave 1e-12 where a
+        # count is 0, and 0 / 0 would become a number.
         below = np.cumsum(dense, axis=0)
         above = np.cumsum(dense[::-1], axis=0)[::-1]
         return {
@@ -435,12 +448,14 @@ _KNOWN: Mapping[str, Callable[[Any], _Known]] = {
 
 
 def _quicker(computation: Any, leaves: Sequence[Leaf]) -> Any:
-    """Replaces TFMA's loop from histograms to matrices by the same on arrays."""
+    """Replaces TFMA's loop from histograms to matrices by array operations."""
     if len(computation.keys or ()) != 1 or not computation.keys[0].name.startswith(
         binary_confusion_matrices.BINARY_CONFUSION_MATRICES_NAME
     ):
         return computation
     found = HistogramMatrices.of(computation)
+    # Only for histograms with the usual number of buckets, for which the cuts were
+    # learned.
     usual = any(
         found and found.histogram in leaf.keys and leaf.kind.width == BUCKETS
         for leaf in leaves

@@ -1,6 +1,6 @@
 """Reads the files that an Evaluator writes, without importing TensorFlow or TFMA.
 
-Both take seconds to import, and a question about an old run should take none. The
+Both take seconds to import, and a query about an old run should not. The
 formats are those of TFMA 0.52.
 """
 
@@ -45,6 +45,8 @@ def tfma_proto(name: str) -> types.ModuleType:
     spec = importlib.util.find_spec(_TFMA)
     if spec is None:
         raise ImportError(f"{_TFMA} is not installed")
+    # A package object without its __init__: Python then finds submodules by the path
+    # alone and never runs the import of TensorFlow.
     stand_in = types.ModuleType(_TFMA)
     stand_in.__path__ = list(spec.submodule_search_locations or [])
     sys.modules[_TFMA] = stand_in
@@ -67,6 +69,7 @@ def read_metrics(directory: Path) -> Metrics:
     models: Metrics = {}
     for where, entry in _entries(directory):
         name = entry.key.model_name or CANDIDATE
+        # A slice without a defined metric still has an entry: it was evaluated.
         values = models.setdefault(name, {}).setdefault(where, {})
         # The stock Evaluator writes NaN where ours writes nothing.
         if not math.isnan(entry.value.double_value.value):
@@ -121,13 +124,13 @@ def read_calibration(directory: Path) -> dict[str, list[dict[str, float]]]:
 
 
 def read_reasons(directory: Path) -> list[str]:
-    """Says for each threshold that a candidate missed what it reached and what not.
+    """Returns a sentence for each threshold that a candidate missed.
 
     Args:
         directory: Of a ModelEvaluation artifact.
 
     Returns:
-        A sentence a threshold; none when the candidate was blessed.
+        Metric, value and threshold in words; empty if the candidate was blessed.
     """
     protos = tfma_proto("validation_result_pb2")
     reasons: list[str] = []
@@ -137,6 +140,7 @@ def read_reasons(directory: Path) -> list[str]:
             for failed in result.metric_validations_per_slice:
                 where = slice_name(_slice(failed.slice_key))
                 reasons += [f"{where}: {_reason(f)}" for f in failed.failures]
+            # An empty test split fails without any failed check.
             if result.missing_thresholds or not (result.validation_ok or reasons):
                 reasons.append(
                     "no threshold was checked: the test split gave no metric"
@@ -145,10 +149,10 @@ def read_reasons(directory: Path) -> list[str]:
 
 
 def metric_text(value: float | None) -> str:
-    """Writes a metric's value for people: counts in full, the rest in four digits.
+    """Formats a metric: whole and large numbers in full, the rest with four digits.
 
     Args:
-        value: The value; none or NaN where the metric is undefined.
+        value: The value; `None` or NaN if the metric is undefined.
 
     Returns:
         Such as "0.9592", "198,612", or "-" for an undefined one.
@@ -161,7 +165,7 @@ def metric_text(value: float | None) -> str:
 
 
 def slice_name(where: Slice) -> str:
-    """Names a slice for people, such as "payment_type Cash", or "overall"."""
+    """Formats a slice, such as "payment_type Cash", or "overall"."""
     return ", ".join(f"{column} {value}" for column, value in where) or "overall"
 
 
@@ -195,7 +199,7 @@ def _slice_value(key: Any) -> str:
 
 
 def _drop_undefined(values: dict[str, float]) -> None:
-    """Removes what the stock Evaluator writes as 0 though it is not defined.
+    """Removes metrics that the stock Evaluator writes as 0 although undefined.
 
     An area under the ROC curve needs both classes, one under precision and recall needs
     positives, and TFMA 0.52 divides nothing by nothing to 0.
@@ -227,6 +231,7 @@ def _reason(failure: Any) -> str:
     if not metric.is_diff:
         bounds = threshold.value_threshold
         least, most = bounds.lower_bound, bounds.upper_bound
+        # A threshold may have both bounds; the one that was missed is the reason.
         if bounds.HasField("upper_bound") and value > most.value:
             return f"{metric.name} is {value:.4g}; it must be at most {most.value:.4g}"
         return f"{metric.name} is {value:.4g}; it must be at least {least.value:.4g}"

@@ -1,4 +1,4 @@
-"""What models say of batches of columns: the only part of evaluation that calls them.
+"""Scores batches of columns with saved models; nothing else in quality/ calls them.
 
 A model that has `models.signatures.COLUMNAR` is called with columns, once for all that
 is asked of it. Any other is called by its signatures: with columns where a signature
@@ -31,16 +31,16 @@ _SERVING = "serving_default"
 
 
 class EvaluationError(ThroughlineError, ValueError):
-    """A model or the data doesn't have what the EvalConfig names."""
+    """A signature or column of the EvalConfig is not in the model or the data."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What one model said of a batch.
+    """One model's scores and features of a batch.
 
     Attributes:
         scored: Labels, scores and weights, for metrics.
-        features: What its preprocessing made of the batch, by name.
+        features: The outputs of its preprocessing, by name.
     """
 
     scored: Scored
@@ -48,7 +48,7 @@ class Answers:
 
 
 class Model:
-    """A saved model, as an EvalConfig's ModelSpec wants it called."""
+    """A saved model that is called as an EvalConfig's ModelSpec says."""
 
     def __init__(self, directory: str, spec: Any) -> None:
         """Loads a model.
@@ -61,6 +61,7 @@ class Model:
             EvaluationError: The model has no such signature.
         """
         self.spec = spec
+        # Kept: signatures hold variables by weak references, and fail once it is gone.
         self._model = tf.saved_model.load(directory)
         known = dict(self._model.signatures)
         self._preprocessing = list(spec.preprocessing_function_names) or [
@@ -83,7 +84,7 @@ class Model:
 
     @property
     def one_score(self) -> bool:
-        """Whether the model gives one score per row, as far as it says."""
+        """Whether the declared output shape is one score per row."""
         shapes = self._functions[self._signature].output_shapes
         shape = shapes.get(self.spec.prediction_key) or next(iter(shapes.values()))
         return shape.rank == 1 or (shape.rank == 2 and shape[-1] == 1)  # noqa: PLR2004
@@ -101,6 +102,8 @@ class Model:
             features |= {n: _dense(value) for n, value in outputs[name].items()}
         named = {n: _dense(value) for n, value in outputs[self._signature].items()}
         scores = self._scores(named, batch.num_rows)
+        # Of the preprocessing first: the label and the weight are transformed columns
+        # here, and TFMA's order is the same.
         column = functools.partial(_column, batch, features)
         labels = column(self.spec.label_key, "label_key")
         weights = (
@@ -119,6 +122,7 @@ class Model:
         return {name: call(batch, examples) for name, call in self._functions.items()}
 
     def _scores(self, outputs: Arrays, rows: int) -> Floats:
+        # TFMA's rule: a single output needs no prediction_key.
         found = outputs if len(outputs) > 1 else next(iter(outputs.values()))
         _, scores = metric_util.prepare_labels_and_predictions(
             None, found, self.spec.prediction_key
@@ -162,6 +166,7 @@ class _Function:
 
     def __call__(self, batch: pa.RecordBatch, examples: Examples) -> Mapping[str, Any]:
         inputs = self.signature.structured_input_signature[1]
+        # Then the only input is the one of serialized examples.
         if not set(inputs) <= set(batch.schema.names):
             (name,) = inputs
             outputs: Mapping[str, Any] = self.signature(**{name: examples.serialized})
@@ -178,6 +183,7 @@ def _columnar(model: Any, wanted: Sequence[str]) -> Any:
     if function is None:
         return None
     (concrete,) = function.concrete_functions
+    # The EvalConfig may name a signature of the user's own, which it doesn't cover.
     if not set(wanted) <= set(concrete.structured_outputs):
         return None
     (inputs,), _ = concrete.structured_input_signature
@@ -203,6 +209,7 @@ def _column(batch: pa.RecordBatch, features: Arrays, name: str, role: str) -> Fl
     if name in features:
         found = features[name].reshape(-1)
     elif name in batch.schema.names:
+        # Cells are lists of one value; a row with none or several shows in the length.
         found = np.asarray(batch.column(name).flatten().to_numpy(zero_copy_only=False))
     else:
         known = ", ".join(sorted({*features, *batch.schema.names}))
@@ -233,5 +240,7 @@ def load(models: tuple[tuple[str, str], ...], config: bytes) -> dict[str, Model]
     places = dict(models)
     several = len(specs) > 1
     return {
-        spec.name if several else "": Model(places[spec.name], spec) for spec in specs
+        # TFMA leaves a single model's name out of its metric keys.
+        spec.name if several else "": Model(places[spec.name], spec)
+        for spec in specs
     }

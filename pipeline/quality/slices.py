@@ -1,4 +1,4 @@
-"""Which rows of a batch are in which slices, for all slicing specs at once.
+"""Assigns the rows of a batch to slices, for all slicing specs at once.
 
 The rules are TFMA's: a row is in the slice of each of its values, a column of lists
 gives several, a cross has the product of its columns' values, and a row without a value
@@ -33,7 +33,7 @@ class Values:
 
     Attributes:
         rows: Row numbers, ascending, once per value of the row.
-        codes: What the row holds: an index into `vocabulary`.
+        codes: The row's value as an index into `vocabulary`.
         vocabulary: The distinct values: bytes, str, int or float.
     """
 
@@ -52,6 +52,8 @@ class Values:
         if flat.null_count:
             present = np.asarray(flat.is_valid())
             rows, flat = rows[present], flat.drop_null()
+        # Codes instead of texts: what follows is arithmetic on integers, and Python
+        # sees each distinct value once.
         encoded = flat.dictionary_encode()
         codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         return _distinct(rows, codes, encoded.dictionary.to_pylist())
@@ -117,7 +119,7 @@ class Spec:
 def members(
     specs: Sequence[Spec], columns: Mapping[str, Values], count: int
 ) -> Members:
-    """Finds the rows of each slice that the specs make.
+    """Returns the rows of each slice that the specs define.
 
     Args:
         specs: The slicing specs; a slice that two of them make counts once.
@@ -136,6 +138,7 @@ def members(
         rows.append(where)
     found = np.concatenate(slices or [np.zeros(0, np.int64)])
     held = np.concatenate(rows or [np.zeros(0, np.int64)])
+    # Two specs can define the same slice, and a row must count once in it.
     if len(set(specs)) > 1:
         pairs = np.unique(found * count + held) if count else found
         found, held = (pairs // count, pairs % count) if count else (found, held)
@@ -174,6 +177,7 @@ def _joined(
     rows: Integers, combined: Integers, column: Values, count: int
 ) -> tuple[Integers, Integers, Integers]:
     """Pairs each row with each value that it holds in a column."""
+    # A join on arrays: for each row, where its values start and how many there are.
     held = np.bincount(column.rows, minlength=count)
     first = np.cumsum(held) - held
     times = held[rows]
@@ -196,11 +200,12 @@ def _name(column: str, value: Any) -> Any:
     except UnicodeDecodeError as error:
         raise SliceValueError(
             f"column {column} holds {value!r}, which is no UTF-8 and can't name a "
-            "slice; slice by another column, or mend the data"
+            "slice; slice by another column, or fix the data"
         ) from error
 
 
 def _matches(wanted: Any, value: Any) -> bool:
+    # Columns of Parquet may hold text as bytes or str; specs hold text only.
     if isinstance(wanted, str):
         return value in {wanted, wanted.encode()}
     return bool(value in {wanted, str(wanted)})
@@ -215,6 +220,7 @@ def _number(text: str) -> Any:
 
 def _flattened(column: pa.Array | npt.NDArray[Any]) -> tuple[Integers, pa.Array]:
     """Returns values without their lists, and the row of each."""
+    # A column without any value has no type to encode.
     if not isinstance(column, np.ndarray) and pa.types.is_null(column.type):
         return np.zeros(0, np.int64), pa.array([], pa.int64())
     if isinstance(column, np.ndarray):

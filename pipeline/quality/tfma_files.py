@@ -1,7 +1,7 @@
 """Writes evaluations in TFMA's own files, for TFMA, notebooks and `quality.results`.
 
-A metric that is undefined is absent. A metric with an interval is a number with TFMA's
-`confidence_interval` beside it, as TFMA writes its own.
+An undefined metric is absent. A metric with an interval has its value, and the bounds
+in `confidence_interval`, as TFMA writes its own.
 """
 
 import math
@@ -23,13 +23,14 @@ from pipeline.quality.intervals import Interval
 from pipeline.quality.metrics import Metrics
 from pipeline.quality.slices import SliceKey
 
+# TFMA's readers look for this pattern; one shard is enough for a few slices.
 _SHARD = "-00000-of-00001.tfrecord"
 _METHOD = metrics_for_slice_pb2.BoundedValue.POISSON_BOOTSTRAP
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What was evaluated; TFMA shows it, and reads nothing from there.
+    """Locations of the evaluated data and models; TFMA displays them only.
 
     Attributes:
         data: Where the examples are.
@@ -42,7 +43,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What was found.
+    """The results of an evaluation.
 
     Attributes:
         config: The EvalConfig.
@@ -82,6 +83,8 @@ def write(directory: str, evaluated: Evaluated, origin: Origin) -> None:
     ):
         for key, found in evaluated.results:
             inside = evaluated.intervals.get(key, {})
+            # Plots have a file of their own, and an absent metric is how readers see an
+            # undefined one: NaN would be compared and plotted.
             numbers = _with_intervals(_defined(found), inside)
             record = convert_slice_metrics_to_proto((key, numbers), None)
             metrics_file.write(record.SerializeToString())
@@ -108,13 +111,15 @@ def _defined(found: Metrics) -> Metrics:
 def _is_nan(value: Any) -> bool:
     try:
         return math.isnan(value)
-    except TypeError:  # An array, a message: nothing that is one number.
+    except TypeError:  # An array or a message.
         return False
 
 
 def _with_intervals(found: Metrics, intervals: Mapping[Any, Interval]) -> Metrics:
     bounded = {
         key: metrics_for_slice_pb2.BoundedValue(
+            # With a bounded value TFMA writes the plain one as well, for readers
+            # without intervals.
             value={"value": float(found[key])},
             lower_bound={"value": interval.low},
             upper_bound={"value": interval.high},

@@ -1,4 +1,4 @@
-"""What blesses a candidate: TFMA's checks of the thresholds, on all slices."""
+"""Checks the thresholds of an EvalConfig on all slices, by TFMA's own code."""
 
 import math
 from collections.abc import Iterable
@@ -26,13 +26,15 @@ def verdict(config: Any, results: Iterable[tuple[SliceKey, Metrics]]) -> Any:
     Returns:
         TFMA's ValidationResult.
     """
+    # TFMA's combiner, because it also reports thresholds whose slice or metric never
+    # occurred, which no check of a single slice can see.
     combine = CombineValidations(config)
     total = combine.create_accumulator()
     for key, metrics in results:
         checked = metrics_validator.validate_metrics((key, _metrics(metrics)), config)
         for of_slice in checked.metric_validations_per_slice:
             for failure in of_slice.failures:
-                _say_undefined(failure)
+                _explain_undefined(failure)
         total = combine.add_input(total, checked)
     return combine.extract_output(total)
 
@@ -41,8 +43,10 @@ def _metrics(found: Metrics) -> Metrics:
     return {k: v for k, v in found.items() if not isinstance(k, metric_types.PlotKey)}
 
 
-def _say_undefined(failure: Any) -> None:
-    """Replaces a value that is no number by why there is none."""
+def _explain_undefined(failure: Any) -> None:
+    """Replaces the NaN in a failed check by a message."""
+    # TFMA compares NaN with the threshold, which fails as it should, but then reports
+    # "nan" without a reason.
     if math.isnan(failure.metric_value.double_value.value):
         failure.ClearField("metric_value")
         failure.message = "undefined on these rows, such as those of one class"

@@ -84,6 +84,7 @@ def report_on(config: Config, run_id: str | None) -> Path:
     if not names or (run_id and run_id not in names):
         known = ", ".join(names[-5:]) or "none; `python run_local.py` starts one"
         raise UsageError(f"There is no run {run_id or 'yet'}; the newest are {known}")
+    # Unlike at the end of a run, the user asked for the report: errors are raised.
     return _write(config, run_id or names[-1])
 
 
@@ -93,6 +94,7 @@ def all_sections(run: Run) -> list[Section]:
     found = [section for section in own if section]
     for section in sections_in_artifacts(run):
         titles = [s.title for s in found]
+        # -2: before the lineage and the settings, which are for reference.
         place = titles.index(section.after) + 1 if section.after in titles else -2
         found.insert(place, section)
     return found
@@ -145,6 +147,7 @@ def _summary_of(lineage: Lineage, run_id: str) -> dict[str, Any] | None:
 
 def _summary(run: Run) -> dict[str, Any]:
     """Returns what the index shows of a run, as JSON values."""
+    # From the store, because only local runs have a record.
     started = min((step.started for step in run.executions), default=0.0)
     return {
         "run": run.run_id,
@@ -161,6 +164,7 @@ def _is_nan(value: Any) -> bool:
 
 
 def _replace(path: Path, text: str) -> None:
+    # A browser that reloads the page during a run must not see half of it.
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, "utf-8")
     part.replace(path)

@@ -162,6 +162,7 @@ class Section:
     @property
     def anchor(self) -> str:
         """Id of the section in the page, for links."""
+        # Titles are free text, and an id must not have spaces.
         letters = (c if c.isalnum() else "-" for c in self.title.lower())
         return "".join(letters).strip("-") or "section"
 
@@ -181,6 +182,7 @@ def read_section(path: Path) -> Section:
     try:
         values = json.loads(path.read_text("utf-8"))
         return Section(
+            # Only these keys: a file of a newer version may have more.
             title=str(values["title"]),
             blocks=[_block(block) for block in values["blocks"]],
             after=str(values.get("after", "")),
@@ -198,5 +200,6 @@ def _block(values: Mapping[str, Any]) -> Block:
     given = dict(values)
     if "blocks" in given:
         given["blocks"] = [_block(block) for block in given["blocks"]]
+    # An unknown field raises a TypeError here, which the caller reports with the path.
     block: Block = _FROM_FILES[kind](**given)
     return block

@@ -37,6 +37,8 @@ def write_index(config: Config, summarize: Callable[[str], Summary | None]) -> P
     """
     found = [
         _read(path, summarize)
+        # From files, not from the store: reading the metrics of a year of runs takes
+        # too long for the end of each run.
         for path in sorted(config.runs_directory.glob(f"*/{SUMMARY_FILE}"))
     ]
     summaries = [summary for summary in found if summary]
@@ -108,6 +110,8 @@ def _metrics(summaries: list[Summary]) -> list[Section]:
             {
                 "candidate": [
                     (i, s[metric])
+                    # Equal distances between runs: on a time axis a day of tests hides
+                    # the rest.
                     for i, s in enumerate(evaluated)
                     if math.isfinite(s[metric])
                 ]

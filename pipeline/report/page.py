@@ -77,6 +77,7 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
+        # A mistyped name in the template fails in a test instead of leaving a gap.
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -102,10 +103,12 @@ def _asset(name: str) -> str:
 def _hash(script: str) -> str:
     """Returns a script's hash for the Content-Security-Policy, which blocks others."""
     found = hashlib.sha256(script.encode()).digest()
+    # The form in which the policy wants it: base64 of the raw digest.
     return f"sha256-{base64.b64encode(found).decode()}"
 
 
 def _is_number(value: Any) -> bool:
+    # Python's True is an int, and would be shown as 1.
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -145,6 +148,8 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_rounded(inner) for inner in value]
     if isinstance(value, float):
+        # Seven digits are more than a chart has pixels and halve the file; NaN isn't
+        # JSON, and Plot draws a gap for null.
         return float(f"{value:.7g}") if math.isfinite(value) else None
     return value
 
@@ -158,6 +163,7 @@ def _numbers(chart: Chart) -> tuple[list[str], list[list[Cell]]]:
             [f"{_cell(low)} to {_cell(high)}"] for low, high, _ in first
         ]
         for bars in chart.series.values():
+            # Not strict: a split without values has no bars.
             for row, (_, _, share) in zip(rows, bars, strict=False):
                 row.append(share)
         return [chart.x, *(f"share of {name}" for name in names)], rows

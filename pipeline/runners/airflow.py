@@ -55,6 +55,8 @@ class Node(BaseOperator):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # A group of its own, so that `on_kill` also reaches Beam's and TensorFlow's
+            # children.
             start_new_session=True,
         )
         for line in self.process.stdout or ():

@@ -107,6 +107,7 @@ def write(
     from hera.workflows import CronWorkflow, Workflow
 
     name = checks.kubernetes_name(config.name, "name", _LONGEST_CRON_NAME)
+    # A Workflow's name must be unique, so Argo generates the end of it.
     once = _fill(Workflow, config, options, upstream, generate_name=f"{name}-")
     scheduled = _fill(
         CronWorkflow,
@@ -141,7 +142,10 @@ def _fill(
         service_account_name=options.service_account,
         parallelism=options.parallelism,
         security_context=models.PodSecurityContext(
-            run_as_non_root=True, run_as_user=IMAGE_USER, fs_group=IMAGE_USER
+            # fs_group, or the volume's directories would belong to root.
+            run_as_non_root=True,
+            run_as_user=IMAGE_USER,
+            fs_group=IMAGE_USER,
         ),
         volumes=ExistingVolume(name=_VOLUME, claim_name=options.containers.volume),
     ) as workflow:
@@ -149,7 +153,9 @@ def _fill(
         with DAG(name="pipeline"):
             for step, before in waits.items():
                 containers[step](
-                    name=_dns(step), dependencies=[_dns(node) for node in before]
+                    # Argo's task names are DNS labels: no `_`, and lower case.
+                    name=_dns(step),
+                    dependencies=[_dns(node) for node in before],
                 )
     return workflow
 
@@ -183,6 +189,8 @@ def _container(step: str, config: Config, options: Options) -> "Container":
         ),
         retry_strategy=RetryStrategy(
             limit=str(settings.retries),
+            # The default, OnFailure, doesn't retry a pod that was lost with its
+            # machine.
             retry_policy="Always",
             # A retry would reject the same data again.
             expression=f"asInt(lastRetry.exitCode) != {EXIT_DATA_REFUSED}",

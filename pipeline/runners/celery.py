@@ -95,6 +95,7 @@ def make_app(job: Job, flags: Flags) -> Celery:
         # worker is delivered again.
         task_acks_late=True,
         task_reject_on_worker_lost=True,
+        # A worker that is busy with training must not hold nodes that others could run.
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
         task_default_queue=f"throughline-{job.name}",
@@ -123,6 +124,8 @@ def drive(job: Job, app: Celery, run: str) -> int:
     failed = False
     while sent or (waiting and not failed):
         ready = [node for node, before in waiting.items() if done.issuperset(before)]
+        # After a failure nothing new is sent, and what runs may end: its outputs are
+        # cached.
         for node in ready if not failed else []:
             del waiting[node]
             sent[node] = app.tasks[f"{job.name}.{node}"].delay(run)
@@ -171,6 +174,7 @@ def _with_environment(flags: Flags) -> Flags:
 
 def _backend(flags: Flags, files: Path) -> str:
     """Returns the URL of the result backend: Redis, or files for other brokers."""
+    # Of Celery's brokers only Redis can store results too.
     if flags.broker and flags.broker.startswith(("redis://", "rediss://")):
         return flags.broker
     results = files / "results"
@@ -186,6 +190,7 @@ def _transport(flags: Flags, files: Path) -> Mapping[str, Any]:
     queue = files / "queue"
     queue.mkdir(parents=True, exist_ok=True)
     return {
+        # One directory for both: what the driver sends is what the workers read.
         "data_folder_in": str(queue),
         "data_folder_out": str(queue),
         "control_folder": str(files),

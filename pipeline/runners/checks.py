@@ -29,7 +29,7 @@ _LONGEST_OBJECT = 253
 
 
 def at_least(settings: object, least: int, *names: str, group: str = "") -> None:
-    """Refuses numbers that are too low.
+    """Rejects numbers below a minimum.
 
     Args:
         settings: A dataclass.
@@ -72,6 +72,8 @@ def schedule(text: str) -> None:
     if _NO_SUNDAY.search(re.sub(r"/\d+", "", parts[-1])) or "l" in parts[2].lower():
         raise _wrong("schedule", text, "days are numbers from 0, Sunday, or names")
     try:
+        # Any fixed time: only the expression is checked, dates that never come
+        # included.
         CronSim(text, datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         wrong = str(error).removeprefix("Bad ")

@@ -24,10 +24,12 @@ def compile_pipeline(pipeline: Pipeline) -> pipeline_pb2.Pipeline:
         The IR, with the fingerprint of each node's code in the node's cache key.
     """
     compiled: pipeline_pb2.Pipeline = Compiler().compile(pipeline)
+    # After TFX's compiler: what an executor is, is only known in the compiled form.
     cache_key.stamp(compiled)
     for node in compiled.nodes:
         if node.pipeline_node.node_info.type.name in graph.NEVER_CACHED:
             options = node.pipeline_node.execution_options
+            # TFX's switch is for the whole pipeline.
             options.caching_options.enable_cache = False
     return compiled
 
@@ -68,6 +70,7 @@ def read(path: Path) -> pipeline_pb2.Pipeline:
             f"{path} is not a compiled pipeline ({reason}); give the {IR_FILE} that "
             "`throughline compile` writes"
         ) from error
+    # An empty JSON object parses as an empty pipeline.
     if not pipeline.nodes:
         raise UsageError(
             f"{path} is a compiled pipeline without a node; give the {IR_FILE} that "

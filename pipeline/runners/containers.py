@@ -52,7 +52,7 @@ class Containers:
     """Delay before the first retry; it doubles each time."""
 
     def __post_init__(self) -> None:
-        """Refuses values that the cluster would refuse."""
+        """Rejects values that the cluster would reject."""
         checks.at_least(self, 0, "retries", "retry_seconds", group="containers")
         checks.cpu(self.cpu, "containers.cpu")
         checks.cpu(self.heavy_cpu, "containers.heavy-cpu")
@@ -120,6 +120,7 @@ def steps(
             f"the nodes are {', '.join(upstream)}"
         )
         raise UsageError(msg)
+    # The roots wait for it; all others do through them.
     nodes = {node: sorted(before) or [COMPILE] for node, before in upstream.items()}
     return {COMPILE: [], **nodes}
 
@@ -133,6 +134,7 @@ def command_of(step: str, config: Config, run_id: str) -> list[str]:
         run_id: The run's name, or the orchestrator's placeholder for it. It must be
             unique: a finished node of a run never runs again.
     """
+    # By run, on the shared volume: two runs of different images don't mix.
     compiled = config.output / "compiled" / run_id
     if step == COMPILE:
         flags = ["--preset", "kubeflow", *flags_of(config, kubeflow())]

@@ -36,6 +36,7 @@ def _flags(settings: Any, base: Any, prefix: str) -> list[str]:
         if dataclasses.is_dataclass(value):
             flags += _flags(value, default, f"{flag}.")
         else:
+            # tyro reads the values of a tuple as separate words.
             values = value if isinstance(value, tuple) else (value,)
             flags += [flag, *map(str, values)]
     return flags

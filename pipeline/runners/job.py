@@ -133,6 +133,7 @@ class Job:
             # Another process may have finished it while this one waited.
             if self.exit_code_of(node, run) == EXIT_DONE:
                 return
+            # Appended, so that the log of a failed try isn't lost.
             with log.open("ab") as output:
                 code = subprocess.run(
                     self.command_of(node, run),
@@ -199,6 +200,8 @@ def compile_job(
     if target:
         job = {
             "name": config.name,
+            # Compiling is deterministic, so an unchanged pipeline has the same digest
+            # and its runs continue.
             "definition": digest((out / IR_FILE).read_bytes())[:8],
             "command": [_program(), "node", "--ir", str(out / IR_FILE), *metadata],
             "schedule": options.schedule,
@@ -207,6 +210,7 @@ def compile_job(
         durable.write(out / JOB_FILE, json.dumps(job, indent=1) + "\n")
         files.append(JOB_FILE)
     if target == "airflow":
+        # A copy, because Airflow's environment doesn't have this project.
         shutil.copy(Path(__file__).with_name("airflow.py"), out / AIRFLOW_FILE)
         files.append(AIRFLOW_FILE)
     sys.stdout.write(f"{options.out} has {', '.join(files)}\n")
@@ -250,6 +254,7 @@ def _metadata_to_write(config: Config, target: str | None) -> list[str]:
 
 def _program() -> str:
     """Returns the path of this environment's `throughline` command."""
+    # Absolute: an orchestrator's processes have another PATH.
     return str(Path(sys.executable).with_name("throughline"))
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 Target = Literal["kubeflow", "vertex"]
 PACKAGES: Mapping[Target, str] = {"kubeflow": "kubeflow.yaml", "vertex": "vertex.json"}
+# The states of the v2beta1 API after which a run doesn't change.
 ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}
 POLL_SECONDS = 5.0
 
@@ -107,6 +108,7 @@ def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"])
 
     dag = compiler.upstream_of(compiler.compile_pipeline(build(config)))
     write(config, options.containers, dag, package)
+    # kfp writes the file itself, readable by all.
     durable.make_private(package)
     sys.stdout.write(f"{package} is the package\n")
     sys.stdout.write(f"{metadata_note(options.containers)}\n")
@@ -140,11 +142,14 @@ def write(
             task = _component(step, config, settings)(run_id=run_id)
             task.after(*(tasks[name] for name in before))
             task.set_display_name(step)
+            # Ours decides, by the contents of data and code; Kubeflow's sees commands
+            # only.
             task.set_caching_options(enable_caching=False)
             task.set_retry(
                 settings.retries, f"{settings.retry_seconds}s", backoff_factor=2.0
             )
             cpu, memory = settings.resources_of(step)
+            # Equal requests and limits: Kubernetes evicts such pods last.
             task.set_cpu_request(cpu).set_cpu_limit(cpu)
             task.set_memory_request(memory).set_memory_limit(memory)
             kubernetes.mount_pvc(task, settings.volume, str(config.output))
@@ -242,6 +247,7 @@ def _component(step: str, config: Config, settings: Containers) -> Callable[...,
         program, *arguments = command_of(step, config, str(run_id))
         return dsl.ContainerSpec(settings.image, [program], arguments)
 
+    # kfp names the component after the function.
     component.__name__ = step
     return dsl.container_component(component)
 
@@ -266,6 +272,7 @@ def submit(config: Config, options: Options, package: Path) -> int:
         if not options.wait:
             return EXIT_DONE
         state = _wait(client, run_id)
+    # The first is an answer of the API, the second no answer at all.
     except (ApiException, HTTPError) as error:
         reason = str(getattr(error, "reason", None) or error).splitlines()[0]
         msg = f"Kubeflow Pipelines at {options.host} did not take the run: {reason}"
@@ -294,6 +301,7 @@ def start(client: "Client", config: Config, options: Options, package: Path) -> 
         The run's id.
     """
     pipeline_id = client.get_pipeline_id(config.name)
+    # The API rejects a second upload under one name.
     if pipeline_id:
         version = f"{config.name}-{_now()}"
         uploaded = client.upload_pipeline_version(

@@ -29,6 +29,7 @@ from pipeline.runners.job import Job, read_job
 class Node(luigi.Task):
     """A node of a run; complete when it has ended with exit code 0."""
 
+    # Strings, because Luigi identifies a task by its parameters as text.
     compiled = luigi.Parameter()
     run_name = luigi.Parameter()
     node = luigi.Parameter()
@@ -47,6 +48,8 @@ class Node(luigi.Task):
 
     def complete(self) -> bool:
         """Whether the run has finished the node."""
+        # By exit code rather than by output: outputs are in the metadata store, which
+        # this process has no client for.
         return self.job.exit_code_of(self.node, self.run_name) == EXIT_DONE
 
     def run(self) -> None:
@@ -91,7 +94,11 @@ def run(arguments: Sequence[str]) -> int:
     job = read_job(flags.compiled)
     task = Pipeline(compiled=str(job.directory), run_name=flags.run)
     done = luigi.build(
-        [task], workers=flags.workers, local_scheduler=True, log_level="WARNING"
+        # Without luigid: no service to start, and no lock across machines.
+        [task],
+        workers=flags.workers,
+        local_scheduler=True,
+        log_level="WARNING",
     )
     return EXIT_DONE if done else job.exit_code(flags.run)
 

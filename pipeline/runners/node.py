@@ -126,6 +126,8 @@ def _launch(
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
     )
     try:
+        # Swallows errors of resolving inputs, so the store is asked for the execution
+        # afterwards.
         launcher.launch()
     except Exception:
         _end_failed(tfx_store, node)
@@ -156,6 +158,8 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
     pipeline = compiler.read(ir)
     node_of(pipeline, node_id)
     _refuse_changed_code(pipeline, node_id, ir)
+    # The pipeline root is a runtime parameter in the IR, with the compiled directory as
+    # its default.
     root = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value
     output = Path(root.string_value).parent
     connection = open_store(metadata_url or of_file(output / METADATA_FILE))

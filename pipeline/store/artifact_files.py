@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
+# File names within TFX's artifacts; TFX has them as private constants, in modules that
+# import TensorFlow.
 SCHEMA_FILE = "schema.pbtxt"
 STATISTICS_FILE = "FeatureStats.pb"
 ANOMALIES_FILE = "SchemaDiff.pb"
@@ -36,6 +38,7 @@ def read_statistics(
     for split, path in _splits(directory, STATISTICS_FILE):
         everything = statistics_pb2.DatasetFeatureStatisticsList()
         everything.ParseFromString(path.read_bytes())
+        # A list for TFDV's slices; the first entry is always of all rows.
         found[split] = everything.datasets[0]
     return found
 
@@ -50,7 +53,7 @@ def read_anomalies(directory: Path) -> dict[str, anomalies_pb2.Anomalies]:
 
 
 def read_schema(directory: Path) -> schema_pb2.Schema | None:
-    """Reads a Schema artifact; none if it is gone."""
+    """Reads a Schema artifact; `None` if its file is gone."""
     path = directory / SCHEMA_FILE
     if not path.is_file():
         return None
@@ -64,7 +67,7 @@ def read_learning_curves(directory: Path) -> dict[str, list[float]]:
 
 
 def read_findings(directory: Path) -> list[dict[str, str]] | None:
-    """Reads a DataVerdict artifact: what the gate found; none if its file is gone."""
+    """Reads the gate's findings of a DataVerdict; `None` if its file is gone."""
     path = directory / VERDICT_FILE
     return json.loads(path.read_text()) if path.is_file() else None
 
@@ -76,6 +79,7 @@ def row_counts(directory: Path) -> dict[str, int]:
 
 def _splits(directory: Path, name: str) -> Iterator[tuple[str, Path]]:
     found = sorted(directory.glob(f"Split-*/{name}"))
+    # The directory lists eval first; readers compare the others with train.
     order = {"train": 0, "eval": 1, "test": 2}
     by_name = {path.parent.name.removeprefix("Split-"): path for path in found}
     yield from sorted(by_name.items(), key=lambda item: order.get(item[0], 9))

@@ -57,6 +57,7 @@ def connection_config(url: str) -> mlmd.ConnectionConfig:
         parts = urlsplit(url)
     except ValueError as error:
         raise _wrong(url, "its host is malformed") from error
+    # urlsplit would end the path there, and a database of another name be created.
     if "?" in url or "#" in url:
         raise _wrong(url, "'?' and '#' must be percent-encoded, as %3F and %23")
     if parts.scheme == "sqlite":
@@ -81,6 +82,7 @@ def connection_config(url: str) -> mlmd.ConnectionConfig:
         )
     if parts.scheme in {"postgresql", "postgres"}:
         settings = {"port": 5432, **_server_settings(url, parts)}
+        # MLMD's protos differ: the port is a number for MySQL and a string here.
         settings["port"] = str(settings["port"])
         # MLMD inserts these into libpq's "user=... password=..." without quoting.
         for name in {"user", "password"} & settings.keys():
@@ -115,6 +117,7 @@ def open_store(url: str) -> mlmd.ConnectionConfig:
             Path(config.sqlite.filename_uri).parent.mkdir(parents=True, exist_ok=True)
         _connect(config)
     except (errors.StatusError, RuntimeError, OSError) as error:
+        # MLMD's errors go on with the SQL statement and C++ source locations.
         reason = without_secrets((str(error).splitlines() or [""])[0]).rstrip(" :,")
         msg = f"The metadata store {redact(url)} can't be opened: {reason}; {_HINT}"
         # Not "from error": its text may hold the password, and a log shows the chain.

@@ -17,6 +17,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 _INPUT = frozenset({mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT})
 _OUTPUT = frozenset({mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT})
 _STATE = mlmd.Execution.State
+# Two sets of names: those of TFX's IR-based runners, and those of the older ones.
 _RUN_CONTEXTS = ("pipeline_run", "run")
 _NODE_CONTEXTS = ("node", "component_run")
 
@@ -188,6 +189,8 @@ class Graph:
         first: dict[int, int] = {}
         for event in self._events_of_artifacts(ids, _OUTPUT):
             known = first.get(event.artifact_id, event.execution_id)
+            # A cached execution has output events for the artifacts it reuses; ids
+            # grow, so the lowest is the one that wrote them.
             first[event.artifact_id] = min(known, event.execution_id)
         return self._load(set(first.values()))
 
@@ -327,6 +330,8 @@ class Graph:
         found: dict[int, Execution] = {}
         frontier = set(ids)
         while frontier:
+            # Diamonds are the rule (examples lead to a model by three ways), and each
+            # level is one set of calls: what was seen isn't loaded again.
             seen |= frontier
             level = step(frontier)
             found.update({execution.id: execution for execution in level})
@@ -352,6 +357,8 @@ class Graph:
                 mine = by_execution.get(execution.id, [])
                 names = contexts.get(execution.id, {})
                 self.executions[execution.id] = _execution(execution, mine, names)
+            # In one call for all executions, since callers ask for these artifacts
+            # next.
             self.by_id({event.artifact_id for event in events})
         return [self.executions[i] for i in sorted(ids) if i in self.executions]
 
@@ -375,6 +382,8 @@ class Graph:
         if len(ids) <= len(every):
             for i in ids:
                 for context in self.store.get_contexts_by_execution(i):
+                    # Contexts of other types, such as cache keys, are in here too and
+                    # do no harm.
                     found[i].setdefault(context.type, context.name)
             return found
         for context in every:
@@ -411,6 +420,7 @@ def _execution(
     return Execution(
         id=execution.id,
         type=execution.type,
+        # A store of another tool may have no node context; the class name is close.
         node=node or execution.type.rpartition(".")[2],
         pipeline=pipeline,
         run=_first(contexts, _RUN_CONTEXTS),
@@ -439,6 +449,7 @@ def _by_name(
     found: dict[str, tuple[int, ...]] = {}
     for event in sorted(events, key=lambda e: e.artifact_id):
         if event.type in types:
+            # Events that aren't TFX's may have no path.
             steps = event.path.steps
             name = steps[0].key if steps else ""
             found[name] = (*found.get(name, ()), event.artifact_id)
@@ -455,6 +466,7 @@ def _value(value: mlmd.Value) -> Any:
         decoded = json_format.MessageToDict(value.struct_value)
         # TFX wraps a value that is not a dictionary.
         return _decoded(decoded.get("__value__", decoded))
+    # A protobuf message (Any) can't be shown without its type.
     return _decoded(getattr(value, kind)) if kind in _SCALARS else None
 
 

@@ -25,6 +25,7 @@ def in_use(artifacts: Path) -> Iterator[None]:
     """
     artifacts.mkdir(parents=True, exist_ok=True)
     with (artifacts / _LOCK_FILE).open("a") as file:
+        # Waits: a `gc` takes seconds, and a node that failed instead would end the run.
         fcntl.flock(file, fcntl.LOCK_SH)
         yield
 
@@ -39,12 +40,15 @@ def unused(artifacts: Path) -> Iterator[None]:
     Raises:
         UsageError: A run or a node is using them.
     """
+    # Nothing to delete, and no directory to create the lock in: a mistyped --output
+    # must not appear on disk.
     if not artifacts.is_dir():
         yield
         return
     with (artifacts / _LOCK_FILE).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Doesn't wait: a run can take hours, and the user can come back.
         except BlockingIOError:
             raise UsageError(
                 f"{artifacts} is in use by a run, so nothing is removed; wait until "
@@ -55,7 +59,7 @@ def unused(artifacts: Path) -> Iterator[None]:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Holds a file's lock, which the kernel lets go when the process dies.
+    """Holds a file's lock, which the kernel releases when the process dies.
 
     Raises:
         BlockingIOError: Another process holds it.

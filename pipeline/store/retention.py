@@ -38,7 +38,7 @@ class Pipeline:
 
 
 @dataclass(frozen=True)
-class Garbage:
+class Unused:
     """An artifact that nothing in use depends on.
 
     Attributes:
@@ -54,7 +54,7 @@ class Garbage:
 
 def find(
     pipeline: Pipeline, keep: int, served: Collection[tuple[str, int]] = ()
-) -> list[Garbage]:
+) -> list[Unused]:
     """Finds the artifacts of one pipeline that can be deleted.
 
     Kept are the artifacts that the newest runs, or runs in progress, wrote, read or
@@ -82,15 +82,19 @@ def find(
     ours = graph.ids_of_pipeline(pipeline.name)
     active = {i for i, state in states.items() if state in UNFINISHED}
     active |= _executions_of_newest(graph, ours, active, keep)
+    # Several pipelines may share a store, and a resolver of one may read the models of
+    # another.
     others = states.keys() - ours
     artifacts = graph.all_artifacts()
     kept = events.behind(_models_in_use(artifacts, served))
     kept |= events.touched_by(active | others)
     written = events.written_by(ours)
     root = pipeline.artifacts.resolve()
+    # By path as well as by id: an importer registers a directory that another node
+    # wrote, as an artifact of its own.
     needed = {_path_of(a) for a in artifacts if _is_needed(a, written, kept)}
     return [
-        Garbage(artifact, path, upkeep.size_of(path)[1])
+        Unused(artifact, path, upkeep.size_of(path)[1])
         for artifact in artifacts
         if artifact.id in written - kept
         and (path := _path_of(artifact))
@@ -101,7 +105,7 @@ def find(
     ]
 
 
-def free(pipeline: Pipeline, found: Iterable[Garbage]) -> list[str]:
+def free(pipeline: Pipeline, found: Iterable[Unused]) -> list[str]:
     """Marks artifacts as deleted, and removes their files.
 
     They are marked first, so that the cache never returns an artifact without files.
@@ -109,12 +113,12 @@ def free(pipeline: Pipeline, found: Iterable[Garbage]) -> list[str]:
     Returns:
         A message for each path that couldn't be removed; the next call tries again.
     """
-    garbage = list(found)
-    if not garbage:
+    unused = list(found)
+    if not unused:
         return []
     store = MetadataStore(existing_store(pipeline.url))
-    upkeep.mark_deleted(store, [item.artifact.id for item in garbage])
-    return [why for item in garbage if (why := remove(item.path))]
+    upkeep.mark_deleted(store, [item.artifact.id for item in unused])
+    return [why for item in unused if (why := remove(item.path))]
 
 
 def remove(path: Path) -> str:
@@ -154,6 +158,8 @@ def _models_in_use(
         if artifact.type == "PushedModel" and values.get(properties.PUSHED):
             used.add(artifact.id)
         elif artifact.type == "ModelBlessing" and values.get(properties.BLESSED):
+            # The id of the model is a property: MLMD has no edge from a model to its
+            # blessing but through the Evaluator.
             used |= {artifact.id, values.get(properties.BLESSED_MODEL_ID, 0)}
         elif (artifact.uri, artifact.id) in served:
             used.add(artifact.id)
@@ -171,6 +177,7 @@ def _path_of(artifact: Artifact) -> Path | None:
     parts = urlsplit(artifact.uri)
     if parts.scheme not in {"", "file"} or not parts.path.startswith("/"):
         return None
+    # Resolved, so that `..` and links can't lead to what is elsewhere.
     return Path(parts.path).resolve()
 
 

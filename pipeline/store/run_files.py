@@ -1,8 +1,8 @@
-"""What a run leaves in its directory: its record, and the names of the other files.
+"""The files in a run's directory: its record (run.json), and the names of the others.
 
-`output/runs/<run_id>/run.json` says what ran, how, and how it ended. A run holds a lock
-on its own directory for as long as its process lives, so a dead one is known for sure.
-Importing this imports neither TFX nor TensorFlow, nor MLMD.
+`output/runs/<run_id>/run.json` has the settings of the run, its nodes and its outcome.
+A run holds a lock in its directory as long as its process lives, so a killed run is
+detected reliably. Importing this module imports neither TFX, TensorFlow nor MLMD.
 """
 
 import json
@@ -22,12 +22,12 @@ REPORT_FILE = "report.html"
 IR_FILE = "ir.json"
 """The compiled pipeline."""
 DAG_FILE = "dag.json"
-"""Its nodes, each with those that it waits for."""
+"""Its nodes, each with its upstream nodes."""
 LOCK_FILE = "lock"
 
 
 class Outcome(StrEnum):
-    """How a run ended, if it did."""
+    """The outcome of a run."""
 
     RUNNING = "running"
     DONE = "done"
@@ -39,23 +39,23 @@ class Outcome(StrEnum):
 
 @dataclass
 class Run:
-    """A run: its name, its directory, and what it remembers.
+    """A run, and the fields of its record.
 
     Attributes:
-        run_id: When it began (UTC), and the first digits of `definition`, so that a
-            changed pipeline never counts as the same run.
+        run_id: Its start time (UTC) and the first digits of `definition`, so that a
+            changed pipeline is never the same run.
         directory: Its own directory.
         definition: Digest of the configuration, the code and the locked versions.
         data: Digest of the names and contents of the data files.
-        config: What ran; a password in the metadata store's URL is left out.
-        outcome: How it ended.
-        exit_code: What its process ended with.
-        first: The node that it was to begin with, if not with all.
-        last: The node that it was to end with, if not with all.
+        config: Its settings, without a password in the metadata store's URL.
+        outcome: Its outcome.
+        exit_code: Exit code of its process.
+        first: First node of a partial run; `None` for no lower bound.
+        last: Last node of a partial run; `None` for no upper bound.
         nodes: State and seconds of each node.
         live: Directory of the version that was live at its end.
         model: Directory of the version that holds its own model, if it was pushed.
-        uncached: Nodes told not to use the cache, all if the list is empty.
+        uncached: Uncached nodes: `None` = none, `[]` = all.
     """
 
     run_id: str
@@ -74,22 +74,23 @@ class Run:
 
     @property
     def is_part(self) -> bool:
-        """Whether it was to run only a part of the pipeline."""
+        """Whether it is a partial run."""
         return bool(self.first or self.last)
 
     def log_of(self, name: str) -> Path:
-        """Where the output of a node, or of the runner, goes."""
+        """Returns the log file of a node, or of the runner."""
         return self.directory / "logs" / f"{name}.log"
 
     def save(self) -> None:
-        """Writes the record; a reader sees the old one or the new one."""
+        """Writes the record atomically."""
         (self.directory / "logs").mkdir(parents=True, exist_ok=True)
         values = {**vars(self), "directory": str(self.directory)}
         text = json.dumps(values, indent=1, sort_keys=True) + "\n"
         durable.write(self.directory / RECORD_FILE, text)
 
     def is_alive(self) -> bool:
-        """Whether the process that runs it still lives."""
+        """Whether its process is still running."""
+        # A process that is killed leaves "running" behind, so only the lock can say.
         if self.outcome is not Outcome.RUNNING:
             return False
         try:
@@ -114,18 +115,19 @@ def _readable(directories: Iterable[Path]) -> Iterator[Run]:
         try:
             yield read_run(directory)
         except UsageError as error:
-            _LOG.warning("%s; the run is left out", printable(str(error)))
+            _LOG.warning("%s; the run is skipped", printable(str(error)))
 
 
 def read_run(directory: Path) -> Run:
     """Reads the record of a run.
 
     Raises:
-        UsageError: There is none, or it is not one of ours.
+        UsageError: There is no record, or it can't be read.
     """
     try:
         values = json.loads((directory / RECORD_FILE).read_text())
         values["outcome"] = Outcome(values["outcome"])
+        # From where it was found, not from the file: output/ may have been moved.
         return Run(**{**values, "directory": directory})
     except FileNotFoundError:
         names = sorted(p.parent.name for p in directory.parent.glob(f"*/{RECORD_FILE}"))

@@ -41,6 +41,7 @@ def note_execution(
         sizes: dict[str, Size] = {}
         for artifacts in Graph(store).outputs_of(execution.id).values():
             for artifact in artifacts:
+                # A URI of a bucket has no size that `stat` could report.
                 if artifact.uri.startswith("/"):
                     sizes[artifact.uri] = size_of(Path(artifact.uri))
         execution.custom_properties[properties.OUTPUTS].string_value = json.dumps(sizes)
@@ -117,6 +118,8 @@ class Store:
         for step in Graph(store).run(run_id):
             if step.unfinished:
                 name = step.parameters.get(properties.DIRECTORY, "")
+                # Before the state: if this process is killed in between, the execution
+                # is still unfinished, and the next call finds it.
                 clear_outputs(name, self.root / step.node)
                 (execution,) = store.get_executions_by_id([step.id])
                 execution.last_known_state = state
@@ -174,6 +177,8 @@ def _claimed(node_directory: Path, name: str) -> bool:
     """Reserves a name for an execution's directories; returns whether it was free."""
     if _directories_of(node_directory, name):
         return False
+    # TFX writes there anyway. mkdir is atomic, so of two stores that share a root only
+    # one gets the name.
     claim = node_directory / ".system" / "executor_execution" / name
     claim.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -200,6 +205,7 @@ def clear_outputs(name: str, node_directory: Path) -> None:
     if not name:
         return
     for path in _directories_of(node_directory, name):
+        # What can't be removed does no harm: no later execution uses the name.
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -55,6 +55,7 @@ def remember_password(url: str) -> None:
         password = urlsplit(url).password or ""
     except ValueError:
         return
+    # Libraries print it decoded, and libpq's connection string has it escaped.
     for text in (password, unquote(password)):
         escaped = text.replace("\\", r"\\").replace("'", r"\'")
         remember_secrets([text, escaped])
@@ -74,6 +75,7 @@ def of_file(path: Path) -> str:
     Args:
         path: The store's file, absolute.
     """
+    # Two slashes, and the third is the path's own.
     return f"sqlite://{quote(str(path))}"
 
 

@@ -92,11 +92,15 @@ def distance(before: Feature, after: Feature) -> float | None:
     Returns:
         The distance; `None` if a feature has no values, or they are of different kinds.
     """
+    # On common bars: quantiles of two splits have different edges, and a divergence
+    # needs the same ones.
     if before.bars and after.bars:
         old_bars, new_bars = rebinned([before, after])
         return _jensen_shannon(_of_total(old_bars), _of_total(new_bars))
     if before.texts and after.texts:
         old, new = _value_shares(before), _value_shares(after)
+        # A value beyond the most frequent ones counts as 0: its real share is below
+        # that of the last listed one.
         return max(abs(old.get(v, 0) - new.get(v, 0)) for v in {*old, *new})
     return None
 
@@ -117,6 +121,7 @@ def rebinned(features: Sequence[Feature], bins: int = 20) -> list[list[Bar]]:
     ranged = [f for f in features if f.bars]
     if not ranged:
         return [[] for _ in features]
+    # One outlier as the highest value would leave all other rows in one bar.
     low, high = _middle(ranged)
     width = (high - low) / bins
     edges = [low + width * i for i in range(bins + 1)]
@@ -124,6 +129,7 @@ def rebinned(features: Sequence[Feature], bins: int = 20) -> list[list[Bar]]:
 
 
 def _feature(feature: statistics_pb2.FeatureNameStatistics, rows: int) -> Feature:
+    # TFDV fills `path`; statistics of older versions have `name`.
     name = feature.name or ".".join(feature.path.step)
     kind = _KINDS.Name(feature.type)
     if feature.HasField("num_stats"):
@@ -167,6 +173,8 @@ def _quantile_bars(histograms: Iterable[statistics_pb2.Histogram]) -> Iterator[B
     for histogram in histograms:
         if histogram.type == _QUANTILES:
             for bucket in histogram.buckets:
+                # A column that holds infinity has an infinite edge, from which no share
+                # of a width can be computed.
                 if math.isfinite(bucket.low_value) and math.isfinite(bucket.high_value):
                     yield Bar(bucket.low_value, bucket.high_value, bucket.sample_count)
             return
@@ -182,6 +190,7 @@ def _shares(bars: Sequence[Bar], edges: Sequence[float]) -> list[float]:
     total = sum(bar.rows for bar in bars) or 1.0
     shares = [0.0] * max(len(edges) - 1, 1)
     for bar in bars:
+        # A value so frequent that it fills a whole quantile.
         if bar.upper <= bar.lower:
             place = next((i for i, e in enumerate(edges[1:]) if bar.lower < e), -1)
             shares[place] += bar.rows / total
@@ -196,10 +205,12 @@ def _shares(bars: Sequence[Bar], edges: Sequence[float]) -> list[float]:
 def _jensen_shannon(one: Sequence[float], other: Sequence[float]) -> float:
     middle = [(a + b) / 2 for a, b in zip(one, other, strict=True)]
     divergence = (_kullback_leibler(one, middle) + _kullback_leibler(other, middle)) / 2
+    # Rounding can leave the range by an ulp.
     return min(max(divergence, 0.0), 1.0)
 
 
 def _kullback_leibler(shares: Sequence[float], of: Sequence[float]) -> float:
+    # No division by 0: `of` is the mean of both, so it is positive where `shares` is.
     return sum(a * math.log2(a / b) for a, b in zip(shares, of, strict=True) if a > 0)
 
 
@@ -211,12 +222,14 @@ def _value_shares(feature: Feature) -> Mapping[str, float]:
 def _middle(features: Sequence[Feature]) -> tuple[float, float]:
     low = min(_without_tail(f.bars)[0] for f in features)
     high = max(_without_tail(f.bars)[1] for f in features)
+    # A constant column still needs bars of some width.
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
 def _without_tail(bars: Sequence[Bar]) -> tuple[float, float]:
     """Returns the range of quantiles, without a first or last one that is too wide."""
     kept = list(bars)
+    # With three or fewer quantiles a wide one is no tail, it is the distribution.
     if len(kept) > _FEW and _width(kept[-1:]) > _width(kept[:-1]):
         kept = kept[:-1]
     if len(kept) > _FEW and _width(kept[:1]) > _width(kept[1:]):

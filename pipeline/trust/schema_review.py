@@ -64,6 +64,7 @@ def read(path: Path) -> schema_pb2.Schema:
         raise UsageError(
             f"{path} is a schema without a single column; a schema lists them all"
         )
+    # A lookup by name would silently use one of the two.
     counts = Counter(feature.name for feature in schema.feature)
     if twice := [name for name, count in counts.items() if count > 1]:
         raise UsageError(
@@ -82,6 +83,8 @@ def check(path: Path, slice_columns: Sequence[str]) -> None:
     Raises:
         UsageError: It is not a schema, or lacks a column to slice by.
     """
+    # `exists` is false for a dangling link, which is a mistake and not a missing
+    # schema.
     if not path.exists() and not path.is_symlink():
         return
     known = [feature.name for feature in read(path).feature]
@@ -114,6 +117,7 @@ def diff(reviewed: schema_pb2.Schema, proposed: schema_pb2.Schema) -> list[Diffe
             before = _describe(old[name], reviewed)
             after = _describe(new[name], proposed)
             differences += _differences(name, before, after)
+            # Values are compared as sets: whole lists would bury one added value.
             differences += _value_differences(
                 name,
                 _string_values(old[name], reviewed),
@@ -156,6 +160,8 @@ def accept(proposed_path: Path, schema_path: Path) -> None:
     if schema_path.is_dir():
         raise UsageError(f"{schema_path} is a directory; give a file's name")
     text = text_format.MessageToString(read(proposed_path), as_utf8=True)
+    # In the same directory, since a rename can't cross file systems. Not
+    # `durable.write`, which makes files private: this one is under version control.
     handle, name = tempfile.mkstemp(
         prefix=f".{schema_path.name}.", dir=schema_path.parent
     )
@@ -239,6 +245,7 @@ def _value_count(feature: schema_pb2.Feature) -> str:
     kind = feature.WhichOneof("shape_type")
     if kind == "shape":
         sizes = [str(dim.size) for dim in feature.shape.dim]
+        # A shape without dimensions is a scalar.
         return f"exactly {' x '.join(sizes) or '1'}"
     if kind == "value_count":
         return f"{feature.value_count.min} to {feature.value_count.max or 'any'}"
@@ -272,6 +279,7 @@ def _number_domain(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> An
     kind = feature.WhichOneof("domain_info")
     if kind in ("int_domain", "float_domain"):
         return getattr(feature, kind)
+    # `domain` names one that several columns share, at the end of the schema.
     shared = [*schema.int_domain, *schema.float_domain]
     return next(
         (d for d in shared if kind == "domain" and d.name == feature.domain), None
@@ -294,6 +302,7 @@ def _string_values(
 def _unseen_values(feature: schema_pb2.Feature) -> str:
     if not feature.HasField("distribution_constraints"):
         return _NONE
+    # The proto has the share inside the domain; a reviewer thinks of what is outside.
     return f"{1 - feature.distribution_constraints.min_domain_mass:.4g} of the rows"
 
 
@@ -307,6 +316,7 @@ def _environments(feature: schema_pb2.Feature) -> str:
 def _comparator(comparator: schema_pb2.FeatureComparator) -> str:
     thresholds = [
         f"{field.name.replace('_', ' ')} {value.threshold:.4g}"
+        # Every kind of threshold that the proto has, also those of newer versions.
         for field, value in comparator.ListFields()
         if hasattr(value, "threshold")
     ]

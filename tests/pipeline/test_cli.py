@@ -528,7 +528,7 @@ def test_an_output_that_cannot_be_one_is_refused(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\x00\xff\xfe garbage", "is not a schema"),
+        (b"\x00\xff\xfe noise", "is not a schema"),
         ('feature { name: "fare" }'.encode("utf-16"), "is not a schema"),
         (b"node_info { id: 'Trainer' }", "is not a schema"),
         (b"", "without a single column"),

@@ -17,12 +17,14 @@ def section(run: Run) -> Section | None:
         return Section("Anomalies", [note])
     rows = [
         [column, ", ".join(group["split"]), anomaly, text]
+        # Most anomalies are in all three splits, and one row each is enough.
         for (column, anomaly, text), group in found.groupby(
             ["column", "anomaly", "text"], sort=False
         )
     ]
     count = f"{len(rows)} {'anomaly' if len(rows) == 1 else 'anomalies'}."
     note = Note(f"{count} None of them stopped the run.", "warn")
+    # The gate's own verdict doesn't exist in this case: a failed node has no output.
     if run.ending() == "data refused":
         note = Note(f"{count} The gate stopped the run.", "bad")
     return Section("Anomalies", [note, Table(_COLUMNS, rows), *_tolerated(run)])

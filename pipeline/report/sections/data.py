@@ -44,6 +44,7 @@ def _blocks(
 ) -> Iterator[Block]:
     rows = {name: next(iter(fs.values())).rows for name, fs in splits.items() if fs}
     yield Facts({f"rows in {name}": count for name, count in rows.items()})
+    # The training split, see `artifact_files`: all distances are from it.
     first = next(iter(splits.values()))
     yield Text(_HOW_DRAWN)
     columns = {name: role_of(name) if role_of else "" for name in first}
@@ -118,6 +119,8 @@ def _chart(name: str, splits: Features, role: str) -> Histogram | Bars | None:
             },
         )
     if first.texts:
+        # The training split's most frequent values for all splits: each with its own
+        # would not be comparable.
         shown_values = [value.value for value in first.texts[:_MOST_VALUES]]
         return Bars(
             title,
@@ -145,6 +148,8 @@ def _earlier_training_split(run: Run) -> dict[str, Feature]:
     before = [
         artifact
         for artifact in run.lineage.graph.of_type("ExampleStatistics")
+        # Not the newest: the report of an old run compares with what was there before
+        # it.
         if artifact.id < now
     ]
     path = local_path(before[-1].uri) if before else None

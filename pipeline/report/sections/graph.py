@@ -18,6 +18,8 @@ def section(run: Run) -> Section | None:
     wide, narrow = (
         draw(boxes, upstream, _LABEL, look)
         for look in (
+            # Without a style of its own: the page's rules colour the states. CSS shows
+            # one of the two drawings, by the width of the screen.
             Appearance("", "pipeline-arrow"),
             Appearance("", "pipeline-down", downwards=True),
         )
@@ -47,5 +49,6 @@ def _box(run: Run, name: str, state: str, seconds: float | None) -> Box:
         [name, f"{state}{took}"],
         kind=state.replace(" ", "-"),
         title=f"{name}: {state}{took}",
+        # Nodes of other runners log elsewhere.
         link=log if (run.directory / log).is_file() else "",
     )

@@ -1,4 +1,4 @@
-"""The candidate on the test split, beside the baseline it had to beat."""
+"""The overall metrics of the candidate and the baseline on the test split."""
 
 import math
 
@@ -12,7 +12,7 @@ from pipeline.quality.results import (
 )
 from pipeline.report.blocks import Cell, Section, Table
 
-# What each is called; those that are not named keep their own name.
+# Display names; other metrics keep their own name.
 TITLES = {
     "auc": "AUC",
     "auc_precision_recall": "AUC-PR",
@@ -31,7 +31,7 @@ def section(run: Run) -> Section | None:
     if not run.has("ModelEvaluation"):
         return None
     values = run.metrics()
-    # What is undefined overall may have a value in a slice, and is no less asked for.
+    # A metric that is undefined overall may still be defined in a slice.
     undefined = [n for n in run.slices().columns if n not in values.index]
     values = values.reindex([*values.index, *undefined])
     known = [name for name in TITLES if name in values.index]
@@ -44,6 +44,7 @@ def section(run: Run) -> Section | None:
         row = values.loc[name]
         cells: list[Cell] = [TITLES.get(name, name), *map(number, row)]
         if compared:
+            # Rounded: a difference of two equal models is 0 and not 1e-17.
             difference = round(float(row[CANDIDATE] - row[BASELINE]), 6)
             cells.append(number(difference))
         if intervals:
@@ -55,7 +56,7 @@ def section(run: Run) -> Section | None:
 
 
 def number(value: float) -> Cell:
-    """Shows a metric; one that is undefined is no number."""
+    """Converts a metric to a cell; "-" if it is undefined (NaN)."""
     return UNDEFINED if math.isnan(value) else float(value)
 
 

@@ -11,6 +11,7 @@ def section(run: Run) -> Section | None:
     """Shows the data, schema, code and executions behind the run's model."""
     if not run.has("Model"):
         return None
+    # By id: a model that was cached is also that of an earlier run.
     model = run.lineage.model(str(run.artifact("Model").id))
     rows: list[list[Cell]] = [
         [file.path, file.span, file.bytes, file.sha256 or "not noted"]

@@ -1,4 +1,4 @@
-"""The rows that don't fit: counts, reasons, and the first of them."""
+"""The quarantined rows: counts, reasons, and the first rows."""
 
 import itertools
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from pipeline.ingestion.quarantine import COUNTS_FILE, Tally, read_rows, read_ta
 from pipeline.report.blocks import Block, Facts, Note, Section, Table
 from pipeline.store.artifact_files import local_path
 
+# A report is a file to send to others, and the rows may be many and long.
 _SHOWN = 20
 _LONGEST_TEXT = 200
 

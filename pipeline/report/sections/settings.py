@@ -8,6 +8,7 @@ from pipeline.lineage.facts import flatten, short_name
 from pipeline.report.blocks import Block, Cell, Facts, Section, Table
 from pipeline.store import properties
 
+# In the recorded key, what isn't a SHA-256 is the version of a package.
 _DIGEST_LENGTH = 64
 
 

@@ -1,4 +1,4 @@
-"""The metrics of each slice, which an average hides."""
+"""The metrics of each slice."""
 
 from pipeline.artifacts import Run
 from pipeline.report.blocks import Section, Table, Text

@@ -1,4 +1,4 @@
-"""Calibration, and what precision costs in recall."""
+"""Calibration, precision and recall by decision threshold."""
 
 import pandas as pd
 
@@ -49,7 +49,9 @@ def section(run: Run) -> Section | None:
 
 
 def _calibration(buckets: pd.DataFrame) -> list[Point]:
-    """Sums buckets to ten; those without rows are left out."""
+    """Merges the buckets into ten points, without empty ones."""
+    # TFMA's plot has 1,000 buckets of a few rows each, and a share of three rows is
+    # noise. The outermost buckets reach to infinity.
     middle = (buckets["lower"].clip(lower=0) + buckets["upper"].clip(upper=1)) / 2
     groups = (middle * _BINS).clip(0, _BINS - 1).astype(int)
     sums = buckets.groupby(groups)[["weight", "label", "prediction"]].sum()
@@ -61,8 +63,9 @@ def _calibration(buckets: pd.DataFrame) -> list[Point]:
 
 
 def _curve(thresholds: pd.DataFrame) -> list[Point]:
-    """Takes at most a hundred points, evenly spaced in recall."""
+    """Samples at most 101 points, evenly spaced in recall."""
     found = thresholds.dropna()
     groups = (found["recall"] * _POINTS).round().astype(int).rename("group")
+    # A point per bucket would be more than a chart can show.
     kept = found.groupby(groups).first()
     return [(float(row.recall), float(row.precision)) for row in kept.itertuples()]

@@ -14,6 +14,7 @@ def section(run: Run) -> Section | None:
     if not curves:
         return None
     steps = curves["step"]
+    # As `EarlyStopping` chooses it: the first of the lowest eval losses.
     best = min(range(len(steps)), key=curves["eval_loss"].__getitem__)
     facts = {
         "weights kept of step": int(steps[best]),

@@ -30,6 +30,7 @@ def _notes(run: Run) -> Iterator[Block]:
     elif found["blessed"] and found["version"]:
         yield Note(f"Blessed, and pushed as version {found['version']}.", "good")
     elif found["blessed"]:
+        # A partial run that ended before the Pusher.
         yield Note("Blessed, and not pushed.", "good")
     elif found["blessed"] is False:
         yield Note(

@@ -12,7 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.registry import versions
 from pipeline.registry.versions import Version
 from pipeline.store import retention
-from pipeline.store.retention import Garbage, Pipeline
+from pipeline.store.retention import Pipeline, Unused
 from pipeline.store.run_files import Run, read_runs
 from pipeline.store.upkeep import size_of
 
@@ -30,15 +30,15 @@ class Plan:
         runs: Old runs, with their records, logs and reports.
     """
 
-    artifacts: list[Garbage]
+    artifacts: list[Unused]
     versions: list[Version]
     runs: list[Run]
 
     def sizes(self) -> Mapping[str, list[int]]:
         """Sizes in bytes of what can be deleted, by artifact type or other kind."""
         found: dict[str, list[int]] = {}
-        for garbage in self.artifacts:
-            found.setdefault(garbage.artifact.type, []).append(garbage.size)
+        for unused in self.artifacts:
+            found.setdefault(unused.artifact.type, []).append(unused.size)
         found = dict(sorted(found.items()))
         for kind, paths in (
             (VERSIONS, [version.path for version in self.versions]),

@@ -51,7 +51,7 @@ def _ours(config: Config) -> Pipeline:
 
 
 def _found(config: Config, keep: int = 1) -> set[int]:
-    return {garbage.artifact.id for garbage in retention.find(_ours(config), keep)}
+    return {unused.artifact.id for unused in retention.find(_ours(config), keep)}
 
 
 def test_unblessed_models_of_old_runs_can_go(config: Config, store: _Taxi) -> None:
@@ -148,7 +148,7 @@ def test_only_what_is_really_below_the_output_goes(
     found = retention.find(_ours(config), 1)
     retention.free(_ours(config), found)
 
-    assert artifact not in {garbage.artifact.id for garbage in found}
+    assert artifact not in {unused.artifact.id for unused in found}
     assert (precious / "a" / "b").is_dir()
 
 
@@ -188,7 +188,7 @@ def test_a_killed_call_is_finished_by_the_next(config: Config, store: _Taxi) -> 
     refused = train(store, "monday")
     train(store, "tuesday")
     raw = MetadataStore(open_store(config.metadata_url))
-    marked = [garbage.artifact.id for garbage in retention.find(_ours(config), 1)]
+    marked = [unused.artifact.id for unused in retention.find(_ours(config), 1)]
     upkeep.mark_deleted(raw, marked)
 
     again = retention.find(_ours(config), 1)
