@@ -1,4 +1,4 @@
-"""Why a node ran: real executions of the node that ingests, and what changed."""
+"""Explanations of cache hits and misses."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +48,7 @@ def _ingest(config: Config, run: str) -> None:
 
 
 def test_edited_data_is_named_by_its_span(config: Config, tmp_path: Path) -> None:
-    """Of several spans the one whose files were edited is named, and nothing else."""
+    """Only the span whose files were edited is listed."""
     _ingest(config, "monday")
     # What was cached has no parameters of its own.
     _ingest(config, "tuesday")
@@ -63,7 +63,7 @@ def test_edited_data_is_named_by_its_span(config: Config, tmp_path: Path) -> Non
 
 
 def test_another_span_is_named(config: Config, tmp_path: Path) -> None:
-    """A new span shows, and the one that left the window."""
+    """A new span and the one that left the window are listed."""
     _ingest(config, "monday")
     _put(tmp_path, 3)
     _ingest(replace(config), "tuesday")
@@ -88,7 +88,7 @@ def stock(config: Config) -> StockStore:
 def test_what_was_cached_names_the_run_that_made_it(
     config: Config, stock: StockStore
 ) -> None:
-    """The outputs of a cached execution are those of the first run that wrote them."""
+    """A cached execution is explained by the run that wrote its outputs."""
     (model,) = stock._made
     stock.ran(
         "tuesday",
@@ -105,7 +105,7 @@ def test_what_was_cached_names_the_run_that_made_it(
 
 
 def test_a_node_that_was_told_to_run(config: Config, stock: StockStore) -> None:
-    """Where nothing changed, the run's record says that it was not to use the cache."""
+    """`--no-cache` is reported if nothing has changed."""
     stock.ran("tuesday", "Trainer", properties={"steps": 5})
     directory = config.runs_directory / "tuesday"
     Run("tuesday", directory, "", "", {}, uncached=["Trainer"]).save()
@@ -117,6 +117,6 @@ def test_a_node_that_was_told_to_run(config: Config, stock: StockStore) -> None:
 
 @pytest.mark.usefixtures("stock")
 def test_a_node_that_never_ran(config: Config) -> None:
-    """It is a wrong command, answered with the nodes that have run."""
+    """An unknown node is a usage error that lists the nodes."""
     with pytest.raises(UsageError, match=r"'Trianer' has never run; .* Trainer$"):
         explain(config, "Trianer")

@@ -1,4 +1,4 @@
-"""Which of our modules are behind a module, found without registration."""
+"""Finding the project modules behind a module."""
 
 import hashlib
 import importlib
@@ -16,7 +16,7 @@ Package = Callable[[dict[str, str]], Path]
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
-    """Writes a package `ours` of modules and makes it the only one of ours."""
+    """Writes a package `ours`, and makes it the only project package."""
 
     def make(files: dict[str, str]) -> Path:
         for name, text in files.items():
@@ -37,7 +37,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package
     "content", ["", "taxi", b"taxi", "größer\n", b"\x00\xff"], ids=repr
 )
 def test_digest_is_sha256(content: str | bytes) -> None:
-    """Texts are digested as UTF-8, bytes as they are."""
+    """`digest` encodes text as UTF-8."""
     data = content.encode() if isinstance(content, str) else content
 
     assert digest(content) == hashlib.sha256(data).hexdigest()
@@ -70,7 +70,7 @@ def test_digest_is_sha256(content: str | bytes) -> None:
     ],
 )
 def test_imports_are_followed(package: Package, line: str, expected: list[str]) -> None:
-    """Each way to import a module of ours is followed, and no other module is."""
+    """All forms of import are followed, for project modules only."""
     package(
         {
             "__init__.py": "NAME = 1",
@@ -89,7 +89,7 @@ def test_imports_are_followed(package: Package, line: str, expected: list[str]) 
 
 
 def test_relative_imports_of_a_package_itself(package: Package) -> None:
-    """A package's own relative import is relative to it, not to its parent."""
+    """A relative import in a package's __init__ is relative to the package."""
     package({"sub/__init__.py": "from .deep import X", "sub/deep.py": "X = 1"})
 
     assert [name for name, _ in modules_behind("ours.sub")] == [
@@ -99,7 +99,7 @@ def test_relative_imports_of_a_package_itself(package: Package) -> None:
 
 
 def test_modules_come_with_their_files(package: Package) -> None:
-    """Each module comes with the file it is in."""
+    """Modules are returned with their files."""
     directory = package({"__init__.py": "", "main.py": "from ours.sub import deep"})
     package({"sub/deep.py": ""})  # without __init__.py: a namespace package
 
@@ -111,12 +111,12 @@ def test_modules_come_with_their_files(package: Package) -> None:
 
 @pytest.mark.parametrize("module", ["json", "tfx.components", "ourselves.x", ""])
 def test_other_peoples_modules_have_nothing_behind(module: str) -> None:
-    """A module that isn't ours gives nothing, and isn't imported."""
+    """A module of another package gives nothing, and isn't imported."""
     assert list(modules_behind(module)) == []
 
 
 def test_code_is_read_and_not_run(package: Package) -> None:
-    """A module's code is not run to find what it imports."""
+    """Modules are not executed."""
     package({"main.py": "import ours.a\nraise SystemExit", "a.py": "raise SystemExit"})
 
     assert [name for name, _ in modules_behind("ours.main")] == ["ours.a", "ours.main"]
@@ -134,7 +134,7 @@ def test_sources_are_all_files_of_ours(package: Package) -> None:
 
 
 def test_the_trainer_runs_the_model() -> None:
-    """Behind the trainer are the model and, of the pipeline, how shards are read."""
+    """The modules behind the trainer are those of the model and the shard reader."""
     names = [name for name, _ in modules_behind("models.trainer")]
 
     assert {"models.trainer", "models.model", "models.features"} <= set(names)

@@ -108,7 +108,7 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Changed]:
-    """For each edit, the nodes whose keys it changed, and the files told of."""
+    """For each edit, the nodes whose keys it changed, and the files reported."""
     copy = tmp_path_factory.mktemp("copy")
     for package in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
@@ -140,7 +140,7 @@ def test_an_edit_changes_the_nodes_that_use_it(
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edited_file_is_named(changed: dict[str, Changed], edit: str) -> None:
-    """Of a pipeline that was compiled before the edit, the edited file is named."""
+    """`changed_files` returns the edited file of an older compiled pipeline."""
     (file, _, _), nodes = EDITS[edit]
 
     _, files = changed[edit]

@@ -19,7 +19,7 @@ def corners(drawing: str) -> dict[str, tuple[float, float]]:
 
 @pytest.mark.parametrize("downwards", [False, True])
 def test_what_waits_stands_behind(*, downwards: bool) -> None:
-    """Each box stands behind all those it has an arrow from."""
+    """A box is drawn after all boxes that have an arrow to it."""
     drawing = draw(BOXES, UPSTREAM, "a graph", Appearance(downwards=downwards))
 
     place = {name: corner[downwards] for name, corner in corners(drawing).items()}
@@ -28,7 +28,7 @@ def test_what_waits_stands_behind(*, downwards: bool) -> None:
 
 
 def test_boxes_of_a_layer_don_t_overlap() -> None:
-    """Boxes without an order between them stand apart."""
+    """Boxes without an order between them don't overlap."""
     boxes = {name: Box([name, "second line"]) for name in "abcd"}
 
     drawing = draw(boxes, {}, "four")
@@ -39,7 +39,7 @@ def test_boxes_of_a_layer_don_t_overlap() -> None:
 
 
 def test_text_is_escaped() -> None:
-    """Names with markup in them are shown as they are."""
+    """Markup in names is escaped."""
     drawing = draw({"x": Box(["<b>&"], title='"t"')}, {}, "<i>")
 
     assert "<b>" not in drawing
@@ -48,13 +48,13 @@ def test_text_is_escaped() -> None:
 
 
 def test_unknown_upstream_is_left_out() -> None:
-    """An arrow from a box that isn't drawn is not drawn either."""
+    """Arrows from unknown boxes are omitted."""
     drawing = draw({"a": Box(["a"])}, {"a": ["gone"]}, "one")
 
     assert 'class="edge"' not in drawing
 
 
 def test_circle_is_refused() -> None:
-    """A graph with a circle is refused, naming what is in it."""
+    """A cycle raises an error that names its boxes."""
     with pytest.raises(ValueError, match="a, b"):
         draw({n: Box([n]) for n in "ab"}, {"a": ["b"], "b": ["a"]}, "circle")

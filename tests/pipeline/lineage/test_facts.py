@@ -30,7 +30,7 @@ def test_an_edited_file_is_not_what_was_read(
     file: Path,
     edit: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """A file of the same size and other contents is another one."""
+    """A file of equal size with other contents counts as changed."""
     examples = _examples(tmp_path, file, digests.sha256_of([file])[file])
     if edit:
         file.write_text("fare\n2.5\n")
@@ -43,7 +43,7 @@ def test_an_edited_file_is_not_what_was_read(
 def test_files_that_ingestion_has_read_are_not_read_again(
     tmp_path: Path, file: Path
 ) -> None:
-    """The digest that was remembered when a file was read is taken for it."""
+    """The cached digest of a file is used instead of reading it again."""
     memory = tmp_path / digests.MEMORY_FILE
     digests.sha256_of([file], memory, settled_seconds=-3600)
     remembered = json.loads(memory.read_text())

@@ -23,12 +23,12 @@ from tests.pipeline.tfx_store import StockStore, train
 
 
 def ask(config: Config) -> Lineage:
-    """Opens the store anew, as a command does."""
+    """Opens the store again, as a command does."""
     return open_lineage(config)
 
 
 def test_model_knows_all_that_made_it(config: Config, store: StockStore) -> None:
-    """A version leads to its data, schema, run, parameters, code, verdicts, metrics."""
+    """`model` returns data, schema, run, parameters, code, verdicts and metrics."""
     made = train(store, "monday", version="101", auc=0.87, steps=10)
 
     model = ask(config).model("101")
@@ -64,7 +64,7 @@ def test_model_knows_all_that_made_it(config: Config, store: StockStore) -> None
 def test_cached_data_is_that_of_the_run_that_read_it(
     config: Config, store: StockStore
 ) -> None:
-    """A model of a later run on cached data names the run that ingested the data."""
+    """For cached data, the run that ingested it is returned."""
     first = train(store, "monday", version="101")
     train(store, "tuesday", version="102", examples=first.examples)
 
@@ -76,7 +76,7 @@ def test_cached_data_is_that_of_the_run_that_read_it(
 
 
 def test_being_a_baseline_is_no_verdict(config: Config, store: StockStore) -> None:
-    """What judged a later candidate against a model says nothing about that model."""
+    """Evaluations with a model as the baseline are not verdicts on it."""
     first = train(store, "monday", version="101", auc=0.8)
     train(store, "tuesday", auc=0.7, baseline=first.model)
 
@@ -87,7 +87,7 @@ def test_being_a_baseline_is_no_verdict(config: Config, store: StockStore) -> No
 
 
 def test_live_model_is_the_one_that_serves(config: Config, store: StockStore) -> None:
-    """Without a version it is about the newest version that serving would load."""
+    """Without a version, `model` returns the live one."""
     train(store, "monday", version="101")
     train(store, "tuesday", version="102")
     (config.serving_directory / "101").mkdir(parents=True)
@@ -100,7 +100,7 @@ def test_live_model_is_the_one_that_serves(config: Config, store: StockStore) ->
 def test_newest_pushed_model_stands_in_for_the_live_one(
     config: Config, store: StockStore
 ) -> None:
-    """Without a serving directory it is about the model that was pushed last."""
+    """Without a serving directory, `model` returns the one pushed last."""
     train(store, "monday", version="101")
     train(store, "tuesday")
 
@@ -110,7 +110,7 @@ def test_newest_pushed_model_stands_in_for_the_live_one(
 
 
 def test_newest_model_when_none_was_pushed(config: Config, store: StockStore) -> None:
-    """In a store without a pushed model it is about the newest one."""
+    """Without a pushed model, `model` returns the newest."""
     train(store, "monday")
     newest = train(store, "tuesday")
 
@@ -121,7 +121,7 @@ def test_newest_model_when_none_was_pushed(config: Config, store: StockStore) ->
 
 @pytest.mark.parametrize("name", ["run", "artifact"])
 def test_model_by_other_names(config: Config, store: StockStore, name: str) -> None:
-    """A run's name or the id of a Model artifact names a model too."""
+    """`model` accepts the name of a run and the id of a Model artifact."""
     made = train(store, "monday")
     train(store, "tuesday", version="102")
 
@@ -133,7 +133,7 @@ def test_model_by_other_names(config: Config, store: StockStore, name: str) -> N
 def test_our_pipeline_comes_first_in_a_shared_store(
     config: Config, store: StockStore
 ) -> None:
-    """In a store with several pipelines the configured one's versions count."""
+    """In a store of several pipelines, versions are of the configured one."""
     ours = StockStore(config.metadata_url, store.root / "ours", pipeline=config.name)
     mine = train(ours, "monday", version="101")
     train(store, "tuesday", version="102")
@@ -146,7 +146,7 @@ def test_our_pipeline_comes_first_in_a_shared_store(
 def test_code_and_versions_that_our_runs_record(
     config: Config, store: StockStore
 ) -> None:
-    """The parts of our cache key are told apart: versions, and code by its SHA-256."""
+    """The recorded cache key is divided into versions and digests of code."""
     model = store.artifact("Model")
     key = {"models.trainer": "a" * 64, "tensorflow": "2.21.0", "tfx": "1.21.0"}
     store.ran(
@@ -165,7 +165,7 @@ def test_code_and_versions_that_our_runs_record(
 
 @pytest.fixture
 def ingest(config: Config, store: StockStore) -> Callable[..., int]:
-    """Ingests a file with a given text, and notes what our ingestion does."""
+    """Registers an ingested file with the properties that our ingestion records."""
 
     def add(run: str, name: str, text: str, span: int = 0) -> int:
         path = config.output / "data" / name
@@ -188,7 +188,7 @@ def test_data_leads_to_its_models(
     *,
     asked: str,
 ) -> None:
-    """Name, path, an identical copy, a SHA-256 and a span lead to the same models."""
+    """`data` accepts a name, a path, a copy, a SHA-256 and a span."""
     examples = ingest("monday", "a.csv", "fare\n1\n", span=3)
     other = ingest("tuesday", "b.csv", "fare\n2\n", span=4)
     train(store, "monday", version="101", examples=examples, auc=0.8)
@@ -207,7 +207,7 @@ def test_data_leads_to_its_models(
 def test_model_of_several_spans(
     config: Config, store: StockStore, ingest: Callable[..., int]
 ) -> None:
-    """A model trained on two spans has both, and each of them leads to it."""
+    """A model trained on two spans lists both, and is found by each."""
     spans = [ingest("monday", f"{n}.csv", f"fare\n{n}\n", span=n) for n in (1, 2)]
     model = store.artifact("Model")
     store.ran("monday", "Trainer", inputs={"examples": spans}, outputs={"model": model})
@@ -220,7 +220,7 @@ def test_model_of_several_spans(
 
 
 def test_spans_that_were_read_together(config: Config, store: StockStore) -> None:
-    """Examples of a window are found by each of its spans, and files know theirs."""
+    """Examples of a window are found by each span; each file has its own span."""
     files = [f"/data/span-{n}/a.csv" for n in (3, 4)]
     entries = [{"path": path, "bytes": 1, "sha256": "a" * 64} for path in files]
     noted = [{"span": n, "version": None, "pattern": f"span-{n}/*"} for n in (3, 4)]
@@ -246,7 +246,7 @@ def test_spans_that_were_read_together(config: Config, store: StockStore) -> Non
 
 
 def test_transformed_examples_are_no_source(config: Config, store: StockStore) -> None:
-    """Examples that were made from examples don't count as ingested data."""
+    """Examples that were written from other Examples are not sources."""
     raw, transformed = store.examples(), store.artifact("Examples")
     model = store.artifact("Model")
     for node, read, wrote in (
@@ -275,7 +275,7 @@ def test_files_are_compared_with_today(
     change: Callable[[Path], object],
     unchanged: bool | None,
 ) -> None:
-    """A recorded file is as it was, has changed, or can't be told."""
+    """A recorded file is reported as unchanged, changed or unknown."""
     examples = ingest("monday", "a.csv", "fare\n1\n")
     train(store, "monday", examples=examples)
     change(config.output / "data" / "a.csv")
@@ -290,7 +290,7 @@ def test_files_are_compared_with_today(
 def test_files_of_a_stock_ingestion(
     config: Config, store: StockStore, tmp_path: Path, later: int
 ) -> None:
-    """TFX keeps totals only: the files that match today are held against them."""
+    """For stock TFX, the current files are compared with the recorded totals."""
     path = tmp_path / "data" / "span-07" / "a.csv"
     path.parent.mkdir(parents=True)
     path.write_text("fare\n1\n")
@@ -319,7 +319,7 @@ def test_files_of_a_stock_ingestion(
 def test_diff_names_what_changed(
     config: Config, store: StockStore, ingest: Callable[..., int]
 ) -> None:
-    """Two models differ in the file, the column, the code, the setting, the metric."""
+    """`diff` names the changed file, column, module, setting and metric."""
     old = ingest("monday", "a.csv", "fare\n1\n")
     new = ingest("tuesday", "b.csv", "fare\n2\n")
     train(store, "monday", version="101", examples=old, steps=10, auc=0.8)
@@ -344,7 +344,7 @@ def test_diff_names_what_changed(
 def test_diff_of_a_model_with_itself_is_empty(
     config: Config, store: StockStore
 ) -> None:
-    """A model doesn't differ from itself."""
+    """`diff` of a model with itself is empty."""
     train(store, "monday", version="101")
 
     found = ask(config).diff("101", "101")
@@ -353,7 +353,7 @@ def test_diff_of_a_model_with_itself_is_empty(
 
 
 def test_files_that_are_gone_are_left_out(config: Config, store: StockStore) -> None:
-    """A store whose artifacts' files were removed still tells what it knows."""
+    """Without the artifacts' files, `model` returns the facts of the store."""
     made = train(store, "monday", version="101")
     for kind in ("Schema", "ExampleStatistics", "ModelEvaluation"):
         for file in (store.root / kind).rglob("*.*"):
@@ -380,7 +380,7 @@ def test_files_that_are_gone_are_left_out(config: Config, store: StockStore) -> 
 def test_wrong_question_is_told(
     config: Config, store: StockStore, asked: list[str], said: str
 ) -> None:
-    """An unknown version, file or question ends in a sentence that names the known."""
+    """An unknown version, file or query is an error that lists the known ones."""
     train(store, "monday", version="101")
 
     with pytest.raises(UsageError) as refused:
@@ -390,7 +390,7 @@ def test_wrong_question_is_told(
 
 
 def test_missing_store_is_not_made(config: Config) -> None:
-    """Asking where there is no store makes none, and says what does."""
+    """A query without a store is an error that names the command, and creates none."""
     with pytest.raises(UsageError, match="run_local"):
         show(config, ["model"], "tree")
 
@@ -398,7 +398,7 @@ def test_missing_store_is_not_made(config: Config) -> None:
 
 
 def test_empty_store_has_no_model(config: Config, store: StockStore) -> None:
-    """A store without a model says so."""
+    """A store without a model is an error that says how to train one."""
     with pytest.raises(UsageError, match="has no model yet"):
         show(config, ["model"], "tree")
 
@@ -415,7 +415,7 @@ def test_tree_shows_what_made_a_model(config: Config, store: StockStore) -> None
 
 
 def test_json_is_the_whole_answer(config: Config, store: StockStore) -> None:
-    """--json gives every fact under its name."""
+    """--json prints every fact by name."""
     made = train(store, "monday", version="101")
 
     answer = json.loads(show(config, ["model"], "json"))
@@ -428,7 +428,7 @@ def test_json_is_the_whole_answer(config: Config, store: StockStore) -> None:
 def test_dot_has_an_edge_for_each_input_and_output(
     config: Config, store: StockStore
 ) -> None:
-    """--dot connects a trainer with what it read and what it wrote."""
+    """--dot connects the Trainer with its inputs and outputs."""
     made = train(store, "monday", version="101")
 
     dot = show(config, ["model"], "dot")
@@ -452,7 +452,7 @@ def test_svg_draws_each_step_and_artifact(config: Config, store: StockStore) -> 
 
 @pytest.mark.parametrize("form", ["dot", "svg"])
 def test_difference_is_no_graph(config: Config, store: StockStore, form: str) -> None:
-    """A difference can't be drawn, and says so."""
+    """--dot and --svg are rejected for `diff`."""
     train(store, "monday", version="101")
 
     with pytest.raises(UsageError, match=f"no --{form}"):
@@ -460,7 +460,7 @@ def test_difference_is_no_graph(config: Config, store: StockStore, form: str) ->
 
 
 def test_server_store_answers_alike(tmp_path: Path, postgresql: str) -> None:
-    """A store on PostgreSQL answers as one in a file does."""
+    """Queries work on PostgreSQL."""
     url = f"postgresql://the%20user:{quote(PASSWORD, safe='')}@{postgresql}/lineage"
     answers = []
     for where in (url, f"sqlite://{tmp_path}/metadata.db"):
@@ -481,7 +481,7 @@ def test_server_store_answers_alike(tmp_path: Path, postgresql: str) -> None:
 
 
 def test_command_loads_no_tensorflow(config: Config, store: StockStore) -> None:
-    """`throughline lineage` answers without importing TensorFlow or TFX."""
+    """`throughline lineage` imports neither TensorFlow nor TFX."""
     train(store, "monday", version="111")
     check = (
         "import sys; from pipeline import cli; code = cli.main(); "

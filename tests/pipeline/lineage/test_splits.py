@@ -1,4 +1,4 @@
-"""Whether a run's test split is that of the examples behind its baseline."""
+"""Detecting that a run's split rule differs from its baseline's."""
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
@@ -36,7 +36,7 @@ def _trained(store: StockStore, run: str, rule: str, baseline: int | None) -> in
 
 
 def test_a_split_that_moved_is_said(store: StockStore) -> None:
-    """A run says so if its baseline was trained under another rule, and only then."""
+    """There is a warning if and only if the two split rules differ."""
     first = _trained(store, "first", _rule("fare"), None)
     second = _trained(store, "second", _rule("fare"), first)
     _trained(store, "third", _rule("fare", "note"), second)
@@ -52,7 +52,7 @@ def test_a_split_that_moved_is_said(store: StockStore) -> None:
 
 
 def test_examples_that_do_not_say_how_they_were_split(store: StockStore) -> None:
-    """A baseline from before the rule was noted is not taken for one that agrees."""
+    """A baseline without a recorded rule gives a warning."""
     old = _trained(store, "old", "", None)
     _trained(store, "new", _rule("fare"), old)
     _trained(store, "stock", "", old)

@@ -1,4 +1,4 @@
-"""Evaluations of the same rows by TFMA's own pipeline and by ours, without a model."""
+"""Evaluates the same rows with TFMA's pipeline and with ours, without a model."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -79,7 +79,7 @@ class Rows:
 
 
 def by_tfma(rows: Rows, config: Any, path: Path) -> Path:
-    """Evaluates by TFMA's pipeline, on Beam, with one batch.
+    """Evaluates with TFMA's pipeline, on Beam, in one batch.
 
     Args:
         rows: The rows.
@@ -129,7 +129,7 @@ def by_tfma(rows: Rows, config: Any, path: Path) -> Path:
 def by_columns(
     rows: Rows, config: config_pb2.EvalConfig, path: Path, *, batches: int = 1
 ) -> Path:
-    """Evaluates by ours, in batches of about equal size, to the same files."""
+    """Evaluates with our code, in batches of about equal size."""
     completed = rows.complete(config)
     several = rows.baseline is not None
     places = tuple((spec.name, "no model") for spec in completed.model_specs)

@@ -1,4 +1,4 @@
-"""Partial sums are the same however rows are batched, and whoever merges them."""
+"""Partial sums don't depend on batches or on the order of merging."""
 
 import itertools
 
@@ -34,7 +34,7 @@ COUNT = 1000
 
 
 def scored(count: int = COUNT) -> Scored:
-    """Rows with a weight, a few of none."""
+    """Rows with weights, a few of them 0."""
     numbers = np.random.default_rng(3)
     return Scored(
         numbers.integers(0, 2, count).astype(np.float64),
@@ -57,18 +57,18 @@ def partial_of(bounds: tuple[int, int]) -> Partial:
 
 
 def merge(partials: list[Partial]) -> Partial:
-    """Adds sums up."""
+    """Merges partial sums."""
     return merged(KINDS, partials)
 
 
 def cut(parts: int) -> list[tuple[int, int]]:
-    """The rows in parts."""
+    """Divides the rows into parts."""
     ends = np.linspace(0, COUNT, parts + 1).astype(int).tolist()
     return list(itertools.pairwise(ends))
 
 
 def sums_of(partial: Partial) -> dict[object, np.ndarray]:
-    """Cells and sums by slice and kind."""
+    """Returns cells and sums by slice and kind."""
     found: dict[object, np.ndarray] = {}
     for number, key in enumerate(partial.slices):
         for kind, table in zip(KINDS, partial.tables, strict=True):
@@ -79,7 +79,7 @@ def sums_of(partial: Partial) -> dict[object, np.ndarray]:
 
 @pytest.mark.parametrize("parts", [2, 7, 100])
 def test_batches_add_up_to_the_whole(parts: int) -> None:
-    """Sums of parts, merged, are those of all rows at once."""
+    """Merged sums of parts are equal to the sums of all rows."""
     whole = sums_of(partial_of((0, COUNT)))
 
     together = merge([partial_of(bounds) for bounds in cut(parts)])
@@ -93,7 +93,7 @@ def test_batches_add_up_to_the_whole(parts: int) -> None:
 
 
 def test_beam_gives_the_same_sums(tmp_path: object) -> None:
-    """Local workers and Beam merge to the last bit."""
+    """Sums merged by local workers and by Beam are bit-identical."""
     parts = cut(20)
     on_beam = engine.OnBeam(
         lambda: beam.Pipeline(argv=[IN_PROCESS_BEAM_RUNNER]), str(tmp_path)
@@ -112,7 +112,7 @@ def test_beam_gives_the_same_sums(tmp_path: object) -> None:
 
 @pytest.mark.parametrize("parts", [1, 3, 50])
 def test_log_loss_is_that_of_scikit_learn(parts: int) -> None:
-    """To nine digits, in any number of batches, sure and wrong scores among them."""
+    """The log loss is scikit-learn's to nine digits, also for scores of 0 and 1."""
     rows = scored()
     rows.predictions[:4] = [0.0, 1.0, 0.0, 1.0]
     rows.labels[:4] = [0.0, 0.0, 1.0, 1.0]
@@ -136,7 +136,7 @@ def test_log_loss_is_that_of_scikit_learn(parts: int) -> None:
 
 
 def test_no_rows_have_no_slices() -> None:
-    """Sums of nothing merge with sums of something."""
+    """Empty sums can be merged with others."""
     nothing, something = partial_of((0, 0)), partial_of((0, 10))
 
     together = merge([nothing, something])

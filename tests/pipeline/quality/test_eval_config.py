@@ -1,4 +1,4 @@
-"""What blesses a candidate, on what the Evaluator really computes and writes."""
+"""Thresholds and blessings, on real evaluations."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ MIXED = [0.9, 0.8, 0.2, 0.1, 0.1, 0.2, 0.3, 0.4]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was written of a candidate and perhaps of a baseline."""
+    """An evaluation of a candidate, with or without a baseline."""
 
     path: Path
     blessed: bool
@@ -66,7 +66,7 @@ Evaluate = Callable[..., Evaluation]
 
 
 def test_thresholds_bind_overall_only() -> None:
-    """Only the AUC of all rows decides; slices are told and decide nothing."""
+    """Only the overall AUC decides; slices don't."""
     (metrics,) = eval_config(QUALITY).metrics_specs
 
     deciding = [
@@ -85,7 +85,7 @@ def test_thresholds_bind_overall_only() -> None:
 
 
 def test_slices_are_the_columns_that_were_asked_for() -> None:
-    """All rows are measured, and each value of each column by itself."""
+    """There is a slice of all rows and one for each value of a slice column."""
     config = eval_config(Quality(slice_columns=("company", "trip_start_hour")))
 
     assert [list(spec.feature_keys) for spec in config.slicing_specs] == [
@@ -96,7 +96,7 @@ def test_slices_are_the_columns_that_were_asked_for() -> None:
 
 
 def test_a_candidate_at_the_threshold_is_blessed(evaluate: Evaluate) -> None:
-    """A candidate that reaches the threshold exactly is blessed, with no reason."""
+    """A candidate that equals the threshold is blessed."""
     evaluation = evaluate(PERFECT, quality=replace(QUALITY, min_auc=1.0))
 
     assert evaluation.blessed
@@ -104,7 +104,7 @@ def test_a_candidate_at_the_threshold_is_blessed(evaluate: Evaluate) -> None:
 
 
 def test_a_bad_slice_does_not_decide(evaluate: Evaluate) -> None:
-    """A candidate that is good overall is blessed, however bad one slice is."""
+    """A bad slice doesn't prevent a blessing."""
     evaluation = evaluate(MIXED, quality=replace(QUALITY, min_auc=0.4))
 
     metrics = read_metrics(evaluation.path)["candidate"]
@@ -114,7 +114,7 @@ def test_a_bad_slice_does_not_decide(evaluate: Evaluate) -> None:
 
 
 def test_metrics_of_each_slice_are_read(evaluate: Evaluate) -> None:
-    """Metrics come by model and slice, as plain numbers."""
+    """`read_metrics` returns numbers by model and slice."""
     evaluation = evaluate(GOOD)
 
     models = read_metrics(evaluation.path)
@@ -136,7 +136,7 @@ def test_metrics_of_each_slice_are_read(evaluate: Evaluate) -> None:
 
 
 def test_rows_that_weigh_nothing_do_not_count(evaluate: Evaluate) -> None:
-    """Rows whose label is unknown count in no metric, nor as rows."""
+    """Rows with an unknown label have no weight in any metric."""
     evaluation = evaluate(MIXED, weights=[1.0] * 4 + [0.0] * 4)
 
     overall = read_metrics(evaluation.path)["candidate"][OVERALL]
@@ -148,7 +148,7 @@ def test_rows_that_weigh_nothing_do_not_count(evaluate: Evaluate) -> None:
 
 
 def test_a_missed_threshold_is_told(evaluate: Evaluate) -> None:
-    """A candidate below the threshold is told what it reached and what it must."""
+    """The reason has the AUC and the threshold."""
     evaluation = evaluate(GOOD)
 
     assert not evaluation.blessed
@@ -171,7 +171,7 @@ def test_a_candidate_as_good_as_the_baseline(evaluate: Evaluate) -> None:
 
 
 def test_a_candidate_within_the_allowed_loss(evaluate: Evaluate) -> None:
-    """A candidate may be a little worse than the baseline."""
+    """A loss within max_auc_loss is blessed."""
     quality = replace(QUALITY, min_auc=0.7, max_auc_loss=0.26)
 
     evaluation = evaluate(GOOD, baseline=PERFECT, quality=quality)
@@ -183,7 +183,7 @@ def test_a_candidate_within_the_allowed_loss(evaluate: Evaluate) -> None:
 
 
 def test_a_lost_comparison_is_told(evaluate: Evaluate) -> None:
-    """A good candidate that is worse than the baseline is told by how much."""
+    """The reason has the loss compared with the baseline."""
     quality = replace(QUALITY, min_auc=0.7)
 
     evaluation = evaluate(GOOD, baseline=PERFECT, quality=quality)
@@ -195,7 +195,7 @@ def test_a_lost_comparison_is_told(evaluate: Evaluate) -> None:
 
 
 def test_both_misses_are_told(evaluate: Evaluate) -> None:
-    """A candidate that misses both thresholds is told both."""
+    """Both missed thresholds are reported."""
     evaluation = evaluate(GOOD, baseline=PERFECT)
 
     assert sorted(read_reasons(evaluation.path)) == [
@@ -205,7 +205,7 @@ def test_both_misses_are_told(evaluate: Evaluate) -> None:
 
 
 def test_rows_without_any_weight_are_no_reason_to_bless(evaluate: Evaluate) -> None:
-    """A test split without a known label blesses nothing, and the reason is told."""
+    """A test split without known labels is not blessed, with a reason."""
     evaluation = evaluate(PERFECT, weights=[0.0] * 8)
 
     assert not evaluation.blessed
@@ -216,7 +216,7 @@ def test_rows_without_any_weight_are_no_reason_to_bless(evaluate: Evaluate) -> N
 
 
 def test_a_slice_of_one_class_is_no_reason_to_refuse(evaluate: Evaluate) -> None:
-    """A slice without an AUC has none, and the AUC of all rows decides."""
+    """An undefined AUC of a slice is absent, and doesn't prevent a blessing."""
     evaluation = evaluate(PERFECT, labels=[1.0, 1.0, 0.0, 0.0] + [0.0] * 4)
 
     metrics = read_metrics(evaluation.path)["candidate"]
@@ -229,7 +229,7 @@ def test_a_slice_of_one_class_is_no_reason_to_refuse(evaluate: Evaluate) -> None
 
 
 def test_the_metric_that_decides_has_an_interval(evaluate: Evaluate) -> None:
-    """The AUC of all rows lies within bounds, for both models; nothing else has any."""
+    """Only the overall AUC has an interval, for both models."""
     evaluation = evaluate(GOOD, baseline=PERFECT)
 
     intervals = read_intervals(evaluation.path)
@@ -241,7 +241,7 @@ def test_the_metric_that_decides_has_an_interval(evaluate: Evaluate) -> None:
 
 
 def test_an_empty_test_split_blesses_nothing(evaluate: Evaluate) -> None:
-    """A test split without rows blesses nothing, and the reason is told."""
+    """An empty test split is not blessed, with a reason."""
     evaluation = evaluate([], weights=[], labels=[], payments=[])
 
     assert not evaluation.blessed

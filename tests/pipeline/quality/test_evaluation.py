@@ -1,4 +1,4 @@
-"""Evaluation on columns gives what TFMA's own pipeline gives, row by row."""
+"""Evaluation on columns is equal to TFMA's pipeline."""
 
 import math
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ NONE_PREDICTED = "gray"  # The color of which all labels are 0.
 
 
 def eval_config() -> config_pb2.EvalConfig:
-    """Most of what can be asked for, with thresholds of both kinds."""
+    """An EvalConfig with most metrics, and thresholds of both kinds."""
     metrics = [
         config_pb2.MetricConfig(class_name=name, config=f"{{{settings}}}")
         for name, settings in METRICS
@@ -101,7 +101,7 @@ def some_rows(count: int) -> Rows:
 
 @dataclass(frozen=True)
 class Both:
-    """Where each evaluation of the same rows is."""
+    """The directories of two evaluations of the same rows."""
 
     tfma: Path
     columns: Path
@@ -115,7 +115,7 @@ def rows() -> Rows:
 
 @pytest.fixture(scope="module")
 def both(rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> Both:
-    """The rows evaluated by TFMA and by ours, the latter in four batches."""
+    """Evaluates the rows with TFMA, and with our code in four batches."""
     path = tmp_path_factory.mktemp("evaluations")
     config = eval_config()
     return Both(
@@ -128,12 +128,12 @@ Numbers = dict[tuple[Any, ...], float]
 
 
 def metrics_in(path: Path) -> Numbers:
-    """Each number of each metric that TFMA reads, by slice, key and place."""
+    """Returns each number of each metric, by slice, key and position."""
     return dict(_numbers(tfma.load_metrics(str(path)), "metric_keys_and_values"))
 
 
 def plots_in(path: Path) -> Numbers:
-    """Each number of each plot that TFMA reads, by slice, key and place."""
+    """Returns each number of each plot, by slice, key and position."""
     return dict(_numbers(tfma.load_plots(str(path)), "plot_keys_and_values"))
 
 
@@ -160,12 +160,12 @@ def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, float]]:
 
 
 def is_log_loss(key: tuple[Any, ...]) -> bool:
-    """The one metric that ours computes otherwise."""
+    """Whether a metric is the log loss, which differs from TFMA's."""
     return f'name: "{LOG_LOSS}"' in key[2]
 
 
 def test_metrics_equal_those_of_tfma(both: Both) -> None:
-    """Every metric of every slice, of both models and of their difference."""
+    """All metrics of all slices, models and differences are equal."""
     theirs, ours = metrics_in(both.tfma), metrics_in(both.columns)
 
     assert len(ours) > 1000
@@ -177,7 +177,7 @@ def test_metrics_equal_those_of_tfma(both: Both) -> None:
 
 
 def test_undefined_metrics_are_absent(both: Both) -> None:
-    """What ours lacks is no number in TFMA's, or of a slice of one class."""
+    """Metrics that we omit are NaN in TFMA, or of a slice with one class."""
     theirs, ours = metrics_in(both.tfma), metrics_in(both.columns)
 
     lacking = set(theirs) - set(ours)
@@ -191,7 +191,7 @@ def test_undefined_metrics_are_absent(both: Both) -> None:
 
 
 def test_plots_equal_those_of_tfma(both: Both) -> None:
-    """Every number of every plot, of both models and every slice."""
+    """All plots of all slices and models are equal."""
     theirs, ours = plots_in(both.tfma), plots_in(both.columns)
 
     assert len(ours) > 10000

@@ -1,4 +1,4 @@
-"""Intervals from sums are those of a bootstrap of the rows."""
+"""Intervals from sums are equal to a bootstrap of the rows."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def planned(*metrics: str, slices: tuple[str, ...] = ()) -> Plan:
 
 
 def rows(weights: tuple[float, ...] = (1.0,), seed: int = 5) -> Scored:
-    """Rows of a model that is right more often than not."""
+    """Rows of a model that is better than random."""
     numbers = np.random.default_rng(seed)
     truth = numbers.random(COUNT)
     labels = (numbers.random(COUNT) < truth).astype(np.float64)
@@ -54,7 +54,7 @@ def rows(weights: tuple[float, ...] = (1.0,), seed: int = 5) -> Scored:
 
 
 def sums(of: Plan, scored: Scored, *, parity: bool = False) -> Partial:
-    """The rows' sums, of all rows and perhaps of odd and even ones."""
+    """Sums of all rows, and optionally of odd and even rows."""
     columns = {"parity": Values.of(np.arange(COUNT) % 2)} if parity else {}
     specs = [Spec(), Spec(("parity",))] if parity else [Spec()]
     inside = members(specs, columns, COUNT)
@@ -62,12 +62,12 @@ def sums(of: Plan, scored: Scored, *, parity: bool = False) -> Partial:
 
 
 def found_in(of: Plan, partial: Partial) -> dict[SliceKey, dict[Any, Interval]]:
-    """The intervals of sums."""
+    """Returns the intervals of sums."""
     return intervals(of, partial, dict(results(of, partial)))
 
 
 def only(of: Plan, scored: Scored) -> Interval:
-    """The one interval."""
+    """Returns the only interval."""
     ((interval,),) = (
         found.values() for found in found_in(of, sums(of, scored)).values()
     )
@@ -76,7 +76,7 @@ def only(of: Plan, scored: Scored) -> Interval:
 
 @pytest.mark.parametrize("weights", [(1.0,), (0.0, 1.0), (0.5, 1.0, 4.0)], ids=str)
 def test_auc_intervals_are_those_of_rows(weights: tuple[float, ...]) -> None:
-    """As wide as, and where, a Poisson bootstrap of the rows puts them."""
+    """The bounds are close to those of a Poisson bootstrap of the rows."""
     scored = rows(weights)
     numbers = np.random.default_rng(0)
     areas = [
@@ -99,7 +99,7 @@ def test_auc_intervals_are_those_of_rows(weights: tuple[float, ...]) -> None:
     "metric", ["Calibration", "MeanLabel", "BinaryAccuracy", "BinaryCrossEntropy"]
 )
 def test_intervals_of_sums_are_those_of_rows(metric: str) -> None:
-    """Metrics of one number per slice: as wide as a bootstrap of the rows."""
+    """Intervals of single-number metrics are as wide as a bootstrap of the rows."""
     scored = rows((0.5, 1.0, 4.0))
     numbers = np.random.default_rng(0)
     values = []
@@ -126,7 +126,7 @@ def test_intervals_of_sums_are_those_of_rows(metric: str) -> None:
 
 
 def test_slices_with_thresholds_have_intervals() -> None:
-    """Each slice that the threshold is for, wider than that of all rows; no other."""
+    """Only slices with a threshold have intervals, wider than the overall one."""
     of = planned("AUC", slices=("parity",))
 
     found = found_in(of, sums(of, rows(), parity=True))
@@ -139,14 +139,14 @@ def test_slices_with_thresholds_have_intervals() -> None:
 
 
 def test_intervals_are_the_same_each_time() -> None:
-    """They are seeded, and don't depend on how the rows were batched."""
+    """Intervals are seeded and independent of batches."""
     of = planned("AUC", "Calibration")
 
     assert found_in(of, sums(of, rows())) == found_in(of, sums(of, rows()))
 
 
 def test_an_undefined_metric_has_no_interval() -> None:
-    """Rows of one class have no AUC, and no bounds of it."""
+    """Rows of one class have no AUC and no interval."""
     of, scored = planned("AUC", "Calibration"), rows()
     negative = Scored(np.zeros(COUNT), scored.predictions, scored.weights)
 

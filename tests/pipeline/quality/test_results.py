@@ -1,4 +1,4 @@
-"""What an evaluation says, as people read it."""
+"""Formatting and reading of evaluation results."""
 
 import pytest
 
@@ -22,12 +22,12 @@ from tests.pipeline.tfx_store import StockStore
     ],
 )
 def test_metrics_are_written_for_people(value: float | None, text: str) -> None:
-    """Counts are in full, the rest in four digits, and undefined ones a dash."""
+    """Counts are in full, other metrics have four digits, undefined ones a dash."""
     assert metric_text(value) == text
 
 
 def test_zeros_of_the_stock_evaluator_are_no_values(store: StockStore) -> None:
-    """Where rows have one class, the stock Evaluator writes 0 for areas."""
+    """Areas of 0 that the stock Evaluator writes for one class are dropped."""
     evaluation = store.evaluation(auc=0.0, auc_precision_recall=0.0, mean_label=0.0)
 
     metrics = read_metrics(store.path(evaluation))["candidate"][OVERALL]

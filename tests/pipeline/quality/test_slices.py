@@ -1,4 +1,4 @@
-"""Rows are in the slices that TFMA would put them in."""
+"""Rows are assigned to the same slices as in TFMA."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +46,7 @@ def found(specs: Sequence[Spec], rows: dict[str, Any]) -> dict[SliceKey, list[in
 def test_rows_are_in_the_slices_of_tfma(
     spec: tuple[tuple[str, ...], dict[str, str]],
 ) -> None:
-    """Values, lists of values, crosses, conditions and missing values."""
+    """Slices are TFMA's for values, lists, crosses, conditions and missing values."""
     columns, values = spec
     theirs: dict[Any, list[int]] = {}
     wanted = slicer_lib.SingleSliceSpec(columns, list(values.items()))
@@ -66,7 +66,7 @@ def test_rows_are_in_the_slices_of_tfma(
 
 
 def test_a_slice_of_two_specs_counts_once() -> None:
-    """A row that two specs put into one slice is in it once."""
+    """A row is in a slice once, even if two specs define it."""
     specs = [Spec.of(("color",), {}), Spec.of((), {"color": "red"}), Spec()]
 
     ours = found(specs, ROWS)
@@ -91,7 +91,7 @@ def test_many_columns_are_crossed() -> None:
 
 
 def test_transformed_columns_are_sliced_by() -> None:
-    """A column of numbers as a model makes it, [N] and [N, 2]."""
+    """Arrays [N] and [N, 2] of a model can be sliced by."""
     one = Values.of(np.array([1, 2, 1]))
     two = Values.of(np.array([[1.5, 1.5], [2.5, 1.5], [0.5, 0.5]]))
 
@@ -110,12 +110,12 @@ def test_transformed_columns_are_sliced_by() -> None:
 
 
 def test_text_that_is_none_names_no_slice() -> None:
-    """The column and the value are named."""
+    """A value that is not UTF-8 is an error with the column and the value."""
     with pytest.raises(SliceValueError, match=r"column color holds b'\\xff'"):
         found([Spec(("color",))], {"color": [[b"\xff"], None, None, None, None]})
 
 
 def test_a_column_in_both_places_is_refused() -> None:
-    """TFMA's own rule, with the column named."""
+    """A column in both feature_keys and feature_values is an error."""
     with pytest.raises(SliceValueError, match="color is in feature_keys and in"):
         Spec.of(("color",), {"color": "red"})

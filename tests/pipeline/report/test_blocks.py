@@ -37,7 +37,7 @@ BLOCKS: list[Block] = [
 
 
 def test_a_section_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    """What a component writes is what the report reads, for every kind of block."""
+    """Every kind of block is equal after writing and reading."""
     section = Section("Fairness", BLOCKS, after="Slices")
 
     section.write(tmp_path / "artifact")
@@ -61,7 +61,7 @@ def test_a_section_comes_back_as_it_was_written(tmp_path: Path) -> None:
     ],
 )
 def test_what_can_t_be_shown_is_told(tmp_path: Path, written: str, said: str) -> None:
-    """A file that is no section names itself and what is wrong with it."""
+    """An invalid section file is an error with its path and the reason."""
     path = tmp_path / SECTION_FILE
     path.write_text(written)
 
@@ -73,7 +73,7 @@ def test_what_can_t_be_shown_is_told(tmp_path: Path, written: str, said: str) ->
 
 
 def test_markup_from_a_file_is_refused(tmp_path: Path) -> None:
-    """A component can't put markup into the page: drawings are the report's own."""
+    """A section file can't contain a drawing, which is raw markup."""
     Section("x", [Drawing("<script>", "<script>")]).write(tmp_path)
 
     with pytest.raises(SectionError, match="drawing"):
@@ -81,13 +81,13 @@ def test_markup_from_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_anchors_are_readable_and_never_empty() -> None:
-    """A link to a section is made of its title's letters."""
+    """The anchor of a section consists of the letters of its title."""
     assert Section("Calibration & thresholds").anchor == "calibration---thresholds"
     assert Section("?!").anchor == "section"
 
 
 def test_a_section_file_is_plain_json(tmp_path: Path) -> None:
-    """A component in another language can write one: kinds and fields by name."""
+    """A section can be written as plain JSON."""
     Section("Fairness", [Note("fine", "good")]).write(tmp_path)
 
     assert json.loads((tmp_path / SECTION_FILE).read_text()) == {

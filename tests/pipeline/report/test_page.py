@@ -1,4 +1,4 @@
-"""From sections to one HTML file."""
+"""Rendering of sections as one HTML file."""
 
 import math
 import re
@@ -28,12 +28,12 @@ from pipeline.report.page import Link, _cell, _description, _numbers, render
     ],
 )
 def test_values_as_people_read_them(value: Cell | Link, shown: str) -> None:
-    """Numbers have four digits and separators; what is missing is empty."""
+    """Numbers have four digits and separators; `None` is empty."""
     assert _cell(value) == shown
 
 
 def test_the_page_needs_nothing_else() -> None:
-    """No element loads anything, and the policy forbids what would."""
+    """No element loads a resource, and the policy forbids loading."""
     page = render("a run", [Section("One", [Note("fine", "good")])])
 
     markup = re.sub(r"<(script|style)>.*?</\1>", "", page, flags=re.DOTALL)
@@ -45,7 +45,7 @@ def test_the_page_needs_nothing_else() -> None:
 
 
 def test_everything_is_escaped() -> None:
-    """Names and values with markup in them are shown as they are."""
+    """Markup in names and values is escaped."""
     evil = "</script><script>alert(1)</script>"
     chart = Lines(evil, evil, evil, {evil: [(0.0, 1.0)]})
 
@@ -55,7 +55,7 @@ def test_everything_is_escaped() -> None:
 
 
 class _Scripts(HTMLParser):
-    """What a browser sees of a page: its policy, and the text of each script."""
+    """Parses a page's policy, and the text of each script."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -65,23 +65,23 @@ class _Scripts(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Notes the policy."""
+        """Records the policy."""
         self._inside = tag == "script"
         if ("http-equiv", "Content-Security-Policy") in attrs:
             self.policy = str(dict(attrs)["content"])
 
     def handle_data(self, data: str) -> None:
-        """Notes what is in a script."""
+        """Records the text of a script."""
         if self._inside:
             self.scripts.append(data)
 
     def handle_endtag(self, tag: str) -> None:
-        """Leaves a script."""
+        """Ends a script."""
         self._inside = False
 
 
 def test_only_our_scripts_may_run() -> None:
-    """The policy names each of the page's scripts by its hash, and allows no other."""
+    """The policy allows exactly the page's scripts, by their hashes."""
     page = _Scripts(render("a run", []))
 
     (rule,) = re.findall(r"script-src ([^;]*);", page.policy)
@@ -101,14 +101,14 @@ def test_only_our_scripts_may_run() -> None:
     ],
 )
 def test_links_stay_beside_the_page(path: str, href: str) -> None:
-    """A link leads to a file below the page's directory, whatever its name."""
+    """A link is relative to the page's directory for any name."""
     page = render("x", [Section("Runs", [Table(["run"], [[Link("run", path)]])])])  # type: ignore[list-item] # our own tables may have links
 
     assert f'<a href="{href}">run</a>' in page
 
 
 def test_an_undefined_number_is_a_dash_that_sorts_last() -> None:
-    """NaN is shown as a dash, never as 0, and has no key to sort by."""
+    """NaN is shown as a dash, and sorts last."""
     page = render("x", [Section("One", [Table(["slice", "AUC"], [["a", math.nan]])])])
 
     assert re.search(r'<td data-key="" class="number">-</td>', page)
@@ -122,21 +122,21 @@ def test_lines_as_a_table() -> None:
 
 
 def test_labelled_lines_as_a_table() -> None:
-    """Where x values have names, the table has them."""
+    """The table shows the labels of x values."""
     lines = Lines("AUC", "run", "AUC", {"a": [(0, 0.5)]}, x_labels=["monday"])
 
     assert _numbers(lines) == (["run", "a"], [["monday", 0.5]])
 
 
 def test_bars_as_a_table_keep_their_order() -> None:
-    """Categories come as they were given, not by the alphabet."""
+    """Categories keep their order."""
     bars = Bars("share", "share", {"a": [("Cash", 0.7), ("Card", 0.3)]})
 
     assert _numbers(bars) == (["share", "a"], [["Cash", 0.7], ["Card", 0.3]])
 
 
 def test_histograms_as_a_table() -> None:
-    """A histogram's rows are its ranges, with each split's share."""
+    """The table of a histogram has one row per range, with each split's share."""
     histogram = Histogram("fare", "fare", {"a": [(0, 1, 0.4)], "b": [(0, 1, 0.6)]})
 
     assert _numbers(histogram) == (
@@ -146,7 +146,7 @@ def test_histograms_as_a_table() -> None:
 
 
 def test_charts_are_described_in_words() -> None:
-    """A description has the range of each series; an empty chart says so."""
+    """A description has the range of each series, or "no values"."""
     lines = Lines("AUC", "step", "AUC", {"eval": [(1, 0.4), (2, 0.5)]})
 
     assert _description(lines).startswith("AUC: eval between 0.4 and 0.5.")

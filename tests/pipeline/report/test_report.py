@@ -28,13 +28,13 @@ def titles(config: Config, run: str = "monday") -> list[str]:
 
 
 def text_of(page: Path) -> str:
-    """What the page says, without scripts, styles and tags."""
+    """Returns the text of a page, without scripts, styles and tags."""
     markup = re.sub(r"<(script|style)>.*?</\1>", "", page.read_text(), flags=re.DOTALL)
     return html.unescape(re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", markup)))
 
 
 def test_a_stock_run_has_a_report(config: Config, store: StockStore) -> None:
-    """A run that another runner made is reported with its verdict and numbers."""
+    """A run of another runner is reported with its verdict and metrics."""
     train(store, "monday", version="101", auc=0.8765)
 
     page = write_report(config, "monday")
@@ -47,7 +47,7 @@ def test_a_stock_run_has_a_report(config: Config, store: StockStore) -> None:
 
 
 def test_sections_are_what_the_run_has(config: Config, store: StockStore) -> None:
-    """A run without a model has no sections about one, and says so."""
+    """A run without a model has no sections about one."""
     examples = store.examples()
     store.ran("monday", "CsvExampleGen", outputs={"examples": examples})
 
@@ -97,7 +97,7 @@ def test_no_auc_is_said_to_be_none(config: Config, store: StockStore) -> None:
 
 
 def test_a_component_adds_its_section(config: Config, store: StockStore) -> None:
-    """A section in any artifact is shown, behind the one that it names."""
+    """A section in an artifact is shown after the one that it names."""
     made_by = train(store, "monday", version="101")
     note = Note("No group is worse off.", "good")
     Section("Fairness", [note], after="Verdict").write(store.path(made_by.model))
@@ -126,7 +126,7 @@ def test_a_cached_artifact_brings_its_section_again(
 def test_a_broken_section_is_named_and_costs_no_other(
     config: Config, store: StockStore
 ) -> None:
-    """A component's broken section is told in its place; the rest is there."""
+    """An invalid section file is reported in its place; other sections are shown."""
     made_by = train(store, "monday", version="101")
     (store.path(made_by.model) / SECTION_FILE).write_text("{")
 
@@ -139,7 +139,7 @@ def test_a_broken_section_is_named_and_costs_no_other(
 def test_a_failing_section_costs_no_other(
     config: Config, store: StockStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A section of ours that fails is told in its place; the rest is there."""
+    """A built-in section that raises is reported in its place; others are shown."""
     train(store, "monday", version="101")
 
     def fail(run: Run) -> Section:
@@ -157,7 +157,7 @@ def test_a_failing_section_costs_no_other(
 def test_writing_never_fails_a_run(
     config: Config, store: StockStore, broken: str
 ) -> None:
-    """Neither a store that is gone nor a place that can't be written raises."""
+    """`write_report` doesn't raise without a store or a writable directory."""
     train(store, "monday")
     if broken == "store":
         (config.output / "metadata.db").unlink()
@@ -170,7 +170,7 @@ def test_writing_never_fails_a_run(
 
 
 def test_index_lists_all_runs_newest_first(config: Config, store: StockStore) -> None:
-    """The index links each run's report and gives outcome, version and AUC."""
+    """The index lists each run with a link, outcome, version and AUC."""
     train(store, "monday", version="101", auc=0.8765)
     train(store, "tuesday", auc=0.5432)
     for run in ("monday", "tuesday"):
@@ -202,7 +202,7 @@ def test_index_lists_all_runs_newest_first(config: Config, store: StockStore) ->
 def test_a_damaged_summary_is_made_again(
     config: Config, store: StockStore, caplog: pytest.LogCaptureFixture, damaged: str
 ) -> None:
-    """A run whose report.json is damaged is in the index all the same, and named."""
+    """A damaged report.json is recreated from the store, with a warning."""
     for run, auc in (("monday", 0.8765), ("tuesday", 0.5432)):
         train(store, run, auc=auc)
         write_report(config, run)
@@ -222,7 +222,7 @@ def test_a_damaged_summary_is_made_again(
 def test_a_damaged_summary_of_an_unknown_run_is_left_out(
     config: Config, store: StockStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is neither a summary nor a run of the store costs no other its place."""
+    """A damaged report.json without a run in the store is skipped with a warning."""
     train(store, "monday", auc=0.8765)
     stray = config.runs_directory / "stray"
     stray.mkdir(parents=True)
@@ -237,7 +237,7 @@ def test_a_damaged_summary_of_an_unknown_run_is_left_out(
 
 
 def test_a_link_is_where_the_summary_is(config: Config, store: StockStore) -> None:
-    """The index links the directory, whatever name the summary in it claims."""
+    """The index links the directory of a run, not the name in its summary."""
     train(store, "monday")
     write_report(config, "monday")
     summary = config.runs_directory / "monday" / "report.json"
@@ -258,7 +258,7 @@ def test_a_link_is_where_the_summary_is(config: Config, store: StockStore) -> No
 def test_names_that_lead_elsewhere_have_no_report(
     config: Config, store: StockStore, name: str
 ) -> None:
-    """A run that somebody put into the store under such a name writes nowhere."""
+    """No report is written for a run whose name is not a valid directory."""
     train(store, name)
 
     with pytest.raises(UsageError, match="the name of a run must"):
@@ -272,7 +272,7 @@ def test_names_that_lead_elsewhere_have_no_report(
 def test_the_title_says_what_the_run_is_about(
     config: Config, store: StockStore
 ) -> None:
-    """Pipeline, label and kind of task come before the run's name."""
+    """The title has the pipeline, the label and the task before the run's name."""
     made_by = train(store, "monday")
     settings = {
         "model_specs": [{"label_key": "big_tipper"}],
@@ -298,7 +298,7 @@ def test_the_title_says_what_the_run_is_about(
 
 
 def with_key(store: StockStore, run: str, features_digest: str) -> None:
-    """Registers statistics and a model of ours, made with a features module."""
+    """Registers statistics and a model that was trained with a features module."""
     examples = store.examples()
     statistics = store.statistics(train=70, eval=30)
     store.ran(run, "ExampleGen", outputs={"examples": examples})
@@ -315,7 +315,7 @@ def with_key(store: StockStore, run: str, features_digest: str) -> None:
 def test_columns_are_marked_by_what_the_model_makes_of_them(
     config: Config, store: StockStore
 ) -> None:
-    """Feature, label or unused is in the table, and in the title of each chart."""
+    """The table and the charts' titles show the role of each column."""
     with_key(store, "monday", digest(Path(features.__file__).read_bytes()))
 
     page = write_report(config, "monday").read_text()
@@ -332,7 +332,7 @@ def test_columns_are_marked_by_what_the_model_makes_of_them(
 def test_columns_of_other_code_are_not_marked(
     config: Config, store: StockStore
 ) -> None:
-    """What a run with another features module used is not guessed."""
+    """Roles are omitted for a run with another version of the features module."""
     with_key(store, "monday", "0" * 64)
 
     text = text_of(write_report(config, "monday"))
@@ -342,7 +342,7 @@ def test_columns_of_other_code_are_not_marked(
 
 
 def test_undefined_metrics_are_dashes(config: Config, store: StockStore) -> None:
-    """A metric without a value is neither 0 nor nothing, in report and index."""
+    """An undefined metric is a dash in the report and the index."""
     evaluation = store.evaluation(
         {"Cash": math.nan, "Card": 0.7}, auc=math.nan, calibration=1.0
     )
@@ -367,7 +367,7 @@ def test_undefined_metrics_are_dashes(config: Config, store: StockStore) -> None
 def test_newest_run_is_reported_if_none_is_named(
     config: Config, store: StockStore
 ) -> None:
-    """`throughline report` is about the newest run; an unknown one is told."""
+    """`throughline report` reports the newest run; an unknown one is an error."""
     train(store, "monday")
     train(store, "tuesday")
 
@@ -378,7 +378,7 @@ def test_newest_run_is_reported_if_none_is_named(
 
 
 def test_settings_of_our_runs_are_all_there(config: Config, store: StockStore) -> None:
-    """A run of our runner shows each setting by its dotted name."""
+    """The settings of a local run are listed by their dotted names."""
     train(store, "monday")
     directory = config.runs_directory / "monday"
     directory.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Reading what TFX wrote without TFX."""
+"""Reading TFX's files without TFX."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from tests.pipeline.tfx_store import StockStore, write_records
     [("{}", True), ("file://{}", True), ("{}/gone", False), ("gs://b{}", False)],
 )
 def test_only_what_is_here_has_a_path(tmp_path: Path, uri: str, *, there: bool) -> None:
-    """An artifact elsewhere, or that is gone, has no path."""
+    """`local_path` is `None` for a remote or deleted artifact."""
     path = artifact_files.local_path(uri.format(tmp_path))
 
     assert path == (tmp_path if there else None)
@@ -37,7 +37,7 @@ def test_metrics_by_model_and_slice(store: StockStore) -> None:
 
 
 def test_an_empty_directory_has_nothing(tmp_path: Path) -> None:
-    """What was cleaned away reads as nothing, not as an error."""
+    """Readers of deleted artifacts return empty results."""
     assert results.read_metrics(tmp_path) == {}
     assert artifact_files.read_statistics(tmp_path) == {}
     assert artifact_files.read_anomalies(tmp_path) == {}
@@ -47,7 +47,7 @@ def test_an_empty_directory_has_nothing(tmp_path: Path) -> None:
 
 
 def test_reasons_name_value_and_bound(tmp_path: Path) -> None:
-    """A missed threshold is a sentence with the value and the bound."""
+    """A missed threshold is reported with its value and bound."""
     protos = results.tfma_proto("validation_result_pb2")
     result = protos.ValidationResult()
     failure = result.metric_validations_per_slice.add().failures.add()
@@ -62,7 +62,7 @@ def test_reasons_name_value_and_bound(tmp_path: Path) -> None:
 
 
 def test_real_tfma_works_after_its_protos_alone() -> None:
-    """Importing the protos alone doesn't load TFMA, and doesn't harm it later."""
+    """Importing the protos doesn't import TFMA, which can still be imported later."""
     check = (
         "import sys; from pipeline.quality import results;"
         "ours = results.tfma_proto('metrics_for_slice_pb2').MetricsForSlice();"

@@ -1,4 +1,4 @@
-"""The metadata store: URLs, connections, and what a run left in it."""
+"""The metadata store: URLs, connections, and queries on runs."""
 
 import contextlib
 import logging
@@ -77,7 +77,7 @@ POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres")))
     ],
 )
 def test_redacted_urls_show_no_password(url: str, shown: str) -> None:
-    """A URL is shown whole but for the password; one that can't be read isn't."""
+    """`redact` hides the password of a URL, and all of a malformed one."""
     assert redact(url) == shown
 
 
@@ -96,14 +96,14 @@ def test_redacted_urls_show_no_password(url: str, shown: str) -> None:
     ],
 )
 def test_passwords_are_removed_from_what_libraries_say(text: str, shown: str) -> None:
-    """Neither a DSN that a library repeats nor a known password is printed."""
+    """`without_secrets` hides passwords in DSNs, and registered ones."""
     connection_config("mysql://u:geheim%31@h/d")
 
     assert without_secrets(text) == shown
 
 
 def test_logged_tracebacks_hold_no_password() -> None:
-    """A log shows no password, also not in a chain of tracebacks."""
+    """Log records have no password, including chained tracebacks."""
     connection_config("mysql://u:geheim%31@h/d")
     record = logging.LogRecord("x", logging.ERROR, "f", 1, "failed", None, None)
     first = RuntimeError("host=h password=geheim1")
@@ -126,7 +126,7 @@ def test_logged_tracebacks_hold_no_password() -> None:
     ],
 )
 def test_sqlite_urls(url: str, path: str) -> None:
-    """A sqlite URL names a file, percent-encoded, that is made when needed."""
+    """A sqlite URL names a percent-encoded file, created if it doesn't exist."""
     config = connection_config(url)
 
     assert config == mlmd.ConnectionConfig(
@@ -149,7 +149,7 @@ def test_sqlite_urls(url: str, path: str) -> None:
     ],
 )
 def test_mysql_urls(url: str, expected: dict[str, str | int]) -> None:
-    """User and password of a MySQL URL are decoded; the port is 3306 if not given."""
+    """User and password of a MySQL URL are decoded; the port defaults to 3306."""
     config = connection_config(url)
 
     assert config == mlmd.ConnectionConfig(
@@ -169,7 +169,7 @@ def test_mysql_urls(url: str, expected: dict[str, str | int]) -> None:
     ],
 )
 def test_postgresql_urls(url: str, expected: dict[str, str]) -> None:
-    """User and password of a PostgreSQL URL are decoded; the port is 5432 else."""
+    """User and password of a PostgreSQL URL are decoded; the port defaults to 5432."""
     config = connection_config(url)
 
     assert config == mlmd.ConnectionConfig(
@@ -216,7 +216,7 @@ def test_postgresql_urls(url: str, expected: dict[str, str]) -> None:
     ],
 )
 def test_wrong_urls_are_refused(url: str, why: str) -> None:
-    """A wrong URL is refused with what is wrong, what is expected, and no password."""
+    """An invalid URL is an error with reason and expected form, without password."""
     with pytest.raises(UsageError) as refused:
         connection_config(url)
 
@@ -229,7 +229,7 @@ def test_wrong_urls_are_refused(url: str, why: str) -> None:
 
 
 def test_opening_makes_directory_and_file(tmp_path: Path) -> None:
-    """A sqlite store is made with its directory, and can be used at once."""
+    """`open_store` creates a sqlite store and its directory."""
     config = open_store(f"sqlite://{tmp_path}/a/b%20c/metadata.db")
 
     assert MetadataStore(config).get_executions() == []
@@ -237,7 +237,7 @@ def test_opening_makes_directory_and_file(tmp_path: Path) -> None:
 
 
 def test_a_sqlite_path_that_cannot_be(tmp_path: Path) -> None:
-    """A path below a file ends in a sentence that names it."""
+    """A sqlite path below a file is an error that names it."""
     (tmp_path / "file").write_text("")
 
     with pytest.raises(ThroughlineError) as refused:
@@ -251,7 +251,7 @@ def test_a_sqlite_path_that_cannot_be(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["directory", "other file"])
 def test_a_sqlite_path_that_is_no_database(tmp_path: Path, what: str) -> None:
-    """A directory, or a file of another kind, ends in a sentence."""
+    """A directory, or a file that is no database, is an error."""
     path = tmp_path / "metadata.db"
     if what == "directory":
         path.mkdir()
@@ -269,7 +269,7 @@ def test_a_sqlite_path_that_is_no_database(tmp_path: Path, what: str) -> None:
 
 
 def test_asking_for_a_store_creates_none(tmp_path: Path) -> None:
-    """Whether a file is there is told without making it; a server is taken to be."""
+    """`exists` doesn't create the file, and is true for a server."""
     url = f"sqlite://{tmp_path}/a/metadata.db"
 
     before = exists(url)
@@ -280,7 +280,7 @@ def test_asking_for_a_store_creates_none(tmp_path: Path) -> None:
 
 
 def test_half_created_tables_are_waited_for(tmp_path: Path) -> None:
-    """A store that another first run is creating is opened when it is complete."""
+    """`open_store` waits for tables that another process is creating."""
     path = tmp_path / "metadata.db"
     whole = tmp_path / "whole.db"
     open_store(f"sqlite://{whole}")
@@ -367,7 +367,7 @@ open_store(sys.argv[1])
 
 
 def test_two_first_runs_share_an_empty_server(mariadb: str) -> None:
-    """Processes that open an empty database at once all get a store that works."""
+    """Processes can open an empty database concurrently."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", OPEN, mariadb],
@@ -391,7 +391,7 @@ def test_two_first_runs_share_an_empty_server(mariadb: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["mysql", "postgresql"])
 def test_an_unreachable_server(scheme: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """A server that isn't there ends in a sentence; nobody prints the password."""
+    """An unreachable server is an error without the password."""
     with socket.socket() as taken:  # bound, and not listening
         taken.bind(("127.0.0.1", 0))
         where = f"127.0.0.1:{taken.getsockname()[1]}/mlmd"
@@ -477,7 +477,7 @@ def postgresql() -> Iterator[str]:
 
 
 def test_a_real_postgresql_server(postgresql: str) -> None:
-    """A URL with an encoded user and password opens a store that keeps executions."""
+    """A URL with an encoded user and password opens a working store."""
     url = f"postgresql://the%20user:{quote(PASSWORD, safe='')}@{postgresql}/mlmd"
 
     config = open_store(url)
@@ -492,7 +492,7 @@ def test_a_real_postgresql_server(postgresql: str) -> None:
 def test_a_real_postgresql_server_that_refuses_us(
     postgresql: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A wrong password ends in a sentence, and nobody prints it."""
+    """A wrong password is an error that doesn't contain it."""
     with pytest.raises(ThroughlineError, match=r"can't be opened"):
         open_store(f"postgresql://the%20user:not%20right@{postgresql}/mlmd")
 
@@ -557,7 +557,7 @@ def runs(tmp_path: Path) -> _Runs:
 
 
 def test_executions_of_a_run_are_its_own_in_order(runs: _Runs) -> None:
-    """A run's executions come oldest first, and no other run's among them."""
+    """`Graph.run` returns the executions of one run, oldest first."""
     first = runs.add("monday", "Trainer")
     runs.add("tuesday", "Trainer")
     second = runs.add("monday", "Pusher", State.FAILED)
@@ -568,7 +568,7 @@ def test_executions_of_a_run_are_its_own_in_order(runs: _Runs) -> None:
 
 
 def test_an_unknown_run_has_no_executions(runs: _Runs) -> None:
-    """A run that the store doesn't know, or an empty store, gives nothing."""
+    """An unknown run has no executions and no outputs."""
     runs.add("monday", "Trainer")
 
     assert Graph(runs.store).run("sunday") == []
@@ -576,7 +576,7 @@ def test_an_unknown_run_has_no_executions(runs: _Runs) -> None:
 
 
 def test_outputs_of_a_run(runs: _Runs) -> None:
-    """Outputs come by node and name, cached ones too, without inputs and failures."""
+    """Outputs are by node and name, without inputs and failed nodes."""
     runs.add("monday", "Trainer", outputs={"model": ["/m/1"], "model_run": ["/r/1"]})
     runs.add("tuesday", "Trainer", State.CACHED, {"model": ["/m/1"]})
     runs.add("tuesday", "Reader.v2", outputs={"examples": ["/e/1", "/e/2"]})
@@ -597,7 +597,7 @@ def test_outputs_of_a_run(runs: _Runs) -> None:
 
 
 def test_of_two_executions_of_a_node_the_newer_counts(runs: _Runs) -> None:
-    """A node that ran twice in one run has the outputs of the second time."""
+    """A node that ran twice in a run has the outputs of its second execution."""
     runs.add("monday", "Trainer", outputs={"model": ["/m/1"]})
     runs.add("monday", "Trainer", outputs={"model": ["/m/2"]})
 

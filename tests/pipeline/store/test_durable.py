@@ -1,4 +1,4 @@
-"""Files that are replaced in one step, and that only their owner can read."""
+"""Atomic file writes, readable by the owner only."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from pipeline.store import durable
 def test_a_file_is_replaced_for_its_owner_only(
     tmp_path: Path, before: str | None
 ) -> None:
-    """The new contents are there, nobody else can read them, and nothing else is."""
+    """`write` replaces the contents with mode 0600, and leaves no temporary file."""
     path = tmp_path / "run.json"
     if before is not None:
         path.write_text(before)
@@ -26,7 +26,7 @@ def test_a_file_is_replaced_for_its_owner_only(
 
 
 def test_what_a_killed_write_left_is_no_obstacle(tmp_path: Path) -> None:
-    """A part of the same name, from a process that had our number, is replaced."""
+    """A leftover temporary file of the same process id is replaced."""
     (tmp_path / f".run.json.{os.getpid()}").write_text("half")
 
     durable.write(tmp_path / "run.json", "whole")
@@ -35,7 +35,7 @@ def test_what_a_killed_write_left_is_no_obstacle(tmp_path: Path) -> None:
 
 
 def test_files_of_libraries_are_made_private(tmp_path: Path) -> None:
-    """A file that was readable by all is no longer."""
+    """`make_private` sets the mode to 0600."""
     path = tmp_path / "package.yaml"
     path.write_text("settings")
     path.chmod(0o644)

@@ -1,4 +1,4 @@
-"""The reader of MLMD: the same answers, however many calls it takes."""
+"""Reading MLMD: results, and numbers of calls."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from tests.pipeline.tfx_store import StockStore, train
 
 
 class _Counting(MetadataStore):
-    """The real store, which counts its calls."""
+    """A real store that counts its calls."""
 
     calls = 0
 
@@ -30,7 +30,7 @@ def counting(config: Config, store: StockStore) -> _Counting:
 
 
 def test_many_executions_take_fewer_calls_than_they_are(counting: _Counting) -> None:
-    """Pipeline, run and node of all executions come in batches, and are right."""
+    """Contexts of many executions are loaded in batches, with equal results."""
     ids = {execution.id for execution in counting.get_executions()}
     one_by_one = Graph(counting)
     single = {i: one_by_one._load({i})[0] for i in sorted(ids)[:13]}
@@ -45,7 +45,7 @@ def test_many_executions_take_fewer_calls_than_they_are(counting: _Counting) -> 
 
 
 def test_outputs_of_a_run_take_two_calls_more_than_nodes(counting: _Counting) -> None:
-    """Artifacts of all nodes are loaded together."""
+    """`outputs_of_run` loads the artifacts of all nodes in one call."""
     counting.calls = 0
     outputs = Graph(counting).outputs_of_run("run-03")
     calls_for_all = counting.calls
@@ -55,7 +55,7 @@ def test_outputs_of_a_run_take_two_calls_more_than_nodes(counting: _Counting) ->
 
 
 def test_the_newest_executions_of_a_node_need_no_others(counting: _Counting) -> None:
-    """A question about the last two runs takes as many calls however many there are."""
+    """The number of calls for a node's two newest executions is constant."""
     counting.calls = 0
 
     newest = [*itertools.islice(Graph(counting).node("stock", "Trainer"), 2)]
@@ -65,7 +65,7 @@ def test_the_newest_executions_of_a_node_need_no_others(counting: _Counting) -> 
 
 
 def test_events_lead_back_to_the_data(config: Config, store: StockStore) -> None:
-    """What is behind a model is its examples and schema, and no other run's."""
+    """`behind` returns a model's own examples and schema only."""
     first, second = train(store, "monday"), train(store, "tuesday")
     raw = MetadataStore(open_store(config.metadata_url))
     events = Graph(raw).events([e.id for e in raw.get_executions()])

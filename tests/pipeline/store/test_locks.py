@@ -1,4 +1,4 @@
-"""Removals and nodes keep out of each other's way."""
+"""Locks between nodes and the deletion of artifacts."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from pipeline.store import locks
 
 
 def test_nodes_share_the_directory(tmp_path: Path) -> None:
-    """Two nodes use the artifacts at once; the directory is made if need be."""
+    """Two nodes can hold the lock; the directory is created."""
     artifacts = tmp_path / "artifacts"
 
     with locks.in_use(artifacts), locks.in_use(artifacts):
@@ -17,7 +17,7 @@ def test_nodes_share_the_directory(tmp_path: Path) -> None:
 
 
 def test_nothing_is_removed_under_a_node(tmp_path: Path) -> None:
-    """A removal is refused while a node runs, and goes on when it has ended."""
+    """Deletion is rejected while a node runs, and possible afterwards."""
     with (
         locks.in_use(tmp_path),
         pytest.raises(UsageError, match=f"{tmp_path} is in use"),
@@ -30,7 +30,7 @@ def test_nothing_is_removed_under_a_node(tmp_path: Path) -> None:
 
 
 def test_a_removal_excludes_another(tmp_path: Path) -> None:
-    """Two removals at once are one too many."""
+    """The second of two concurrent deletions is rejected."""
     with (
         locks.unused(tmp_path),
         pytest.raises(UsageError, match="in use"),
@@ -40,7 +40,7 @@ def test_a_removal_excludes_another(tmp_path: Path) -> None:
 
 
 def test_where_there_is_nothing_nothing_is_made(tmp_path: Path) -> None:
-    """A removal where no run has been leaves no directory behind."""
+    """Locking a missing directory doesn't create it."""
     with locks.unused(tmp_path / "artifacts"):
         pass
 

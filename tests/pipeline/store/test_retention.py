@@ -1,4 +1,4 @@
-"""What may be freed, what must stay, and that a kill in between loses nothing."""
+"""Which artifacts are deleted and kept, also after a killed call."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def config(config: Config) -> Config:
 
 
 class _Taxi(StockStore):
-    """Outputs lie where TFX puts them: a node's, an output's, an execution's."""
+    """A store whose outputs are in TFX's layout: node, output, execution."""
 
     def artifact(self, kind: str, properties: object = None) -> int:
         """Registers an artifact with one file of ten bytes."""
@@ -55,7 +55,7 @@ def _found(config: Config, keep: int = 1) -> set[int]:
 
 
 def test_unblessed_models_of_old_runs_can_go(config: Config, store: _Taxi) -> None:
-    """What a refused model was made from goes; of the newest run everything stays."""
+    """Artifacts of an old unblessed model are unused; the newest run is kept."""
     refused = train(store, "monday")
     newest = train(store, "tuesday")
 
@@ -66,7 +66,7 @@ def test_unblessed_models_of_old_runs_can_go(config: Config, store: _Taxi) -> No
 
 
 def test_pushed_models_keep_what_they_came_from(config: Config, store: _Taxi) -> None:
-    """Data, schema and model of a pushed version stay, however old."""
+    """Data, schema and model of a pushed version are kept."""
     pushed = train(store, "monday", version="7")
     train(store, "tuesday")
 
@@ -76,7 +76,7 @@ def test_pushed_models_keep_what_they_came_from(config: Config, store: _Taxi) ->
 
 
 def test_a_model_in_serving_stays(config: Config, store: _Taxi) -> None:
-    """What a version names as its origin stays, whatever the store says of it."""
+    """The origin of a version in serving is kept."""
     served = train(store, "monday")
     train(store, "tuesday")
     named = {(str(store.path(served.model)), served.model)}
@@ -89,7 +89,7 @@ def test_a_model_in_serving_stays(config: Config, store: _Taxi) -> None:
 def test_other_pipelines_of_the_store_are_left_alone(
     config: Config, store: _Taxi
 ) -> None:
-    """Only what the pipeline itself wrote is found, and nothing that others read."""
+    """Artifacts that other pipelines wrote or read are kept."""
     other = _taxi(config, "bikes")
     bikes = train(other, "sunday")
     train(other, "monday")
@@ -109,7 +109,7 @@ def test_other_pipelines_of_the_store_are_left_alone(
 
 
 def test_runs_that_go_on_keep_their_artifacts(config: Config, store: _Taxi) -> None:
-    """A run with an execution that has not ended is left alone, however old."""
+    """A run with an unfinished execution is kept."""
     running = train(store, "monday")
     store.ran("monday", "Late", state=mlmd.Execution.RUNNING)
     ended = train(store, "tuesday")
@@ -125,7 +125,7 @@ def test_runs_that_go_on_keep_their_artifacts(config: Config, store: _Taxi) -> N
 def test_only_what_is_really_below_the_output_goes(
     config: Config, store: _Taxi, tmp_path: Path, how: str
 ) -> None:
-    """A URI that leads elsewhere, by `..` or a link, is never removed."""
+    """A URI that leads outside the directory is never deleted."""
     precious = tmp_path / "precious"
     (precious / "a" / "b").mkdir(parents=True)
     config.artifact_directory.mkdir(parents=True)
@@ -155,7 +155,7 @@ def test_only_what_is_really_below_the_output_goes(
 def test_a_directory_that_another_artifact_has_stays(
     config: Config, store: _Taxi
 ) -> None:
-    """Two artifacts in one directory: it goes only with the last of them."""
+    """A directory is kept as long as another artifact uses it."""
     old = train(store, "monday")
     new = train(store, "tuesday")
     raw = MetadataStore(open_store(config.metadata_url))
@@ -169,7 +169,7 @@ def test_a_directory_that_another_artifact_has_stays(
 
 
 def test_freed_artifacts_are_marked_and_gone(config: Config, store: _Taxi) -> None:
-    """Files are gone, the store says so, and a second call finds nothing."""
+    """Deleted artifacts have no files, are marked, and aren't found again."""
     refused = train(store, "monday")
     train(store, "tuesday")
 
@@ -184,7 +184,7 @@ def test_freed_artifacts_are_marked_and_gone(config: Config, store: _Taxi) -> No
 
 
 def test_a_killed_call_is_finished_by_the_next(config: Config, store: _Taxi) -> None:
-    """What was marked as deleted and still has files is found and removed again."""
+    """Marked artifacts whose files remain are deleted by the next call."""
     refused = train(store, "monday")
     train(store, "tuesday")
     raw = MetadataStore(open_store(config.metadata_url))
@@ -199,7 +199,7 @@ def test_a_killed_call_is_finished_by_the_next(config: Config, store: _Taxi) -> 
 
 
 def test_what_cannot_be_removed_is_said(config: Config, store: _Taxi) -> None:
-    """A directory that resists is named, and the rest goes."""
+    """A path that can't be deleted is reported; the others are deleted."""
     refused = train(store, "monday")
     train(store, "tuesday")
     found = retention.find(_ours(config), 1)
@@ -216,7 +216,7 @@ def test_what_cannot_be_removed_is_said(config: Config, store: _Taxi) -> None:
 
 
 def test_without_a_store_none_is_made(config: Config) -> None:
-    """Asking in an empty place is refused, and makes no store."""
+    """Without a store there is an error, and none is created."""
     with pytest.raises(UsageError, match="There is no metadata store at"):
         retention.find(_ours(config), 1)
 
@@ -224,7 +224,7 @@ def test_without_a_store_none_is_made(config: Config) -> None:
 
 
 def test_one_run_must_stay(config: Config) -> None:
-    """Keeping no run at all is refused with what is possible."""
+    """`keep` below 1 is rejected."""
     with pytest.raises(UsageError, match="keep is 0; at least the newest"):
         retention.find(_ours(config), 0)
 
@@ -240,7 +240,7 @@ with locks.in_use(Path(sys.argv[1])):
 
 
 def test_nothing_is_removed_while_a_node_runs(config: Config) -> None:
-    """A removal is refused while another process uses the artifacts, then is not."""
+    """Deletion is rejected while another process uses the artifacts."""
     directory = config.artifact_directory
     with (
         locks.in_use(directory),

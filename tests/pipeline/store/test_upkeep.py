@@ -1,4 +1,4 @@
-"""The metadata store and the artifact directories stay in step."""
+"""Consistency of the metadata store and the artifact directories."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ class Small:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Small:
-    """A fresh store."""
+    """An empty store."""
     return Small(tmp_path)
 
 
@@ -72,7 +72,7 @@ def small(tmp_path: Path) -> Small:
     "damage", ["none", "file gone", "file cut", "all gone", "more"]
 )
 def test_changed_outputs_are_retired(damage: str, small: Small) -> None:
-    """Outputs are kept as long as they are what their execution left, and only then."""
+    """Outputs with missing, truncated or additional files are marked as deleted."""
     execution = small.execution(State.COMPLETE, {"a": "12345", "b": "1"})
     upkeep.note_execution(small.store, execution, {"models.model": "abc"})
     directory = small.root / "Transform" / "graph" / str(execution.id)
@@ -99,7 +99,7 @@ def test_changed_outputs_are_retired(damage: str, small: Small) -> None:
 
 
 def test_key_is_noted_with_the_execution(small: Small) -> None:
-    """What an execution ran can be read from the store afterwards."""
+    """`note_execution` records the fingerprints as a property."""
     execution = small.execution(State.COMPLETE, {})
 
     upkeep.note_execution(small.store, execution, {"models.model": "abc"})
@@ -115,7 +115,7 @@ def test_unfinished_execution_is_ended(
     state: str,
     small: Small,
 ) -> None:
-    """A dead run's running execution gets an end, and what it wrote is removed."""
+    """`end_unfinished` ends running executions and deletes their outputs."""
     kept = small.execution(State.COMPLETE, {"a": "1"})
     dead = small.execution(State.RUNNING, {"a": "1"})
 
@@ -133,7 +133,7 @@ def test_unfinished_execution_is_ended(
 
 
 def claim(small: Small, execution: mlmd.Execution) -> str:
-    """Gives an execution its directories, as a node does before it runs."""
+    """Claims directories for an execution, as a node does before it runs."""
     return upkeep.claim_directories(small.store, execution, small.root / "Transform")
 
 
@@ -146,7 +146,7 @@ def started(small: Small) -> mlmd.Execution:
 
 
 def test_an_executions_directories_are_named_by_its_id(small: Small) -> None:
-    """In a fresh place an execution's id names its directories, now and later."""
+    """Directories are named by the execution's id, and the name is recorded."""
     execution = started(small)
 
     name = claim(small, execution)
@@ -160,7 +160,7 @@ def test_an_executions_directories_are_named_by_its_id(small: Small) -> None:
     "place", ["graph", ".system/executor_execution", ".system/stateful_working_dir"]
 )
 def test_files_of_an_earlier_store_are_left_alone(place: str, small: Small) -> None:
-    """Where an earlier store had such an execution, the new one goes elsewhere."""
+    """Existing directories of the same id get no files, and are kept."""
     execution = started(small)
     foreign = small.root / "Transform" / place / str(execution.id) / "old"
     foreign.parent.mkdir(parents=True)
@@ -174,7 +174,7 @@ def test_files_of_an_earlier_store_are_left_alone(place: str, small: Small) -> N
 
 
 def test_a_second_try_starts_with_empty_directories(small: Small) -> None:
-    """What the first try of an execution left is gone, and its name stays."""
+    """A retry keeps the name, and deletes the partial outputs."""
     execution = started(small)
     name = claim(small, execution)
     left = [
@@ -193,7 +193,7 @@ def test_a_second_try_starts_with_empty_directories(small: Small) -> None:
 
 @pytest.mark.parametrize("damage", ["none", "file gone", "all gone"])
 def test_wholeness_of_one_artifact(damage: str, small: Small) -> None:
-    """An artifact is whole as long as its files are what its execution left."""
+    """`is_whole` is false if files are missing."""
     execution = small.execution(State.COMPLETE, {"a": "12345"})
     upkeep.note_execution(small.store, execution, {})
     directory = small.root / "Transform" / "graph" / str(execution.id)

@@ -21,12 +21,12 @@ from pipeline.store import url
     ],
 )
 def test_a_url_is_shown_without_its_password(given: str, shown: str) -> None:
-    """Of a URL that isn't understood only the scheme is shown."""
+    """Only the scheme of a malformed URL is shown."""
     assert url.redact(given) == shown
 
 
 def test_logs_hold_no_password() -> None:
-    """A password that is known is kept out of a log record, traceback and all."""
+    """A registered password is hidden in log records and tracebacks."""
     url.remember_password("mysql://me:log%2Dgeheim@host/db")
     record = logging.LogRecord(
         "x", logging.INFO, "f", 1, "tried %s", ("log-geheim",), None
@@ -46,7 +46,7 @@ def test_logs_hold_no_password() -> None:
     ],
 )
 def test_a_path_becomes_a_url(path: str, expected: str) -> None:
-    """What means something in a URL is quoted, and the store is a file."""
+    """`of_file` quotes special characters."""
     made = url.of_file(Path(path))
 
     assert made == expected

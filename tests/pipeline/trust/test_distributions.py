@@ -15,18 +15,18 @@ from tests.pipeline.tfx_store import StockStore
 
 
 def numbers(*bars: tuple[float, float, float]) -> Feature:
-    """Makes a numeric feature with these bars."""
+    """Creates a numeric feature."""
     return Feature("fare", "FLOAT", 100, 0, bars=tuple(Bar(*bar) for bar in bars))
 
 
 def texts(**values: float) -> Feature:
-    """Makes a text feature with these values."""
+    """Creates a text feature."""
     found = tuple(Value(value, rows) for value, rows in values.items())
     return Feature("payment_type", "STRING", 100, 0, texts=found)
 
 
 def test_features_of_a_split(store: StockStore) -> None:
-    """Numbers and texts come with kind, rows, missing values and distribution."""
+    """Features have kind, rows, missing values and distribution."""
     split = artifact_files.read_statistics(store.path(store.statistics(train=40)))[
         "train"
     ]
@@ -54,7 +54,7 @@ def test_features_of_a_split(store: StockStore) -> None:
     ],
 )
 def test_distance(before: Feature, after: Feature, expected: float | None) -> None:
-    """Equal shares are 0 apart whatever their numbers, disjoint ones 1."""
+    """The distance is 0 for equal shares and 1 for disjoint ones."""
     found = distance(before, after)
 
     assert found == (None if expected is None else pytest.approx(expected, abs=1e-9))
@@ -64,7 +64,7 @@ def test_distance(before: Feature, after: Feature, expected: float | None) -> No
 
 
 def test_common_bars_keep_all_rows() -> None:
-    """Two histograms of different ranges get the same bars and keep their rows."""
+    """`rebinned` returns common bars, and keeps the number of rows."""
     ours, theirs = rebinned([numbers((0, 10, 40)), numbers((5, 20, 30))], bins=4)
 
     assert [(b.lower, b.upper) for b in ours] == [(0, 5), (5, 10), (10, 15), (15, 20)]
@@ -73,7 +73,7 @@ def test_common_bars_keep_all_rows() -> None:
 
 
 def test_a_long_tail_is_cut_and_counted() -> None:
-    """One wide last quantile doesn't stretch the range; the last bar has its rows."""
+    """A wide tail quantile is cut off; the last bar has its rows."""
     feature = numbers((0, 1, 10), (1, 2, 10), (2, 3, 10), (3, 500, 10))
 
     (bars,) = rebinned([feature], bins=3)
@@ -83,7 +83,7 @@ def test_a_long_tail_is_cut_and_counted() -> None:
 
 
 def test_a_single_value_has_bars_too() -> None:
-    """A feature with one value has all its rows in one bar."""
+    """All rows of a constant feature are in one bar."""
     (bars,) = rebinned([numbers((7, 7, 12))], bins=4)
 
     assert sum(b.rows for b in bars) == pytest.approx(12)

@@ -1,4 +1,4 @@
-"""The schema that the newest run has proposed."""
+"""Finding the newest proposed schema."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from tests.pipeline.tfx_store import StockStore
 
 
 def test_the_newest_proposal_is_found(config: Config, store: StockStore) -> None:
-    """Of several proposals the newest counts, and only SchemaGen's."""
+    """The newest proposal of SchemaGen is returned."""
     ours = StockStore(config.metadata_url, store.root, pipeline=config.name)
     for run in ("monday", "tuesday"):
         newest = ours.artifact("Schema")
@@ -26,7 +26,7 @@ def test_the_newest_proposal_is_found(config: Config, store: StockStore) -> None
 def test_without_a_proposal_the_way_to_one_is_named(
     config: Config, store: StockStore
 ) -> None:
-    """Another pipeline's proposals are not ours."""
+    """Proposals of other pipelines are ignored."""
     store.ran("monday", "SchemaGen", outputs={"schema": store.artifact("Schema")})
 
     with pytest.raises(UsageError, match=r"run_local\.py") as refused:

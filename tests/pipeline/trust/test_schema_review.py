@@ -104,14 +104,14 @@ def schema(text: str) -> schema_pb2.Schema:
 def test_each_difference_is_one_line(
     reviewed: str, proposed: str, expected: list[str]
 ) -> None:
-    """A difference names the column, what differs, and both sides."""
+    """A difference has the column, the aspect and both values."""
     differences = diff(schema(reviewed), schema(proposed))
 
     assert [str(d) for d in differences] == expected
 
 
 def test_differences_have_parts() -> None:
-    """What prints as a line can also be used field by field."""
+    """A difference is formatted as one line of its fields."""
     differences = diff(
         schema('feature { name: "fare" type: FLOAT }'),
         schema('feature { name: "fare" type: BYTES }'),
@@ -121,7 +121,7 @@ def test_differences_have_parts() -> None:
 
 
 def test_a_schema_does_not_differ_from_itself() -> None:
-    """The same schema has no difference, and that is said."""
+    """Equal schemas have no difference, which is printed."""
     reviewed = read(SCHEMA_PATH)
 
     differences = diff(reviewed, reviewed)
@@ -133,7 +133,7 @@ def test_a_schema_does_not_differ_from_itself() -> None:
 
 
 def test_the_order_of_columns_and_values_is_no_difference() -> None:
-    """Proposals are sorted by name, reviewed schemas as people like them."""
+    """The order of columns is no difference."""
     reviewed = schema(
         'feature { name: "b" string_domain { value: "y" value: "x" } } '
         'feature { name: "a" }'
@@ -147,7 +147,7 @@ def test_the_order_of_columns_and_values_is_no_difference() -> None:
 
 
 def test_the_lines_end_with_their_number() -> None:
-    """The last line counts, and says which side is which."""
+    """The last line has the number of differences and their direction."""
     differences = [Difference("fare", "type", "FLOAT", "INT")]
 
     assert lines(differences) == [
@@ -157,7 +157,7 @@ def test_the_lines_end_with_their_number() -> None:
 
 
 def test_an_accepted_proposal_is_the_schema(tmp_path: Path) -> None:
-    """After accepting, the proposal and the reviewed schema agree."""
+    """After `accept`, the schemas are equal."""
     proposal, reviewed = tmp_path / "proposal.pbtxt", tmp_path / "schema.pbtxt"
     proposal.write_text('feature { name: "é" type: INT } feature { name: "a" }\n')
     reviewed.write_text('# why\nfeature { name: "old" }\n')
@@ -184,7 +184,7 @@ def test_an_accepted_proposal_is_the_schema(tmp_path: Path) -> None:
 def test_a_bad_proposal_changes_nothing(
     tmp_path: Path, text: str | None, message: str
 ) -> None:
-    """What is no schema is refused, and the reviewed one stays as it is."""
+    """An invalid proposal is rejected, and the reviewed schema is unchanged."""
     proposal, reviewed = tmp_path / "proposal.pbtxt", tmp_path / "schema.pbtxt"
     if text is not None:
         proposal.write_text(text)
@@ -206,7 +206,7 @@ def test_a_bad_proposal_changes_nothing(
     ],
 )
 def test_a_place_that_is_none_is_refused(name: str, said: str, tmp_path: Path) -> None:
-    """A schema is accepted into a directory that is there, and nowhere else."""
+    """`accept` rejects a missing directory and a path that is a directory."""
     proposal = tmp_path / "proposal.pbtxt"
     proposal.write_text('feature { name: "fare" type: FLOAT }')
     (tmp_path / "file").touch()
@@ -219,7 +219,7 @@ def test_a_place_that_is_none_is_refused(name: str, said: str, tmp_path: Path) -
 
 
 def test_a_column_twice_is_refused(tmp_path: Path) -> None:
-    """A column that is declared twice could mean either; both can't hold."""
+    """A schema with a repeated column is rejected."""
     path = tmp_path / "schema.pbtxt"
     path.write_text('feature { name: "a" } feature { name: "b" } feature { name: "a" }')
 
@@ -228,7 +228,7 @@ def test_a_column_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_columns_to_slice_by_are_refused(tmp_path: Path) -> None:
-    """A misspelt column is named with the one that it is most like."""
+    """An unknown slice column is an error with the most similar column."""
     path = tmp_path / "schema.pbtxt"
     path.write_text('feature { name: "company" } feature { name: "fare" }')
 
@@ -238,5 +238,5 @@ def test_unknown_columns_to_slice_by_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_schema_that_is_not_there_yet_is_no_mistake(tmp_path: Path) -> None:
-    """The first run of new data has none: it proposes one."""
+    """A missing schema is valid."""
     check(tmp_path / "schema.pbtxt", ["anything"])
