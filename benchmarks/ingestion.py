@@ -49,7 +49,7 @@ class Turn:
     Attributes:
         executor_seconds: From the executor's start to its end.
         process_seconds: From the process's start to its end.
-        peak_megabytes: Most memory at once of all its processes together.
+        peak_megabytes: Peak memory of all its processes together.
     """
 
     executor_seconds: float
@@ -66,8 +66,8 @@ def ingest(which: str, data: Path, rows: int, place: Path) -> Turn:
     Args:
         which: `stock` or `ours`.
         data: Directory with one CSV file.
-        rows: How many it holds.
-        place: Where to make the output directory, which is removed again.
+        rows: Number of its rows.
+        place: Directory for the temporary output directory.
 
     Raises:
         BenchmarkError: It failed, or didn't write as many rows as it read.

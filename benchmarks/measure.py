@@ -42,7 +42,7 @@ def measure(command: list[str], directory: Path) -> Measurement:
 
     Args:
         command: Program and arguments.
-        directory: Where to run it.
+        directory: Working directory of the command.
 
     Returns:
         The measurement. Memory is sampled five times a second, so a short peak may be

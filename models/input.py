@@ -38,7 +38,7 @@ class Table:
     Attributes:
         pieces: Row groups.
         spec: Type and shape of each column, without the rows' dimension.
-        memory_bytes: Most bytes to hold at once.
+        memory_bytes: Maximum number of bytes in memory.
     """
 
     pieces: tuple[Shard, ...]
@@ -154,7 +154,7 @@ def evaluation_dataset(table: Table, row_count: int) -> tf.data.Dataset:
 
     Args:
         table: The rows.
-        row_count: Most rows to return, -1 for all.
+        row_count: Maximum number of rows to return, -1 for all.
 
     Returns:
         (columns, label, weight) in batches of thousands of rows; from memory if they

@@ -34,7 +34,7 @@ def build_model(
         hyperparameters: Sizes and regularization.
         vocabulary_sizes: Distinct values that each `Vocabulary` keeps, by its
             transformed name.
-        features: What the model reads.
+        features: The features that are the model's inputs.
 
     Returns:
         A model, not compiled, from a dict of transformed columns (float32 [N] or

@@ -41,7 +41,7 @@ class ServingModel(tf.Module):
     """The trained model together with the transformations in front of it."""
 
     def __init__(self, model: keras.Model, transform: tft.TFTransformOutput) -> None:
-        """Puts the transform graph in front of the model.
+        """Combines the transform graph and the model.
 
         Args:
             model: Reads transformed columns, answers probabilities [N, 1].
@@ -128,7 +128,7 @@ def save(model: keras.Model, transform: tft.TFTransformOutput, directory: str) -
     Args:
         model: The trained model.
         transform: The graph its training data was transformed with.
-        directory: Where to write; made if it does not exist.
+        directory: Directory to write to; created if it does not exist.
     """
     serving = ServingModel(model, transform)
     tf.saved_model.save(serving, directory, signatures=serving.signatures())
@@ -162,7 +162,7 @@ class _Untracked:
 
 
 def _like(spec: Any, values: tf.Tensor) -> tf.Tensor | tf.SparseTensor:
-    """Gives values [N] the form that a parsed tf.Example would have by its spec."""
+    """Converts values [N] to the tensor that parsing a tf.Example by the spec gives."""
     if isinstance(spec, tf.io.FixedLenFeature):
         return tf.reshape(values, [-1, *spec.shape])
     # Preprocessing knows the values that mean "missing", so all of them can stay.

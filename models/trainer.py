@@ -102,7 +102,7 @@ def run_fn(fn_args: TrainingArguments) -> None:
     """Trains and saves a model.
 
     Args:
-        fn_args: Where the data is, where the model goes, and the settings.
+        fn_args: Files to read, directories to write, and settings.
 
     Raises:
         ValueError: A setting cannot train, or a split has no labelled rows.

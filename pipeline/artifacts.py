@@ -788,7 +788,7 @@ def _first_rows(files: Sequence[Path], rows: int | None) -> pa.Table:
 
 
 def _values(column: pa.Array) -> pa.Array:
-    """Takes the only value of each row, if there is one at most; texts are strings."""
+    """Unwraps lists of at most one value; decodes bytes to strings."""
     if is_list(column.type):
         if lengths_of(column).max(initial=0) > 1:
             return column

@@ -127,7 +127,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Quality:
-    """What a candidate model must reach on the test split to be blessed."""
+    """The thresholds of a blessing on the test split, and the slices to evaluate."""
 
     min_auc: float = 0.93
     """Lowest area under the ROC curve, 0.5 to 1."""
@@ -152,11 +152,12 @@ class Config:
     """Directory of .csv, .csv.gz or .parquet files with the same columns; the Chicago
     taxi sample if not given."""
     pattern: str = EVERY_FILE
-    """Which of its files, such as 'span-{SPAN}/*.csv' or '{YYYY}-{MM}-{DD}/*.csv'."""
+    """Pattern of the files to read, such as 'span-{SPAN}/*.csv' or
+    '{YYYY}-{MM}-{DD}/*.csv'."""
     span: str = NEWEST
-    """Which span to read: newest, a number, a date, or a range such as 5..8."""
+    """The span to read: newest, a number, a date, or a range such as 5..8."""
     window: int | Literal["all"] = 1
-    """How many of the newest spans to read together."""
+    """Number of the newest spans to read together."""
     encoding: str = "utf-8"
     """Encoding of text files, by Python's name: utf-8, cp1252, utf-16 and so on."""
     output: Path = Path("output")

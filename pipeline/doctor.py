@@ -69,7 +69,7 @@ class CRuntime:
 
 @dataclass(frozen=True)
 class Host:
-    """Where the kernel reports a process's limits; tests use directories of their own.
+    """The file systems with a process's limits; tests use other directories.
 
     Attributes:
         proc: The proc file system.
@@ -132,7 +132,7 @@ def examine(project: Path, host: Host | None = None) -> Report:
 
     Args:
         project: The project's directory, with requirements.lock and output/.
-        host: Where to read limits; the real /proc and /sys if not given.
+        host: File systems to read limits from; /proc and /sys if not given.
     """
     host = host or Host()
     installed = installed_versions()
@@ -278,7 +278,7 @@ def c_runtime(host: Host, prefix: Path) -> CRuntime:
     ``platform.libc_ver`` reads the same value, but guesses where there is no glibc.
 
     Args:
-        host: Where the process's mapped libraries are listed.
+        host: File systems that list the process's mapped libraries.
         prefix: The environment's directory (``sys.prefix``).
     """
     try:

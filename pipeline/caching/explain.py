@@ -61,7 +61,7 @@ def explain(config: Config, node_id: str) -> list[str]:
 
 
 def _origin(graph: Graph, cached: Execution) -> str:
-    """Says which execution's outputs a cached one took."""
+    """Describes the execution whose outputs a cached one reused."""
     return (
         f"inputs, parameters, code and versions are those of run "
         f"{_done_by(graph, cached).run}, whose outputs were taken"
@@ -104,13 +104,13 @@ def _inputs(graph: Graph, execution: Execution) -> dict[str, str]:
 
 
 def _described(graph: Graph, artifact: Artifact) -> str:
-    """Says which node made an artifact, and in which run."""
+    """Describes an artifact by type, id, and the node and run that wrote it."""
     made = "".join(f" of {m.node} in run {m.run}" for m in graph.makers([artifact.id]))
     return f"{artifact.type} {artifact.id}{made}"
 
 
 def _done_by(graph: Graph, execution: Execution) -> Execution:
-    """Finds the execution whose outputs one took; what ran keeps its own parameters.
+    """Returns the execution that wrote the outputs; itself if it was not cached.
 
     TFX doesn't store the parameters that a driver resolves with a cached execution.
     """
@@ -134,7 +134,7 @@ def _parsed(value: Any) -> Any:
 
 
 def _digests(name: str, value: Any) -> dict[str, str]:
-    """Takes a fingerprint of ours apart, by the spans that were read together."""
+    """Splits a fingerprint of our ExampleGen into one digest per span."""
     found = _CONTENT.findall(value) if name == properties.FINGERPRINT else ()
     return {f"{name}.{split}": digest for split, digest in found}
 

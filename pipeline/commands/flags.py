@@ -95,7 +95,7 @@ def parse(
         preset: The preset if the command line chooses none.
 
     Returns:
-        What to run, completed from the environment, and how.
+        The configuration, completed from the environment, and the options.
 
     Raises:
         SystemExit: With code 2 for a wrong flag, 0 after `--help`.
@@ -132,7 +132,7 @@ def flags_class(
     """Creates a dataclass whose fields are flags, for tyro to read.
 
     Args:
-        name: Of the class.
+        name: Name of the class.
         defaults: Dataclasses with the settings and their defaults; of settings with
             the same path the first counts.
         others: Further flags: type and default by name.
@@ -163,8 +163,8 @@ class _Leaf:
         path: Its name, after that of its group and a dot if it is in one.
         hint: Its type.
         default: Its value if the command line gives none.
-        help: What it is, from the docstring below it.
-        about: What its group is, from the docstring of the group's class.
+        help: Its description, from the docstring below it.
+        about: Description of its group, from the docstring of the group's class.
     """
 
     path: str
@@ -182,7 +182,7 @@ class _Leaf:
         """Returns a field that tyro turns into its flag.
 
         Args:
-            name: Of the flag, after the prefix that tyro gives it.
+            name: Name of the flag, without tyro's prefix.
         """
         aliases = [ALIASES[self.path]] if self.path in ALIASES else None
         # Of the others the type may hold a name, as that of --from does.

@@ -1,4 +1,4 @@
-"""The model to beat is the one that is live, not the one that was blessed last.
+"""Resolves the baseline to the live model, not to the one that was blessed last.
 
 After a rollback, or when a version was removed by hand, the two are different models,
 and a candidate has to be compared with what it would replace.
@@ -33,7 +33,7 @@ class LiveModelStrategy(ResolverStrategy):
         """Creates the strategy.
 
         Args:
-            serving_directory: Of the model; its versions are in there.
+            serving_directory: Directory of the model's versions.
         """
         self._base = Path(serving_directory)
 

@@ -69,7 +69,7 @@ STYLE = """
 
 @dataclass(frozen=True)
 class Appearance:
-    """How a drawing looks.
+    """The appearance of a drawing.
 
     Attributes:
         style: Its CSS; empty if the surrounding page has the rules.

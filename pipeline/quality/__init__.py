@@ -1,4 +1,4 @@
-"""How good a model is: metrics, slices, thresholds and TFMA's file formats.
+"""Evaluation of models: metrics, slices, thresholds and TFMA's file formats.
 
 Nothing here reads the metadata store.
 """

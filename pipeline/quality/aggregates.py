@@ -41,9 +41,9 @@ class Sums(Protocol):
     """A kind of partial sum.
 
     Attributes:
-        model: Whose rows: a key of the scored batch.
+        model: Name of the model, a key of the scored batch.
         by_weight: Whether rows count by their weight.
-        width: How many cells there are.
+        width: Number of cells.
     """
 
     @property
@@ -217,7 +217,7 @@ class Partial:
         slices: The slices that the rows are in.
         tables: For each kind of sum a table that numbers slices as `slices` does.
         others: For each slice, accumulators of other combiners; see `merged`.
-        rows: How many rows.
+        rows: Number of rows.
     """
 
     slices: tuple[SliceKey, ...]
@@ -232,9 +232,9 @@ def summed(
     """Sums a batch.
 
     Args:
-        kinds: What to sum.
-        scored: What each model said of the batch's rows, by the models' names.
-        members: Which rows are in which slices.
+        kinds: The kinds of sums to compute.
+        scored: Labels, predictions and weights of the rows, by model.
+        members: The slices of the rows.
 
     Returns:
         A table per kind, with slices numbered as in `members`.
@@ -256,8 +256,8 @@ def merged(
     """Adds partial sums up.
 
     Args:
-        kinds: What was summed.
-        partials: Of different rows, and at least one.
+        kinds: The kinds of sums, as for `summed`.
+        partials: Sums of disjoint sets of rows, at least one.
         merge_others: Merges two values of `Partial.others`.
     """
     numbers: dict[SliceKey, int] = {}

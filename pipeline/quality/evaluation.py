@@ -124,7 +124,7 @@ class Evaluation:
 
         Args:
             partial: The sums of all shards; None if there were none.
-            directory: Of the ModelEvaluation artifact.
+            directory: Directory of the ModelEvaluation artifact.
             data: Location of the examples, for display.
 
         Returns:
@@ -149,9 +149,9 @@ def summed_batch(
     """Sums a scored batch.
 
     Args:
-        planned: What to sum.
+        planned: The sums to compute.
         batch: List columns, for slices.
-        answers: By TFMA's names of the models.
+        answers: Scores and features, by TFMA's names of the models.
     """
     for name, answer in answers.items():
         # Before anything is summed: a histogram of wrong labels looks like any other.

@@ -59,7 +59,7 @@ def intervals(
         results: The metrics of each slice; NaN where they are undefined.
 
     Returns:
-        By slice and TFMA's metric key, for the slices that the thresholds are for. No
+        Intervals by slice and TFMA's metric key, for slices with a threshold. No
         entry for a metric without sums of ours or that is undefined, nor for counts
         and differences between models.
     """
@@ -134,7 +134,7 @@ def _replicated(
 
 @dataclass(frozen=True)
 class _Path:
-    """How a metric follows from one kind of sum.
+    """The computations that lead from one kind of sum to a metric.
 
     Attributes:
         key: TFMA's key of the metric.

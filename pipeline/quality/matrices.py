@@ -20,7 +20,7 @@ from pipeline.quality.aggregates import Floats
 from pipeline.quality.slices import Integers
 
 BUCKETS = calibration_histogram.DEFAULT_NUM_BUCKETS + 2
-"""Of TFMA's usual histogram, with one below and one above its range."""
+"""Buckets of TFMA's default histogram, with one below and one above its range."""
 
 _PROBED = np.arange(BUCKETS, dtype=np.int64)
 
@@ -32,7 +32,7 @@ class HistogramMatrices:
     Attributes:
         keys: TFMA's key of the matrices, alone in a list.
         histogram: TFMA's key of the histogram.
-        thresholds: By which the matrices are made.
+        thresholds: Decision thresholds of the matrices, rising.
         starts: First bucket that counts as predicted positive, per threshold.
         ends: Bucket after the last that counts as predicted negative, per threshold.
     """

@@ -47,7 +47,7 @@ class Leaf:
 
     Attributes:
         keys: TFMA's keys of the result.
-        kind: What is summed.
+        kind: The kind of sums.
         result: The combiner's result from a slice's cells and sums.
     """
 
@@ -228,7 +228,7 @@ def support_of(kind: Sums, sums: Floats) -> Support | None:
     """Reads the classes' weights from what was summed by label.
 
     Args:
-        kind: What was summed.
+        kind: The kind of sums.
         sums: [cells, quantities] of a slice.
 
     Returns:

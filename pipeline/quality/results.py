@@ -127,7 +127,7 @@ def read_reasons(directory: Path) -> list[str]:
     """Returns a sentence for each threshold that a candidate missed.
 
     Args:
-        directory: Of a ModelEvaluation artifact.
+        directory: Directory of a ModelEvaluation artifact.
 
     Returns:
         Metric, value and threshold in words; empty if the candidate was blessed.

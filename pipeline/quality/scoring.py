@@ -54,7 +54,7 @@ class Model:
         """Loads a model.
 
         Args:
-            directory: Of the SavedModel.
+            directory: Directory of the SavedModel.
             spec: TFMA's ModelSpec.
 
         Raises:
@@ -139,7 +139,7 @@ class Examples:
     """A batch as tf.Examples, written when first asked for."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
-        """Takes a batch of list columns."""
+        """Stores a batch of list columns."""
         self._batch = batch
 
     @functools.cached_property

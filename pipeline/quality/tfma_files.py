@@ -33,8 +33,8 @@ class Origin:
     """Locations of the evaluated data and models; TFMA displays them only.
 
     Attributes:
-        data: Where the examples are.
-        models: Where each model is, by its name.
+        data: Location of the examples.
+        models: Location of each model, by name.
     """
 
     data: str
@@ -48,7 +48,7 @@ class Evaluated:
     Attributes:
         config: The EvalConfig.
         results: Each slice's metrics and plots.
-        intervals: By slice and metric.
+        intervals: Intervals by slice and metric.
         validation: TFMA's ValidationResult.
     """
 
@@ -62,9 +62,9 @@ def write(directory: str, evaluated: Evaluated, origin: Origin) -> None:
     """Writes an evaluation.
 
     Args:
-        directory: Of the ModelEvaluation artifact.
-        evaluated: What was found.
-        origin: What was evaluated.
+        directory: Directory of the ModelEvaluation artifact.
+        evaluated: The results.
+        origin: Locations of the data and the models.
     """
     tf.io.gfile.makedirs(directory)
     run = config_pb2.EvalRun(

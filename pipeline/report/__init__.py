@@ -42,7 +42,7 @@ def write_report(config: Config, run_id: str) -> Path:
         run_id: Name of the run.
 
     Returns:
-        Where the report is: output/runs/<run_id>/report.html.
+        Path of the report: output/runs/<run_id>/report.html.
     """
     try:
         return _write(config, run_id)

@@ -35,7 +35,7 @@ def at_least(settings: object, least: int, *names: str, group: str = "") -> None
         settings: A dataclass.
         least: The lowest value that is allowed.
         *names: Its fields.
-        group: What their flags begin with, if they are in a group of settings.
+        group: Prefix of their flags, if they are in a group of settings.
 
     Raises:
         UsageError: One of them is lower.
@@ -121,7 +121,7 @@ def kubernetes_name(name: str, setting: str, longest: int = _LONGEST_NAME) -> st
 
     Args:
         name: Name of a pipeline or node.
-        setting: What has the name, or the flag that gave it, for the message.
+        setting: The flag, or the kind of thing, that has the name; for the message.
         longest: Maximum number of characters.
 
     Returns:

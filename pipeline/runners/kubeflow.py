@@ -295,7 +295,7 @@ def start(client: "Client", config: Config, options: Options, package: Path) -> 
         client: Connected to the backend.
         config: Names the pipeline.
         options: Names the experiment.
-        package: What `write` wrote.
+        package: The file that `write` wrote.
 
     Returns:
         The run's id.

@@ -284,7 +284,7 @@ class Graph:
             yield from self._load({execution_id})
 
     def nodes(self, pipeline: str) -> list[str]:
-        """Names the nodes of a pipeline that the store has seen, sorted."""
+        """Returns the ids of a pipeline's nodes, sorted."""
         prefix = f"{pipeline}."
         names = (
             context.name

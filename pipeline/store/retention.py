@@ -24,11 +24,11 @@ _DEPTH = 3
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Whose artifacts to free.
+    """A pipeline, and the places of its artifacts.
 
     Attributes:
-        name: The pipeline's, in the metadata store.
-        url: The store's; may hold a password, so never print it.
+        name: Its name in the metadata store.
+        url: URL of the store; may hold a password, so never print it.
         artifacts: Directory of the artifacts, absolute.
     """
 
@@ -62,8 +62,8 @@ def find(
     that another pipeline in the store has read or written.
 
     Args:
-        pipeline: Whose artifacts, and where they are.
-        keep: How many of its newest runs to leave alone, at least 1.
+        pipeline: The pipeline.
+        keep: Number of its newest runs to keep whole, at least 1.
         served: URI and id of each model that has a version in serving; they stay.
 
     Returns:
