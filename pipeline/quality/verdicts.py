@@ -26,8 +26,8 @@ def verdict(config: Any, results: Iterable[tuple[SliceKey, Metrics]]) -> Any:
     Returns:
         TFMA's ValidationResult.
     """
-    # TFMA's combiner, because it also reports thresholds whose slice or metric never
-    # occurred, which no check of a single slice can see.
+    # TFMA's combiner, because it also reports thresholds on slices that never occurred,
+    # which no check of a single slice can see.
     combine = CombineValidations(config)
     total = combine.create_accumulator()
     for key, metrics in results:
