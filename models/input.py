@@ -66,7 +66,7 @@ class Table:
         directories = sorted({p.rpartition("/")[0] for p in patterns})
         found = [s for d in directories if listed(d) for s in shards.shards_of(d)]
         table = cls(tuple(shards.split_up(found, rows=1)), spec)
-        # Stops at the first row with a label, so normally one row group is read.
+        # Stops at the first batch with a label, so normally one row group is read.
         if not any(len(rows[LABEL]) for rows in table.batches()):
             msg = (
                 f"no row with a known label in {list(patterns)}; the split is empty, "

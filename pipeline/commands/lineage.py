@@ -34,7 +34,7 @@ def lineage(arguments: list[str]) -> int:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     # Imported after the flags are parsed, as in all commands: --help and a wrong flag
-    # are answered without the half second that MLMD takes.
+    # are answered without the third of a second that MLMD takes.
     from pipeline.lineage import views
 
     form = next((f for f in ("json", "dot", "svg") if getattr(flags, f)), "tree")

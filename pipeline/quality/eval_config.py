@@ -77,8 +77,8 @@ def eval_config(quality: Quality) -> config_pb2.EvalConfig:
 
 def _overall_auc_threshold(quality: Quality) -> config_pb2.PerSliceMetricThreshold:
     return config_pb2.PerSliceMetricThreshold(
-        # Overall only: a small slice misses a threshold by chance, and a run with no
-        # change would be refused now and then.
+        # Overall only: a small slice misses a threshold by chance, and an unchanged
+        # pipeline would be rejected now and then.
         slicing_specs=[config_pb2.SlicingSpec()],
         threshold=config_pb2.MetricThreshold(
             value_threshold=config_pb2.GenericValueThreshold(

@@ -158,8 +158,7 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
     pipeline = compiler.read(ir)
     node_of(pipeline, node_id)
     _refuse_changed_code(pipeline, node_id, ir)
-    # The pipeline root is a runtime parameter in the IR, with the compiled directory as
-    # its default.
+    # In the IR the root is a runtime parameter, whose default is the compiled value.
     root = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value
     output = Path(root.string_value).parent
     connection = open_store(metadata_url or of_file(output / METADATA_FILE))
