@@ -223,8 +223,9 @@ class Graph:
         return {s.node: self._outputs(s) for s in self.run(name) if s.succeeded}
 
     def outputs_of(self, execution: int) -> Outputs:
-        """Returns what an execution wrote or reused; empty if the id is unknown."""
-        return next(map(self._outputs, self._load({execution})), {})
+        """Returns what an execution wrote or reused, by output name."""
+        (found,) = self._load({execution})
+        return self._outputs(found)
 
     def ids_of_node(self, pipeline: str, name: str) -> set[int]:
         """Returns the ids of a node's executions in all runs; empty if it never ran."""

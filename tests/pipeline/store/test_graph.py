@@ -4,8 +4,10 @@ import itertools
 
 import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.config import Config
+from pipeline.store import upkeep
 from pipeline.store.connection import open_store
 from pipeline.store.graph import Graph
 from tests.pipeline.tfx_store import StockStore, train
@@ -76,3 +78,61 @@ def test_events_lead_back_to_the_data(config: Config, store: StockStore) -> None
     assert second.model not in behind
     assert events.behind([]) == set()
     assert Graph(raw).events([]).wrote == {}
+
+
+def test_outputs_of_an_execution_are_by_name(config: Config, store: StockStore) -> None:
+    """`outputs_of` returns the artifacts of one execution by output name."""
+    model = store.artifact("Model")
+    execution = store.ran("monday", "Trainer", outputs={"model": model})
+    graph = Graph(MetadataStore(open_store(config.metadata_url)))
+
+    outputs = graph.outputs_of(execution)
+
+    assert {name: [a.id for a in found] for name, found in outputs.items()} == {
+        "model": [model]
+    }
+
+
+def test_parameters_of_all_executions_of_a_node_take_few_calls(
+    counting: _Counting,
+) -> None:
+    """Parameters are loaded without contexts, for any number of executions."""
+    counting.calls = 0
+    graph = Graph(counting)
+
+    parameters = graph.parameters_of(graph.ids_of_node("stock", "Trainer"))
+
+    assert len(parameters) == 12
+    assert counting.calls <= 4
+    assert graph.ids_of_node("stock", "Tuner") == set()
+    assert graph.parameters_of([]) == []
+
+
+def test_artifacts_of_a_node_know_whether_they_are_deleted(
+    config: Config, store: StockStore
+) -> None:
+    """`artifacts_of_node` returns the artifacts of all runs, deleted ones too."""
+    first, second = train(store, "monday"), train(store, "tuesday")
+    raw = MetadataStore(open_store(config.metadata_url))
+    upkeep.mark_deleted(raw, [first.model])
+
+    found = Graph(raw).artifacts_of_node("stock", "Trainer")
+
+    live = {a.id: a.live for a in found if a.type == "Model"}
+    assert live == {first.model: False, second.model: True}
+
+
+def test_states_and_artifacts_of_the_whole_store(
+    config: Config, store: StockStore
+) -> None:
+    """`states` and `all_artifacts` cover every execution and artifact."""
+    running = store.ran("monday", "Trainer", state=mlmd.Execution.RUNNING)
+    examples = store.examples()
+    done = store.ran("monday", "ExampleGen", outputs={"examples": examples})
+    graph = Graph(MetadataStore(open_store(config.metadata_url)))
+
+    states, artifacts = graph.states(), graph.all_artifacts()
+
+    assert states == {running: "RUNNING", done: "COMPLETE"}
+    assert [artifact.id for artifact in artifacts] == [examples]
+    assert [step.unfinished for step in graph.run("monday")] == [True, False]

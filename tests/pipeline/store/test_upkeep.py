@@ -109,6 +109,22 @@ def test_key_is_noted_with_the_execution(small: Small) -> None:
     assert key == '{"models.model": "abc"}'
 
 
+def test_notes_and_marks_keep_the_other_properties(small: Small) -> None:
+    """A new property or a deletion leaves the artifact's properties as they are."""
+    small.execution(State.COMPLETE, {})
+    (artifact,) = small.store.get_artifacts()
+
+    upkeep.note_artifact(small.store, artifact.id, "first", "1")
+    upkeep.note_artifact(small.store, artifact.id, "second", "2")
+    upkeep.mark_deleted(small.store, [artifact.id])
+
+    (stored,) = small.store.get_artifacts()
+    values = {n: v.string_value for n, v in stored.custom_properties.items()}
+    assert values == {"first": "1", "second": "2"}
+    assert stored.state == mlmd.Artifact.DELETED
+    assert stored.uri == artifact.uri
+
+
 @pytest.mark.parametrize(("canceled", "state"), [(True, "CANCELED"), (False, "FAILED")])
 def test_unfinished_execution_is_ended(
     canceled: bool,  # noqa: FBT001 - a parameter of the test
