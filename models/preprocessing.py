@@ -8,6 +8,7 @@ of a 32-bit result. So numbers are computed in 64 bits and rounded to 32 at the 
 same data gives the same transformed rows.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, get_args
@@ -199,25 +200,40 @@ def _column(inputs: RawTensors, name: str, dtype: tf.DType) -> Column:
     if name not in inputs:
         msg = f"column {name!r} is not in the data; it has {sorted(inputs)}"
         raise ValueError(msg)
-    values = _dense(inputs[name])
-    if values.dtype == tf.string:
-        missing = values == features.MISSING_TEXT
-    elif values.dtype.is_floating:
-        missing = ~tf.math.is_finite(values)
-    else:
-        missing = values == features.MISSING_INTEGER
-    return Column(
-        _cast(tf.where(missing, tf.zeros_like(values), values), name, dtype), missing
-    )
+    given = inputs[name]
+    values, missing = _first_values(type(given), given.dtype)(given)
+    return Column(_cast(values, name, dtype), missing)
 
 
-def _dense(values: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
-    if isinstance(values, tf.SparseTensor):
-        first = tf.sparse.retain(values, values.indices[:, 1] == 0)
-        rows = tf.stack([values.dense_shape[0], 1])
-        one_each = tf.SparseTensor(first.indices, first.values, rows)
-        values = tf.sparse.to_dense(one_each, _SENTINELS[values.dtype])
-    return tf.reshape(values, [-1])
+@functools.cache
+def _first_values(kind: type, dtype: tf.DType) -> Any:
+    """Returns the function that makes a `Column` of tensors of a kind.
+
+    TFT traces `preprocessing_fn` five times, and each trace creates each operation
+    anew. A function is traced once for all columns; its call is one operation.
+    """
+    sparse = kind is tf.SparseTensor
+    spec = tf.SparseTensorSpec if sparse else tf.TensorSpec
+    shape = [None, None] if sparse else None
+
+    @tf.function(input_signature=[spec(shape, dtype)], autograph=False)
+    def first_values(values: tf.Tensor | tf.SparseTensor) -> Column:
+        if isinstance(values, tf.SparseTensor):
+            one_each = tf.stack([values.dense_shape[0], 1])
+            first = tf.sparse.slice(values, [0, 0], one_each)
+            # Not the slice's own shape: rows without any value have no column.
+            found = tf.SparseTensor(first.indices, first.values, one_each)
+            values = tf.sparse.to_dense(found, _SENTINELS[dtype])
+        values = tf.reshape(values, [-1])
+        if dtype == tf.string:
+            missing = values == features.MISSING_TEXT
+        elif dtype.is_floating:
+            missing = ~tf.math.is_finite(values)
+        else:
+            missing = values == features.MISSING_INTEGER
+        return Column(tf.where(missing, tf.zeros_like(values), values), missing)
+
+    return first_values
 
 
 def _cast(values: tf.Tensor, name: str, dtype: tf.DType) -> tf.Tensor:
