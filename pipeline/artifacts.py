@@ -588,8 +588,8 @@ class Run:
         """Returns how the run ended, by its record, else by the metadata store.
 
         Returns:
-            "done", "not blessed", "failed", "data refused", "interrupted",
-            "schema proposed" or "running".
+            "done", "not blessed", "not pushed", "failed", "data refused",
+            "interrupted", "schema proposed" or "running".
         """
         # The record knows the outcome "failed" only; the exit code says by what.
         if self.record.get("exit_code") == EXIT_DATA_REFUSED:
@@ -710,7 +710,7 @@ class ServingModel:
 
 
 def live_model(*, output: Path | str | None = None) -> ServingModel:
-    """Loads the live model: the newest version in the serving directory.
+    """Loads the live model; `throughline models` tells which that is.
 
     Args:
         output: Output directory; the project's own if not given.

@@ -1,33 +1,68 @@
 """The command line: `throughline COMMAND`; each command is in pipeline/commands/."""
 
+import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from pipeline.commands import completion, lineage, run, schema, upkeep
-from pipeline.commands.flags import parse
-from pipeline.commands.run import compile_for_kubeflow, parse_run
 from pipeline.errors import EXIT_DONE, EXIT_USAGE, exit_code, no_such
 
-__all__ = ["compile_for_kubeflow", "exit_code", "main", "parse", "parse_run"]
+__all__ = ["exit_code", "main"]
 
-Command = Callable[[list[str]], int]
+
+@dataclass(frozen=True)
+class Command:
+    """A command, imported when it is called: a rollback must not wait for the others.
+
+    Attributes:
+        module: Its module in pipeline/commands/.
+        name: Name of its function.
+    """
+
+    module: str
+    name: str
+
+    def __call__(self, arguments: list[str]) -> int:
+        """Runs it; returns the exit code."""
+        code: int = self._function()(arguments)
+        return code
+
+    @property
+    def summary(self) -> str:
+        """What it does, in a line."""
+        return str(self._function().__doc__)
+
+    def _function(self) -> Any:
+        module = importlib.import_module(f"pipeline.commands.{self.module}")
+        return getattr(module, self.name)
+
 
 # In the order of --help. The modules import TFX within their functions, so that the
 # table costs nothing.
 COMMANDS: Mapping[str, Command] = {
-    "run": run.run,
-    "explain": upkeep.explain,
-    "gc": upkeep.gc,
-    "compile": run.compile_pipeline,
-    "node": run.node,
-    "schema": schema.schema,
-    "lineage": lineage.lineage,
-    "report": lineage.report,
-    "export": lineage.export,
-    "doctor": upkeep.doctor,
-    "completion": completion.completion,
+    "run": Command("run", "run"),
+    "explain": Command("upkeep", "explain"),
+    "gc": Command("upkeep", "gc"),
+    "compile": Command("run", "compile_pipeline"),
+    "node": Command("run", "node"),
+    "schema": Command("schema", "schema"),
+    "models": Command("models", "models"),
+    "lineage": Command("lineage", "lineage"),
+    "report": Command("lineage", "report"),
+    "export": Command("lineage", "export"),
+    "doctor": Command("upkeep", "doctor"),
+    "completion": Command("completion", "completion"),
 }
+
+
+def __getattr__(name: str) -> Any:
+    """Returns what run_local.py and run_kubeflow.py use, imported when it is used."""
+    if name == "parse":
+        return importlib.import_module("pipeline.commands.flags").parse
+    if name in {"compile_for_kubeflow", "parse_run"}:
+        return getattr(importlib.import_module("pipeline.commands.run"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main() -> int:
@@ -41,6 +76,8 @@ def _command(words: Sequence[str]) -> int:
         sys.stdout.write(_help())
         return EXIT_DONE
     if name == "--version":
+        from importlib import metadata
+
         sys.stdout.write(f"throughline {metadata.version('throughline')}\n")
         return EXIT_DONE
     if name not in COMMANDS:
@@ -52,7 +89,7 @@ def _command(words: Sequence[str]) -> int:
 
 def _help() -> str:
     """Lists the commands, each with the first line of its docstring."""
-    lines = (f"  {name:10} {c.__doc__}" for name, c in COMMANDS.items())
+    lines = (f"  {name:10} {c.summary}" for name, c in COMMANDS.items())
     usage = "usage: throughline COMMAND [FLAGS], or throughline --version"
     return "\n".join([usage, "", *lines, ""])
 

@@ -1,5 +1,7 @@
 """`throughline completion`: completion scripts for bash and zsh."""
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, make_dataclass
 from typing import Annotated, Any, Literal
@@ -7,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from pipeline import config as settings
-from pipeline.commands import lineage, run, upkeep
+from pipeline.commands import lineage, models, run, upkeep
 from pipeline.commands.flags import StoreFlags, flags_class
 from pipeline.errors import EXIT_DONE
 from pipeline.runners import job
@@ -54,6 +56,10 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
             )
         ],
     )
+    actions = tuple(
+        Annotated[kind, tyro.conf.subcommand(name)]
+        for name, (kind, _) in models.ACTIONS.items()
+    )
     preset = {"preset": _choice(tuple(settings.PRESETS))}
     targets = {"target": _choice(run.TARGETS)}
     config = settings.local()
@@ -66,6 +72,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
         "compile": flags_class("compile", every, preset | targets),
         "node": run.NodeFlags,
         "schema": schema,
+        "models": make_dataclass("models", [("action", _union(actions))]),
         "lineage": lineage.LineageFlags,
         "report": lineage.ReportFlags,
         "export": make_dataclass(
@@ -80,6 +87,11 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
         "doctor": make_dataclass("doctor", []),
         "completion": CompletionFlags,
     }
+
+
+def _union(kinds: Sequence[Any]) -> Any:
+    """Returns the type of one of several groups of flags."""
+    return functools.reduce(operator.or_, kinds)
 
 
 def _choice(values: Sequence[str]) -> tuple[Any, str]:

@@ -2,11 +2,10 @@
 
 The stock executor copies into the version directory itself; if it is killed, it leaves
 a partial version, which a model server would load. Here the copy is made under a name
-that servers ignore, synced to disk, and renamed; see `registry.versions`.
+that servers ignore, synced to disk, and renamed; see `registry.changes`.
 """
 
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,10 @@ from tfx.types import Artifact, artifact_utils
 from tfx.utils import proto_utils
 
 from pipeline.errors import ThroughlineError
-from pipeline.registry import versions
+from pipeline.registry import changes, versions
 from pipeline.store.properties import PUSH_NOTE
 
 _LOG = logging.getLogger(__name__)
-
-
-def _link(source: str, target: str) -> None:
-    """Hard-links a file, or copies it if the file system can't link."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 class Executor(stock.Executor):
@@ -40,7 +31,7 @@ class Executor(stock.Executor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes the model if it is blessed and not live already.
+        """Pushes the model if it is blessed, not live already and not withdrawn.
 
         Raises:
             ThroughlineError: An input is missing in this run.
@@ -61,16 +52,26 @@ class Executor(stock.Executor):
         base = Path(destination.filesystem.base_directory)
         model = artifact_utils.get_single_instance(input_dict["model"])
         source = Path(self.GetModelPath(input_dict))
-        done = versions.push_unless_live(source, base, origin_of(model))
-        shutil.copytree(source, pushed.uri, copy_function=_link, dirs_exist_ok=True)
+        run = (self._context and self._context.pipeline_run_id) or ""
+        author = changes.Author(by=f"run {run}" if run else "", run=run)
+        done = changes.push_unless_live(source, base, origin_of(model), author)
+        if done.note:
+            _LOG.warning("%s", done.note)
+            pushed.set_string_custom_property(PUSH_NOTE, done.note)
+        if done.version is None:
+            self._MarkNotPushed(pushed)
+            return
+        shutil.copytree(
+            source,
+            pushed.uri,
+            copy_function=versions.link_or_copy,
+            dirs_exist_ok=True,
+        )
         self._MarkPushed(
             pushed,
             pushed_destination=str(base / str(done.version)),
             pushed_version=str(done.version),
         )
-        if done.note:
-            _LOG.warning("%s", done.note)
-            pushed.set_string_custom_property(PUSH_NOTE, done.note)
 
 
 def origin_of(model: Artifact) -> dict[str, Any]:

@@ -68,6 +68,17 @@ class Lineage:
         """
         return self._lineage_of(self._find_model(version))
 
+    def of_artifact(self, model: int) -> ModelLineage:
+        """Returns the lineage of a Model artifact, by its id.
+
+        Raises:
+            UsageError: The store has no such Model artifact.
+        """
+        for artifact in self.graph.by_id([model]):
+            if artifact.type == "Model":
+                return self._lineage_of(artifact)
+        raise UsageError(f"There is no model {model}; {self._known_models()}")
+
     def data(self, asked: str) -> DataLineage:
         """Returns the models that were trained on a file or a span.
 

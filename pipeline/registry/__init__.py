@@ -1,1 +1,1 @@
-"""The versions of a model in its serving directory."""
+"""Which versions of a model exist, which is live, and what changes that."""

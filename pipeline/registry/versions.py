@@ -1,41 +1,46 @@
-"""The versions of a model in its serving directory: listing, pushing, deleting.
+"""The versions of a model in its serving directory: listing, checking, publishing.
 
-A new version is copied under a name that servers ignore, synced to disk, and renamed,
-so that a server sees it complete or not at all, even after a crash. The live version is
-the one with the highest number, which is what a model server loads; only this module
-decides that.
+A new version is built under a name that servers ignore, synced to disk, and renamed, so
+that a server sees it complete or not at all, even after a crash. The live version is
+the one with the highest number, which is what a model server loads. `changes` decides
+what becomes live, and `history` records it.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import re
 import shutil
-import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ThroughlineError
 from pipeline.ingestion import digests
 from pipeline.store import durable
 
 ORIGIN_FILE = Path("assets.extra") / "origin.json"
 CONTENTS_FILE = Path("assets.extra") / "contents.json"
+EVENT_FILE = Path("assets.extra") / "event.json"
+"""How the version became live, see `history.Event`: not copied to restored versions."""
 MODEL_FILE = "saved_model.pb"
+_SERVING = "Format-Serving"
+"""TFX's name of the SavedModel's directory in a Model artifact."""
+# These differ between two exports of the same weights and graph.
+_NO_CONTENT = frozenset({ORIGIN_FILE.as_posix(), "fingerprint.pb"})
 
 MODEL_URI = "model_uri"
 MODEL_ID = "model_id"
 MODEL_CREATED = "model_created"
 """In milliseconds since 1970. A new store reuses ids and directories, but not times."""
 
-_PARTIAL = ".partial-"
-_NUMBER = re.compile(r"[1-9][0-9]*")
-_HIGHEST = 2**63 - 1
+PARTIAL = ".partial-"
+HIGHEST = 2**63 - 1
 """Model servers read versions as signed 64-bit numbers."""
+_NUMBER = re.compile(r"[1-9][0-9]*")
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,17 @@ class Version:
 
     def origin(self) -> dict[str, Any]:
         """Reads its origin, see `identity`; empty if it was not pushed by us."""
-        return _read_json(self.path / ORIGIN_FILE)
+        return read_json(self.path / ORIGIN_FILE)
+
+    def content(self) -> str:
+        """Returns a digest of the model's weights, graph and assets.
+
+        Two trainings that gave the same model have the same digest.
+
+        Returns:
+            A SHA-256; empty if the version was not pushed by us.
+        """
+        return content_of(read_json(self.path / CONTENTS_FILE))
 
     def damage(self, memory: Path | None = None) -> str:
         """Compares its files with the sizes and digests recorded when it was pushed.
@@ -65,7 +80,7 @@ class Version:
             none.
         """
         noted_in = self.path / CONTENTS_FILE
-        noted = _read_json(noted_in)
+        noted = read_json(noted_in)
         if not noted:
             if noted_in.exists():
                 return f"{CONTENTS_FILE} can't be read"
@@ -80,25 +95,12 @@ class Version:
         return next((f"{name} has other contents" for name in changed), "")
 
 
-@dataclass(frozen=True)
-class Push:
-    """The result of a push.
-
-    Attributes:
-        version: Number of the version that holds the model.
-        note: Why a model was pushed again; empty for a new model.
-    """
-
-    version: int
-    note: str = ""
-
-
 def versions(base: Path) -> list[int]:
     """Returns the numbers of a serving directory's complete versions, ascending."""
     if not base.is_dir():
         return []
     names = [p.name for p in base.iterdir() if _NUMBER.fullmatch(p.name) and p.is_dir()]
-    return sorted(n for n in map(int, names) if n <= _HIGHEST)
+    return sorted(n for n in map(int, names) if n <= HIGHEST)
 
 
 def live(base: Path) -> Version | None:
@@ -110,6 +112,18 @@ def live(base: Path) -> Version | None:
 def version_of(base: Path, number: int) -> Version:
     """Returns a version by its number."""
     return Version(number, base / str(number))
+
+
+def holders(version: Version) -> list[Path]:
+    """Returns the directories of all versions that hold a version's model.
+
+    Among them are those that are gone and that it was restored from.
+    """
+    base, origin = version.path.parent, version.origin()
+    same = [n for n in versions(base) if is_same_model(origin_of(base, n), origin)]
+    restored = read_json(version.path / EVENT_FILE).get("restored")
+    numbers = {*same, version.number, *([restored] if restored else [])}
+    return [base / str(number) for number in sorted(numbers)]
 
 
 def origin_of(base: Path, version: int) -> dict[str, Any]:
@@ -141,115 +155,102 @@ def identity(model_id: int, uri: str, created: int) -> dict[str, Any]:
     return {MODEL_URI: uri, MODEL_ID: model_id, MODEL_CREATED: created}
 
 
-def push_unless_live(model: Path, base: Path, origin: Mapping[str, Any]) -> Push:
-    """Pushes a model, unless it is live already and its files are undamaged.
+def content_of(contents: Mapping[str, tuple[int, str]]) -> str:
+    """Returns a digest of the files of a model; see `Version.content`.
+
+    Args:
+        contents: Size and SHA-256 of each file, by relative path.
+    """
+    if not contents:
+        return ""
+    kept = sorted((n, c[1]) for n, c in contents.items() if n not in _NO_CONTENT)
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
+
+
+def saved_model_in(artifact: Path) -> Path:
+    """Returns the SavedModel's directory in the directory of a Model artifact."""
+    nested = artifact / _SERVING
+    return nested if nested.is_dir() else artifact
+
+
+def copied(model: Path, base: Path, origin: Mapping[str, Any]) -> Path:
+    """Copies a model to a directory that servers ignore, for `publish`.
 
     Args:
         model: Directory of a SavedModel.
-        base: The model's serving directory; created if it does not exist.
-        origin: The model's origin, see `identity`.
-
-    Raises:
-        ThroughlineError: The highest possible version number is taken.
-    """
-    base.mkdir(parents=True, exist_ok=True)
-    with _exclusive(base):
-        now = live(base)
-        damage = now.damage() if now else ""
-        if now and is_same_model(now.origin(), origin):
-            if not damage:
-                return Push(now.number)
-            version = _push_locked(model, base, origin)
-            return Push(
-                version,
-                f"version {now.number} is damaged ({damage}); its model was pushed "
-                f"again as {version}",
-            )
-        before = [
-            n for n in versions(base) if is_same_model(origin_of(base, n), origin)
-        ]
-        version = _push_locked(model, base, origin)
-        if before:
-            return Push(
-                version,
-                f"the model of version {before[-1]} is back; it was pushed again as "
-                f"{version}",
-            )
-        return Push(version)
-
-
-def push(model: Path, base: Path, origin: Mapping[str, Any]) -> int:
-    """Pushes a model as the newest version, atomically.
-
-    Args:
-        model: Directory of a SavedModel.
-        base: The model's serving directory; created if it does not exist.
-        origin: The model's origin, see `identity`.
-
-    Returns:
-        The version: seconds since 1970, or the newest version plus one if higher.
-
-    Raises:
-        ThroughlineError: The highest possible version number is taken.
-    """
-    base.mkdir(parents=True, exist_ok=True)
-    with _exclusive(base):
-        return _push_locked(model, base, origin)
-
-
-def disposable(base: Path, keep: int) -> list[Version]:
-    """Returns the versions that can be deleted.
-
-    Args:
         base: The model's serving directory.
-        keep: Number of the newest versions to keep, including the live one; at least 1.
-
-    Returns:
-        The others that were pushed by us, oldest first.
+        origin: The model's origin, see `identity`.
     """
-    old = [version_of(base, number) for number in versions(base)[:-keep]]
-    return [version for version in old if version.origin()]
-
-
-def free(base: Path, old: Collection[Version]) -> None:
-    """Deletes versions, each atomically as servers see it, but never the live one.
-
-    Also deletes the partial copies that a killed push or deletion has left.
-    """
-    if not base.is_dir():
-        return
-    with _exclusive(base):
-        _remove_partial_copies(base)
-        now = live(base)
-        for version in old:
-            if now and version.number != now.number and version.path.is_dir():
-                # Renamed first: a server must not load a half-deleted version.
-                aside = base / f"{_PARTIAL}{uuid.uuid4().hex}"
-                version.path.rename(aside)
-                shutil.rmtree(aside)
-
-
-def _push_locked(model: Path, base: Path, origin: Mapping[str, Any]) -> int:
-    _remove_partial_copies(base)
-    newest = (versions(base)[-1:] or [0])[0]
-    if newest == _HIGHEST:
-        raise ThroughlineError(
-            f"nothing was pushed: {base / str(newest)} has the highest version number "
-            "that a model server reads; remove it or give it a lower number"
-        )
-    partial = base / f"{_PARTIAL}{uuid.uuid4().hex}"
+    partial = _new_partial(base)
     shutil.copytree(model, partial)
-    _write_json(partial / ORIGIN_FILE, dict(origin))
-    _write_json(partial / CONTENTS_FILE, _contents_of(partial))
+    write_json(partial / ORIGIN_FILE, dict(origin))
+    write_json(partial / CONTENTS_FILE, contents_of(partial))
+    return partial
+
+
+def linked(version: Version) -> Path:
+    """Links a version's files to a directory that servers ignore, for `publish`.
+
+    Links make it a matter of milliseconds, however large the model is; on a file system
+    without them the files are copied.
+    """
+    partial = _new_partial(version.path.parent)
+
+    def without_event(directory: str, names: list[str]) -> set[str]:
+        there = Path(directory).relative_to(version.path)
+        return {name for name in names if there / name == EVENT_FILE}
+
+    shutil.copytree(
+        version.path, partial, copy_function=link_or_copy, ignore=without_event
+    )
+    return partial
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """Hard-links a file, or copies it if the file system can't link."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def make_durable(partial: Path) -> None:
+    """Syncs all files of a partial version to disk."""
     for path in [*partial.rglob("*"), partial]:
         durable.force_to_disk(path)
-    version = max(int(time.time()), newest + 1)
-    partial.rename(base / str(version))
-    durable.force_to_disk(base)
-    return version
 
 
-def _contents_of(directory: Path) -> dict[str, tuple[int, str]]:
+def set_aside(version: Version) -> Path:
+    """Renames a version to a name that servers ignore; the caller deletes it.
+
+    Renamed first: a server must not load a half-deleted version.
+    """
+    aside = _new_partial(version.path.parent)
+    return version.path.rename(aside)
+
+
+def remove_partial_copies(base: Path) -> None:
+    """Deletes what a killed push or deletion has left."""
+    for partial in base.glob(f"{PARTIAL}*"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def exclusive(base: Path) -> Iterator[None]:
+    """Holds an exclusive lock on a serving directory during the block."""
+    descriptor = os.open(base, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _new_partial(base: Path) -> Path:
+    return base / f"{PARTIAL}{uuid.uuid4().hex}"
+
+
+def contents_of(directory: Path) -> dict[str, tuple[int, str]]:
     """Returns the size in bytes and the SHA-256 of each file, by relative path."""
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     found = digests.sha256_of(files)
@@ -270,7 +271,8 @@ def _damage_of_file(path: Path, name: str, size: int | None) -> str:
     return ""
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object; empty if there is none that can be read."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -278,23 +280,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes a JSON object, and its directory if there is none."""
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(values, indent=1, sort_keys=True), "utf-8")
-
-
-def _remove_partial_copies(base: Path) -> None:
-    """Deletes the partial copies that a killed push has left."""
-    for partial in base.glob(f"{_PARTIAL}*"):
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def _exclusive(base: Path) -> Iterator[None]:
-    """Holds an exclusive lock on a serving directory during the block."""
-    descriptor = os.open(base, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

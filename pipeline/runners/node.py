@@ -6,10 +6,11 @@ needs nothing but the compiled pipeline, its own id and the name of the run.
 
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ml_metadata.errors import StatusError
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration import metadata
@@ -21,6 +22,7 @@ from tfx.orchestration.portable.outputs_utils import OutputsResolver
 from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import Artifact
 
+from pipeline import config as settings
 from pipeline.beam import patches
 from pipeline.caching import key as cache_key
 from pipeline.components import span_driver
@@ -31,10 +33,13 @@ from pipeline.errors import (
     cause_of,
     exit_code_of,
 )
+from pipeline.lineage import registered
+from pipeline.lineage.query import Lineage
 from pipeline.names import run_name
 from pipeline.runners import compiler
 from pipeline.store import locks, upkeep
 from pipeline.store.connection import open_store
+from pipeline.store.graph import PUSHER, Graph
 from pipeline.store.url import METADATA_FILE, of_file
 
 State = mlmd.Execution.State
@@ -107,7 +112,26 @@ def run_node(
         upkeep.note_execution(
             handle.store, execution, cache_key.parts_of(pipeline, node_id)
         )
+        if execution.type == PUSHER:
+            _complete_registry(resolved, root, handle.store)
     return NodeResult(execution.id, execution.last_known_state == State.CACHED)
+
+
+def _complete_registry(
+    resolved: pipeline_pb2.Pipeline, root: Path, store: MetadataStore
+) -> None:
+    """Adds the model's run, data, code and metrics to the registry of versions.
+
+    The push itself is done and true without them, so a failure is logged only; the next
+    push or `throughline models` command adds them.
+    """
+    config = replace(
+        settings.local(), name=resolved.pipeline_info.id, output=root.parent
+    )
+    try:
+        registered.synchronize(Lineage(config, Graph(store)))
+    except (ThroughlineError, StatusError, OSError) as error:
+        _LOG.warning("The registry lacks facts on its newest version: %s", error)
 
 
 def _launch(

@@ -16,17 +16,30 @@ def write(path: Path, text: str) -> None:
         path: The file; its directory must exist.
         text: The new contents.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    stage(path.with_name(f".{path.name}.{os.getpid()}"), text).replace(path)
+    # The rename is an entry of the directory, which must reach the disk too.
+    force_to_disk(path.parent)
+
+
+def stage(part: Path, text: str, mode: int = _OWNER_ONLY) -> Path:
+    """Writes a temporary file and syncs it to disk; the caller renames it.
+
+    Args:
+        part: The temporary file; replaced if it exists.
+        text: Its contents.
+        mode: Its permissions.
+
+    Returns:
+        The temporary file.
+    """
     # Not write_text and then chmod: others could read the file in between.
     part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(path)
-    # The rename is an entry of the directory, which must reach the disk too.
-    force_to_disk(path.parent)
+    return part
 
 
 def make_private(path: Path) -> None:

@@ -32,6 +32,8 @@ class Outcome(StrEnum):
     RUNNING = "running"
     DONE = "done"
     NOT_BLESSED = "not blessed"
+    NOT_PUSHED = "not pushed"
+    """Blessed, but rolled back before."""
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     PROPOSED = "schema proposed"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.registry.history import REGISTRY_FILE
 from tests.e2e.runs import Rows, write_csv
 from tests.e2e.warm import MOMENTS, WarmProcess
 
@@ -62,7 +63,9 @@ def left_behind(output: Path) -> list[str]:
     ]
     serving = output / "serving" / "taxi"
     partial = [
-        str(p) for p in serving.iterdir() if not (p / "saved_model.pb").is_file()
+        str(p)
+        for p in serving.iterdir()
+        if p.name != REGISTRY_FILE and not (p / "saved_model.pb").is_file()
     ]
     return running + orphans + partial
 

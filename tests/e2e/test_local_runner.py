@@ -331,21 +331,32 @@ def test_summary_and_serving_agree_when_models_come_back(place: Place) -> None:
 
     runs = [place.run("--seed", seed) for seed in seeds]
     same = place.run("--seed", "1")
-    (runs[-1].versions[-1] / "saved_model.pb").write_text("")
-    mended = place.run("--seed", "1")
+    models = [*THROUGHLINE, "models"]
+    reason = ["--because", "complaints", "--output", str(place.output)]
+    rolled_back = json.loads(_text_of([*models, "rollback", "--json", *reason]))
+    held_back = place.run("--seed", "1")
+    restored = place.run("--seed", "2")
+    (restored.versions[-1] / "saved_model.pb").write_text("")
+    mended = place.run("--seed", "2")
     for kind in ("db", "db-journal"):
         (place.output / f"metadata.{kind}").unlink(missing_ok=True)
-    anew = place.run("--seed", "1")
+    anew = place.run("--seed", "2")
 
     for count, run in enumerate(runs, start=1):
         assert run.exit_code == 0, run.text
         assert len(run.versions) == count
         assert f"model      {run.versions[-1]}\n" in run.text
     assert f"the model of version {runs[2].versions[-1].name} is back" in runs[4].text
-    live = runs[-1].versions[-1]
-    assert weights_equal(runs[0].versions[-1], mended.versions[-1])
     assert "Nothing has changed" in same.text
-    assert str(live) in same.text
+    assert str(runs[-1].versions[-1]) in same.text
+    live = held_back.versions[-1]
+    assert live.name == str(rolled_back["live"])
+    assert held_back.exit_code == 4, held_back.text
+    assert "Blessed, but not pushed: this model was live as version" in held_back.text
+    assert "complaints" in held_back.text
+    assert f"live       {live}\n" in held_back.text
+    assert "Nothing has changed" in restored.text
+    assert weights_equal(runs[1].versions[-1], mended.versions[-1])
     assert f"version {live.name} is damaged (saved_model.pb is empty)" in mended.text
     assert "Nothing has changed" not in anew.text
     assert anew.exit_code == 0, anew.text

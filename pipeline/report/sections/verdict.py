@@ -6,7 +6,7 @@ from pipeline.artifacts import Run
 from pipeline.lineage import splits
 from pipeline.quality import results
 from pipeline.report.blocks import Block, Cell, Facts, Note, Section
-from pipeline.store import artifact_files
+from pipeline.store import artifact_files, properties
 
 _UNFINISHED = "The run is still in progress, or its process died."
 
@@ -30,8 +30,11 @@ def _notes(run: Run) -> Iterator[Block]:
     elif found["blessed"] and found["version"]:
         yield Note(f"Blessed, and pushed as version {found['version']}.", "good")
     elif found["blessed"]:
-        # A partial run that ended before the Pusher.
-        yield Note("Blessed, and not pushed.", "good")
+        # Rolled back before, or a partial run that ended before the Pusher.
+        note = run.artifact("PushedModel").properties if run.has("PushedModel") else {}
+        why = str(note.get(properties.PUSH_NOTE, ""))
+        text = f"Blessed, and not pushed: {why}" if why else "Blessed, and not pushed."
+        yield Note(text, "warn" if why else "good")
     elif found["blessed"] is False:
         yield Note(
             "\n".join(["Not blessed, and so not pushed.", *_reasons(run)]), "bad"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pipeline.config import Config
 from pipeline.errors import UsageError
-from pipeline.registry import versions
+from pipeline.registry import changes, versions
 from pipeline.registry.versions import Version
 from pipeline.store import retention
 from pipeline.store.retention import Pipeline, Unused
@@ -55,7 +55,8 @@ def find(config: Config, keep: int, keep_versions: int) -> Plan:
     Args:
         config: Names the pipeline, its metadata store and its output directory.
         keep: Number of newest runs to keep whole, at least 1.
-        keep_versions: Number of newest versions to keep, including the live one.
+        keep_versions: Number of newest versions to keep, including the live one; the
+            one that a rollback restores is kept too.
 
     Raises:
         UsageError: One of the numbers is less than 1.
@@ -65,7 +66,7 @@ def find(config: Config, keep: int, keep_versions: int) -> Plan:
             f"keep-versions is {keep_versions}; the live version must stay: 1 or more"
         )
     base = config.serving_directory
-    old = versions.disposable(base, keep_versions)
+    old = changes.disposable(base, keep_versions)
     gone = {version.number for version in old}
     stay = [n for n in versions.versions(base) if n not in gone]
     origins = [versions.origin_of(base, number) for number in stay]
@@ -88,7 +89,7 @@ def free(config: Config, plan: Plan) -> list[str]:
         A message for each thing that couldn't be deleted; the next call tries again.
     """
     problems = retention.free(_pipeline_of(config), plan.artifacts)
-    versions.free(config.serving_directory, plan.versions)
+    changes.free(config.serving_directory, plan.versions)
     problems += [why for run in plan.runs if (why := retention.remove(run.directory))]
     if plan.runs:
         from pipeline import report

@@ -112,12 +112,12 @@ def unchanged_since(config: Config) -> Run | None:
     live = versions.live(config.serving_directory)
     if not live or live.damage(config.output / digests.MEMORY_FILE):
         return None
+    # After a rollback, the live version has the files of the one that the run pushed.
+    holders = {str(path) for path in versions.holders(live)}
     candidates = [
         run
         for run in read_runs(config.runs_directory)
-        if run.outcome is Outcome.DONE
-        and not run.is_part
-        and run.model == str(live.path)
+        if run.outcome is Outcome.DONE and not run.is_part and run.model in holders
     ]
     if not candidates:
         return None

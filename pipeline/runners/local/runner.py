@@ -62,7 +62,12 @@ _OUTCOMES = {
     EXIT_INTERRUPTED: Outcome.INTERRUPTED,
 }
 
-_ENDED = (Outcome.DONE, Outcome.NOT_BLESSED, Outcome.PROPOSED)
+_ENDED = (
+    Outcome.DONE,
+    Outcome.NOT_BLESSED,
+    Outcome.NOT_PUSHED,
+    Outcome.PROPOSED,
+)
 
 Build = Callable[[Config], "Pipeline"]
 
@@ -125,8 +130,8 @@ def run(config: Config, options: Options, build: Build) -> int:
 
     Returns:
         The exit code: 0 done, 1 a node failed, 2 a schema was proposed and must be
-        reviewed, 3 the data was rejected, 4 the candidate was not blessed, 130
-        interrupted.
+        reviewed, 3 the data was rejected, 4 the candidate was not blessed, or was
+        rolled back before, 130 interrupted.
 
     Raises:
         UsageError: The configuration names something that does not exist.
@@ -193,6 +198,9 @@ def _print_next_step(config: Config, run: Run, console: RunConsole) -> None:
 def _next_step(config: Config, run: Run) -> str:
     if run.outcome is Outcome.NOT_BLESSED:
         return "python run_local.py --help lists thresholds and training settings"
+    if run.outcome is Outcome.NOT_PUSHED:
+        models = command_for(config, "throughline models", "name", "output")
+        return f"{models} lists what was live when, and why"
     if run.outcome is Outcome.PROPOSED:
         accept = command_for(config, "throughline schema accept", *_STORE_SETTINGS)
         return f"{accept}, when you have read the proposal"

@@ -22,7 +22,7 @@ from pipeline.runners.local.console import RunConsole, shown
 from pipeline.store import properties
 from pipeline.store.artifact_files import SCHEMA_FILE
 from pipeline.store.graph import Graph, Outputs
-from pipeline.store.run_files import Run
+from pipeline.store.run_files import Outcome, Run
 from pipeline.store.url import METADATA_FILE, redact
 
 if TYPE_CHECKING:
@@ -54,13 +54,14 @@ def print_results(
         run: The run; all its nodes have succeeded.
 
     Returns:
-        0 if the model was blessed, or the run had no Pusher; 4 if it was not blessed.
+        0 if the model was pushed or live already, or the run had no Pusher; 4 if it was
+        not blessed, or was rolled back before.
     """
     graph = Graph(MetadataStore(connection))
     outputs = graph.outputs_of_run(run.run_id)
     blessed = True
     if "Pusher" in outputs:
-        blessed = _print_verdict(console, outputs)
+        blessed = _print_verdict(console, outputs, run)
         if warning := splits.moved(graph, run.run_id):
             console.say(warning, "yellow")
         run.model = _print_model(console, config, outputs)
@@ -110,14 +111,20 @@ def _print_quarantine(console: RunConsole, outputs: Mapping[str, Outputs]) -> No
             console.say(f"quarantine {rows}: {shown(Path(artifact.uri))}", "yellow")
 
 
-def _print_verdict(console: RunConsole, outputs: Mapping[str, Outputs]) -> bool:
-    """Prints the metrics and the verdict; returns whether the model was blessed."""
+def _print_verdict(
+    console: RunConsole, outputs: Mapping[str, Outputs], run: Run
+) -> bool:
+    """Prints the metrics and the verdict; returns whether the model is live."""
     evaluated = Path(outputs["Evaluator"]["evaluation"][0].uri)
     pushed = outputs["Pusher"]["pushed_model"][0].properties
     console.rich.print(_metrics_table(evaluated))
     if pushed.get(properties.PUSHED):
         console.say("Blessed: the candidate reached every threshold.", "green")
         return True
+    if note := pushed.get(properties.PUSH_NOTE):
+        console.say(f"Blessed, but not pushed: {note}", "red")
+        run.outcome = Outcome.NOT_PUSHED
+        return False
     console.say("Not blessed, and so not pushed:", "red")
     for reason in results.read_reasons(evaluated):
         console.say(f"  {reason}")

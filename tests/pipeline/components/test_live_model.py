@@ -10,7 +10,7 @@ from tfx.types import artifact_utils
 from pipeline.components.live_model import LiveModelStrategy
 from pipeline.components.versioned_pusher import origin_of
 from pipeline.config import Config
-from pipeline.registry import versions
+from pipeline.registry import changes, versions
 from pipeline.store import upkeep
 from pipeline.store.connection import open_store
 from tests.pipeline.tfx_store import StockStore
@@ -40,7 +40,7 @@ class _Trainings:
     def push(self, model: int) -> int:
         """Makes a model live; returns the version."""
         (found,) = self.artifacts([model])
-        return versions.push(self.fake.path(model), self.base, origin_of(found))
+        return changes.push(self.fake.path(model), self.base, origin_of(found))
 
     def artifacts(self, ids: list[int]) -> list:  # type: ignore[type-arg]
         """Returns artifacts as TFX hands them over."""
@@ -82,6 +82,17 @@ def test_the_live_model_is_the_baseline(trainings: _Trainings) -> None:
 def test_after_a_rollback_the_earlier_model_is_the_baseline(
     trainings: _Trainings,
 ) -> None:
+    """The model that a rollback restored is to be beaten, under its new number too."""
+    first, second = trainings.model(), trainings.model()
+    trainings.push(first)
+    trainings.push(second)
+
+    changes.rollback(trainings.base, None, changes.Author(because="a test"))
+
+    assert trainings.resolve()["model"] == [first]
+
+
+def test_a_version_removed_by_hand_is_no_baseline(trainings: _Trainings) -> None:
     """When the newest version is removed, the one before it is to be beaten."""
     first, second = trainings.model(), trainings.model()
     trainings.push(first)
@@ -105,7 +116,7 @@ def _of_another_store(trainings: _Trainings) -> None:
     model = trainings.model()
     (found,) = trainings.artifacts([model])
     origin = origin_of(found) | {versions.MODEL_CREATED: 1}
-    versions.push(trainings.fake.path(model), trainings.base, origin)
+    changes.push(trainings.fake.path(model), trainings.base, origin)
 
 
 def _files_gone(trainings: _Trainings) -> None:

@@ -9,37 +9,9 @@ from tfx.utils import proto_utils
 
 from pipeline.components.versioned_pusher import Executor
 from pipeline.errors import ThroughlineError
+from pipeline.registry.changes import Author, rollback
 from pipeline.registry.versions import versions
-
-ROOT = Path(__file__).parents[3]
-FILES = {
-    "saved_model.pb": "graph",
-    "fingerprint.pb": "print",
-    "variables/variables.index": "index",
-    "variables/variables.data-00000-of-00001": "weights",
-    "assets/vocabulary": "Cash\nCredit Card\n",
-}
-
-
-def _write(directory: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (directory / name).parent.mkdir(parents=True, exist_ok=True)
-        (directory / name).write_text(text)
-    return directory
-
-
-def _read(directory: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(directory)): path.read_text()
-        for path in directory.rglob("*")
-        if path.is_file()
-    }
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A directory that is shaped like a SavedModel."""
-    return _write(tmp_path / "model", FILES)
+from tests.pipeline.registry.saved_models import FILES, read, write
 
 
 @pytest.fixture
@@ -66,7 +38,7 @@ class _Pusher:
         """Runs the executor for a model; the same id is the same model."""
         model = standard_artifacts.Model()
         model.uri, model.id = str(self.tmp_path / f"models/{model_id}"), model_id
-        _write(Path(model.uri) / "Format-Serving", FILES | {"id": str(model_id)})
+        write(Path(model.uri) / "Format-Serving", FILES | {"id": str(model_id)})
         blessing = standard_artifacts.ModelBlessing()
         blessing.set_int_custom_property("blessed", int(blessed))
         inputs = {"model": [model], "model_blessing": [blessing]}
@@ -111,7 +83,7 @@ def test_a_blessed_model_is_pushed(pusher: _Pusher, base: Path) -> None:
     assert pushed.get_string_custom_property("pushed_destination") == str(
         base / str(version)
     )
-    assert _read(Path(pushed.uri)) == FILES | {"id": "1"}
+    assert read(Path(pushed.uri)) == FILES | {"id": "1"}
     assert (base / str(version) / "id").read_text() == "1"
 
 
@@ -129,7 +101,7 @@ def test_what_is_not_blessed_is_not_pushed(
 
     assert pushed.get_int_custom_property("pushed") == 0
     assert not pushed.has_custom_property("pushed_destination")
-    assert _read(Path(pushed.uri)) == {}
+    assert read(Path(pushed.uri)) == {}
     assert not base.exists()
 
 
@@ -155,7 +127,23 @@ def test_the_live_model_is_not_pushed_again(pusher: _Pusher, base: Path) -> None
     for pushed in (first, second):
         assert pushed.get_int_custom_property("pushed") == 1
         assert pushed.get_string_custom_property("pushed_version") == str(version)
-    assert _read(Path(second.uri)) == FILES | {"id": "1"}
+    assert read(Path(second.uri)) == FILES | {"id": "1"}
+
+
+def test_a_model_that_was_rolled_back_is_held_back(pusher: _Pusher, base: Path) -> None:
+    """Blessed or not, it isn't pushed again, and the artifact says why."""
+    pusher.push(1)
+    pusher.push(2)
+    restored = rollback(base, None, Author(by="me", because="complaints")).version
+
+    pushed = pusher.push(2)
+
+    assert versions(base)[-1] == restored
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert not pushed.has_custom_property("pushed_destination")
+    note = pushed.get_string_custom_property("throughline_push_note")
+    assert "by me: complaints" in note
+    assert read(Path(pushed.uri)) == {}
 
 
 def test_an_earlier_model_can_come_back(pusher: _Pusher, base: Path) -> None:

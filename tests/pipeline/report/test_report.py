@@ -66,6 +66,27 @@ def test_not_blessed_comes_first_with_the_reason(
     assert text.index("Not blessed, and so not pushed.") < text.index("Metrics metric")
 
 
+def test_why_a_blessed_model_is_not_pushed(config: Config, store: StockStore) -> None:
+    """A model that was rolled back before is not pushed, and the page says so."""
+    made = train(store, "monday")
+    blessing = store.artifact("ModelBlessing", {"blessed": 1})
+    note: dict[str, str | int] = {
+        "pushed": 0,
+        "throughline_push_note": "it was rolled back on Sunday",
+    }
+    store.ran("tuesday", "Evaluator", outputs={"blessing": blessing})
+    store.ran(
+        "tuesday",
+        "Pusher",
+        inputs={"model": [made.model]},
+        outputs={"pushed_model": store.artifact("PushedModel", note)},
+    )
+
+    text = text_of(write_report(config, "tuesday"))
+
+    assert "Blessed, and not pushed: it was rolled back on Sunday" in text
+
+
 def test_an_undefined_metric_is_no_number(config: Config, store: StockStore) -> None:
     """A slice without an AUC shows "-"; the AUC of all rows shows its interval."""
     evaluation = store.evaluation(

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import Config, smoke
 from pipeline.errors import UsageError
-from pipeline.registry import versions
+from pipeline.registry import changes, versions
 from pipeline.runners.local import gc, run_record
 from pipeline.store import locks
 from pipeline.store.connection import open_store
@@ -32,7 +32,7 @@ def _push(config: Config) -> str:
     model = config.output / "model"
     model.mkdir(parents=True, exist_ok=True)
     (model / "saved_model.pb").write_text("graph")
-    number = versions.push(model, config.serving_directory, {"model_id": 1})
+    number = changes.push(model, config.serving_directory, {"model_id": 1})
     return str(config.serving_directory / str(number))
 
 
@@ -61,7 +61,7 @@ def test_old_versions_and_runs_are_freed(config: Config) -> None:
     assert not old.directory.exists()
     assert all(run.directory.is_dir() for run in (behind, newest, other))
     left = {path.name for path in config.serving_directory.iterdir()}
-    assert left == {Path(path).name for path in pushed[1:]}
+    assert left == {"registry.json", *(Path(path).name for path in pushed[1:])}
     assert [line.split()[:3] for line in said[:2]] == [
         ["serving", "versions", "1"],
         ["run", "directories", "1"],

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.config import Config, smoke
 from pipeline.errors import UsageError
-from pipeline.registry import versions
+from pipeline.registry import changes, versions
 from pipeline.runners.local import run_record
 from pipeline.store import run_files
 from pipeline.store.run_files import Outcome, Run
@@ -31,7 +31,7 @@ def done(config: Config) -> Run:
     model = config.output / "model"
     model.mkdir(parents=True, exist_ok=True)
     (model / "saved_model.pb").write_text("graph")
-    number = versions.push_unless_live(
+    number = changes.push_unless_live(
         model, config.serving_directory, versions.identity(1, "/m/1", 7)
     ).version
     run = run_record.new_run(config)
@@ -132,7 +132,7 @@ def test_any_change_is_noticed(change: str, config: Config) -> None:
     elif change == "new file":
         (data / "b.csv").write_text("x\n2\n")
     elif change == "live":
-        versions.push(config.output / "model", config.serving_directory, {})
+        changes.push(config.output / "model", config.serving_directory, {})
     elif change == "other model":
         # What was live when the run ended was another run's model.
         run.model = None

@@ -10,14 +10,20 @@ import pytest
 from rich.console import Console
 
 from pipeline.config import Config, Quality
-from pipeline.errors import EXIT_DATA_REFUSED, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+from pipeline.errors import (
+    EXIT_DATA_REFUSED,
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_NOT_BLESSED,
+    EXIT_USAGE,
+)
 from pipeline.quality.eval_config import eval_config
 from pipeline.runners.local import run_record, summary
 from pipeline.runners.local.console import RunConsole
 from pipeline.runners.local.scheduler import Failure
 from pipeline.runners.local.summary import _metric, _metrics_table
 from pipeline.store.connection import open_store
-from pipeline.store.run_files import Run
+from pipeline.store.run_files import Outcome, Run
 from tests.pipeline.quality.stock_tfma import Rows, by_columns
 from tests.pipeline.tfx_store import StockStore
 
@@ -79,6 +85,28 @@ def test_a_part_without_a_push_is_done(
     assert str(store.root / "Quarantine") in text
     assert str(run.directory / "logs") in text
     assert "Blessed" not in text
+
+
+def test_a_model_that_was_held_back_is_no_success(
+    config: Config,
+    run: Run,
+    store: StockStore,
+    console: RunConsole,
+    screen: io.StringIO,
+) -> None:
+    """A blessed model that was rolled back before ends with 4, and says why."""
+    note: dict[str, str | int] = {"pushed": 0, "throughline_push_note": "no, because"}
+    evaluation = store.evaluation(auc=0.9)
+    store.ran(run.run_id, "Evaluator", outputs={"evaluation": evaluation})
+    pushed = store.artifact("PushedModel", note)
+    store.ran(run.run_id, "Pusher", outputs={"pushed_model": pushed})
+
+    code = summary.print_results(console, config, open_store(config.metadata_url), run)
+
+    assert code == EXIT_NOT_BLESSED
+    assert run.outcome is Outcome.NOT_PUSHED
+    assert run.model is None
+    assert "Blessed, but not pushed: no, because" in screen.getvalue()
 
 
 def test_a_proposal_is_something_to_configure(
