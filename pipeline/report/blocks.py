@@ -170,6 +170,8 @@ class Section:
         """Writes the section into an artifact's directory, for the report."""
         path = Path(directory) / SECTION_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
+        # JSON and not pickle: a component in another container or language can write
+        # it, and reading it runs no code.
         path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
 
 

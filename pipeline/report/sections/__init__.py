@@ -23,6 +23,8 @@ from pipeline.report.sections import (
     verdict,
 )
 
+# The question that brings a reader here first: did it work? What went in and what came
+# out follow in the order of the pipeline, reference material last.
 ALL: Sequence[Callable[[Run], Section | None]] = (
     verdict.section,
     graph.section,

@@ -18,6 +18,8 @@ def section(run: Run) -> Section | None:
         for source in model.data
         for file in source.files
     ]
+    # Two drawings, and CSS shows the one that fits the screen: an SVG can't be
+    # rearranged.
     drawing = to_svg(model, Appearance("", "lineage-arrow"))
     narrow = to_svg(model, Appearance("", "lineage-down", downwards=True))
     return Section(

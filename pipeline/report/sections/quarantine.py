@@ -25,6 +25,8 @@ def section(run: Run) -> Section | None:
 def _blocks(directory: Path, tally: Tally) -> Iterator[Block]:
     count = tally.quarantined.total()
     if not count:
+        # Said explicitly: a missing section could also mean a pipeline without a
+        # quarantine.
         yield Note(f"All {tally.rows:,} rows that were read fit.", "good")
         return
     yield Note(

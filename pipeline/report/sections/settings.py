@@ -18,6 +18,8 @@ def section(run: Run) -> Section | None:
     versions = _versions(run)
     if versions:
         blocks.append(Facts(versions))
+    # Runs of orchestrators have no record; the parameters of their nodes are what is
+    # left of the settings.
     rows = _rows(run.settings) or _parameters(run)
     if rows:
         blocks.append(Table(["setting", "value"], rows))
@@ -56,6 +58,7 @@ def _versions(run: Run) -> dict[str, Cell]:
                 if len(str(value)) != _DIGEST_LENGTH
             }
     for artifact in run.outputs():
+        # Stock TFX stores only its own version, and as a property of each artifact.
         if artifact.properties.get("tfx_version"):
             found.setdefault("tfx", str(artifact.properties["tfx_version"]))
     return dict(sorted(found.items()))

@@ -21,8 +21,11 @@ def section(run: Run) -> Section | None:
     if not run.has("ModelEvaluation"):
         return None
     values = run.slices()
+    # Repeating the overall metrics as the only slice would suggest that slices were
+    # computed.
     if len(values) < 2:  # noqa: PLR2004 - only "overall" is no slice
         return None
+    # A stock pipeline may have other metrics than ours, or fewer.
     columns = [name for name in _SHOWN if name in values.columns]
     rows = [
         [str(name), *map(number, row)]

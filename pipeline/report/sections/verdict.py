@@ -41,6 +41,7 @@ def _notes(run: Run) -> Iterator[Block]:
         )
     else:
         yield Note("The run has evaluated no model.", "info")
+    # After the verdict, which it qualifies: the comparison may have been unfair.
     if warning := splits.moved(run.lineage.graph, run.run_id):
         yield Note(warning, "warn")
 
