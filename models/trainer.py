@@ -7,7 +7,6 @@ The same seed, data and machine give the same weights, bit for bit.
 """
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,14 +20,11 @@ from models.features import FEATURES, Vocabulary, transformed_name
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
 from models.model import build_model
+from pipeline import progress
 from pipeline.names import RULE_FILE
 
 HISTORY_FILE = "history.json"
 """Learning curves in the model run directory; see `write_history`."""
-
-_progress = logging.getLogger("throughline.progress")
-
-_PROGRESS_LINES = 5
 
 
 class TrainingArguments(Protocol):
@@ -193,22 +189,23 @@ def fit(
     )
     # The graph would be traced once more to be written.
     logs = keras.callbacks.TensorBoard(log_directory, write_graph=False)
-    curves = model.fit(
-        train_rows,
-        epochs=rounds,
-        steps_per_epoch=steps,
-        validation_data=eval_rows,
-        callbacks=[stop, logs, _Progress(rounds, steps)],
-        verbose=0,
-    ).history
+    unit = progress.Unit("steps", "examples", settings.batch_size)
+    task = progress.Task(rounds * steps, unit=unit)
+    with progress.running(task):
+        curves = model.fit(
+            train_rows,
+            epochs=rounds,
+            steps_per_epoch=steps,
+            validation_data=eval_rows,
+            callbacks=[stop, logs, _Progress(task, steps)],
+            verbose=0,
+        ).history
     # Also set if training was not stopped early: the callback restores the best weights
     # at the end in any case.
     best = stop.best_epoch
-    _progress.info(
-        "kept step %d: eval loss %.4f, eval AUC %.4f",
-        (best + 1) * steps,
-        curves["val_loss"][best],
-        curves["val_auc"][best],
+    progress.note(
+        f"kept step {(best + 1) * steps:,}: eval loss {curves['val_loss'][best]:.4f}, "
+        f"eval AUC {curves['val_auc'][best]:.4f}"
     )
     return {
         "step": [(index + 1) * steps for index in range(len(curves["loss"]))],
@@ -226,18 +223,15 @@ def write_history(history: Mapping[str, Sequence[float]], directory: str) -> Non
 
 
 class _Progress(keras.callbacks.Callback):
-    def __init__(self, rounds: int, steps: int) -> None:
+    """Reports the steps of a round once it is evaluated, with its losses."""
+
+    def __init__(self, task: progress.Task, steps: int) -> None:
         super().__init__()
-        self._rounds = rounds
+        self._task = task
         self._steps = steps
-        self._every = -(-rounds // _PROGRESS_LINES)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        if (epoch + 1) % self._every == 0:
-            _progress.info(
-                "step %d of %d  loss %.3f  eval AUC %.3f",
-                (epoch + 1) * self._steps,
-                self._rounds * self._steps,
-                logs["loss"],
-                logs["val_auc"],
-            )
+        del epoch
+        self._task.advance(
+            self._steps, f"loss {logs['loss']:.3f}, eval AUC {logs['val_auc']:.3f}"
+        )

@@ -12,7 +12,7 @@ PROJECT = Path(__file__).parents[1]
 # Lowest first. Those in one line know nothing of each other; a module belongs to the
 # longest name that it begins with.
 LAYERS = (
-    ("pipeline.errors",),
+    ("pipeline.errors", "pipeline.progress"),
     ("pipeline.names", "schema"),
     ("pipeline.doctor", "pipeline.columnar"),
     ("pipeline.ingestion", "pipeline.beam", "data"),

@@ -20,6 +20,7 @@ from tensorflow_data_validation.statistics.generators.stats_generator import (
 from tensorflow_data_validation.statistics.stats_options import StatsOptions
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from pipeline import progress
 from pipeline.columnar import engine, shards
 from pipeline.columnar.engine import Runner
 from pipeline.columnar.shards import Shard
@@ -119,6 +120,7 @@ def _batches(request: Request, number: int, piece: Shard) -> Iterator[pa.RecordB
         else:
             kept = chance.random(batch.num_rows) < request.sample_rate
             yield batch.filter(pa.array(kept))
+        progress.advance(batch.num_rows)
 
 
 def _merge(request: Request, partials: list[Accumulators]) -> Accumulators:

@@ -16,6 +16,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform import beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
+from pipeline import progress
 from pipeline.columnar import engine, files, shards
 from pipeline.columnar.engine import Runner
 from pipeline.columnar.shards import SUFFIX, Shard, ShardWriter, read_batches
@@ -111,6 +112,7 @@ def transform_shard(task: Task) -> int:
     with ShardWriter(task.target, graph.from_tensors.arrow_schema) as writer:
         for batch in read_batches(task.source):
             writer.write(graph.from_tensors(graph(graph.to_tensors(batch))))
+            progress.advance(batch.num_rows)
     return writer.written
 
 
@@ -141,3 +143,4 @@ def _raw_batches(schema: schema_pb2.Schema, piece: Shard) -> Any:
     columns = [name for name in to_tensors.columns if name in there]
     for batch in read_batches(piece, columns=columns):
         yield to_tensors.conformed(batch)
+        progress.advance(batch.num_rows)

@@ -23,9 +23,16 @@ from tfx.types import standard_component_specs as specs
 from tfx.utils import io_utils, json_utils, path_utils, proto_utils
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
+from pipeline import progress
 from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import engine
-from pipeline.columnar.shards import Shard, read_batches, shards_of, split_up
+from pipeline.columnar.shards import (
+    Shard,
+    count_rows,
+    read_batches,
+    shards_of,
+    split_up,
+)
 from pipeline.names import RULE_FILE
 from pipeline.quality.evaluation import Evaluation, RecordFile, unsupported
 from pipeline.quality.metrics import unknown_metrics
@@ -84,7 +91,10 @@ class Executor(stock.Executor):
                 "computed on columns",
                 ", ".join(unknown),
             )
-        total = engine.aggregate(evaluation.of_shard, evaluation.merge, shards, runner)
+        with progress.running(progress.Task(_count_rows(shards))):
+            total = engine.aggregate(
+                evaluation.of_shard, evaluation.merge, shards, runner
+            )
         clear(directory)
         data = ", ".join(a.uri for a in input_dict[specs.EXAMPLES_KEY])
         reached = evaluation.finish(total, directory, data)
@@ -243,6 +253,12 @@ def _shards(
                 files = sorted(tf.io.gfile.glob(io_utils.all_files_pattern(uri)))
                 found += map(RecordFile, files)
     return found
+
+
+def _count_rows(shards: Sequence[Shard | RecordFile]) -> int | None:
+    """Returns how many rows shards have; `None` if only reading them would tell."""
+    columns = [shard for shard in shards if isinstance(shard, Shard)]
+    return count_rows(columns) if len(columns) == len(shards) else None
 
 
 def _as_records(artifact: Artifact, splits: Sequence[str], directory: str) -> Artifact:

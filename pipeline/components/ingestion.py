@@ -29,6 +29,7 @@ from tfx.types import Artifact, artifact_utils
 from tfx.types.standard_component_specs import EXAMPLES_KEY
 from tfx.utils import proto_utils
 
+from pipeline import progress
 from pipeline.errors import DataRefusedError, ThroughlineError
 from pipeline.ingestion import columns, plan, quarantine, source, writing
 from pipeline.ingestion.digests import fingerprint, memory_beside, sha256_of
@@ -42,7 +43,6 @@ from pipeline.store import properties
 QUARANTINE_KEY = "quarantine"
 FILE_FORMAT = example_gen_pb2.FileFormat.Name(example_gen_pb2.FILE_FORMAT_PARQUET)
 _LOG = logging.getLogger(__name__)
-_PROGRESS = logging.getLogger("throughline.progress")
 _LOGGED = 100
 _EXACT = "sha256:"
 
@@ -169,18 +169,22 @@ class Executor(BaseBeamExecutor):
         files = [found for found, _ in sources]
         source.check_headers(files, schema)
         shards = plan.divide(sources)
+        rows = plan.count_rows(shards)
         rule = settings.rule.over(source.expected_columns(schema) if schema else ())
         job = writing.Job(rule, directories, refuge, len(shards))
         for directory in (refuge, *directories.values()):
             directory.mkdir(parents=True, exist_ok=True)
         kinds = columns.kinds_of_schema(schema)
         if not set(files[0].names) <= kinds.keys():
-            self._share("Look", shards, functools.partial(writing.note_kinds, job=job))
+            look = functools.partial(writing.note_kinds, job=job)
+            with progress.running(progress.Task(rows, phase="types")):
+                self._share("Look", shards, look)
             kinds = {**writing.noted_kinds(job), **kinds}
         kinds = {name: kinds[name] for name in _in_order(schema, files[0].names)}
         rule.check(kinds)
         write = functools.partial(writing.write_shard, kinds=kinds, job=job)
-        self._share("Write", shards, write)
+        with progress.running(progress.Task(rows)):
+            self._share("Write", shards, write)
         return writing.added_up(job), AppliedRule.of(rule, kinds)
 
     def _share(
@@ -281,7 +285,7 @@ def _finish(refuge: Artifact, tally: Tally) -> None:
     written = ", ".join(f"{rows:,} {split}" for split, rows in tally.written.items())
     _LOG.info("%s rows read: %s, %s quarantined", f"{tally.rows:,}", written, count)
     if count:
-        _PROGRESS.info("%s of %s rows don't fit", f"{count:,}", f"{tally.rows:,}")
+        progress.note(f"{count:,} of {tally.rows:,} rows don't fit")
 
 
 def _fingerprints(

@@ -15,6 +15,7 @@ from tfx.types import Artifact, artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import io_utils, json_utils, stats_utils
 
+from pipeline import progress
 from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import files, shards, statistics
 from pipeline.columnar.statistics import Request
@@ -60,14 +61,20 @@ class Executor(stock.Executor):
         rates = _sample_rates(examples, options, exec_properties)
         _describe_artifact(artifact, examples, rates)
         runner = runner_of(self, artifact.uri)
-        for split, rate in rates.items():
-            found = shards.shards_of(artifact_utils.get_split_uri([examples], split))
-            request = Request(options.to_json(), _columns(options), rate)
-            computed = statistics.describe(found, request, runner)
-            directory = artifact_utils.get_split_uri([artifact], split)
-            target = files.join(directory, STATISTICS_FILE)
-            files.write_bytes(target, computed.SerializeToString())
-            _LOG.info("%s: %s rows", split, f"{computed.datasets[0].num_examples:,}")
+        found = {
+            split: shards.shards_of(artifact_utils.get_split_uri([examples], split))
+            for split in rates
+        }
+        total = sum(map(shards.count_rows, found.values()))
+        with progress.running(progress.Task(total)):
+            for split, rate in rates.items():
+                request = Request(options.to_json(), _columns(options), rate)
+                computed = statistics.describe(found[split], request, runner)
+                directory = artifact_utils.get_split_uri([artifact], split)
+                target = files.join(directory, STATISTICS_FILE)
+                files.write_bytes(target, computed.SerializeToString())
+                count = computed.datasets[0].num_examples
+                _LOG.info("%s: %s rows", split, f"{count:,}")
         clear(artifact.uri)
 
 

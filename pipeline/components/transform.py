@@ -17,6 +17,7 @@ from tfx.types import Artifact, artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import io_utils
 
+from pipeline import progress
 from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import shards, transformation
 from pipeline.columnar.shards import Shard
@@ -64,13 +65,16 @@ class Executor(stock.Executor):
             input_dict[specs.EXAMPLES_KEY],
         )
         graph = artifact_utils.get_single_uri(output_dict[specs.TRANSFORM_GRAPH_KEY])
-        transformation.analyze(
-            [s for split in splits.analyze for s in _shards(input_dict, split)],
-            _schema(input_dict),
-            self._GetPreprocessingFn(_functions(exec_properties), {}),
-            graph,
-            self._make_beam_pipeline,
-        )
+        analyzed = [s for split in splits.analyze for s in _shards(input_dict, split)]
+        total = shards.count_rows(analyzed)
+        with progress.running(progress.Task(total, phase="analysis")):
+            transformation.analyze(
+                analyzed,
+                _schema(input_dict),
+                self._GetPreprocessingFn(_functions(exec_properties), {}),
+                graph,
+                self._make_beam_pipeline,
+            )
         _keep_split_rule(input_dict, graph)
         transformed = output_dict.get(specs.TRANSFORMED_EXAMPLES_KEY)
         if not transformed:
@@ -78,11 +82,13 @@ class Executor(stock.Executor):
         executor_utils.SetSplitNames(splits.transform, transformed)
         (artifact,) = transformed
         runner = runner_of(self, artifact.uri)
-        for split in splits.transform:
-            directory = artifact_utils.get_split_uri([artifact], split)
-            found = _shards(input_dict, split)
-            rows = transformation.apply(graph, found, directory, runner)
-            _LOG.info("%s: %s rows transformed", split, f"{rows:,}")
+        found = {split: _shards(input_dict, split) for split in splits.transform}
+        total = sum(map(shards.count_rows, found.values()))
+        with progress.running(progress.Task(total)):
+            for split, raw in found.items():
+                directory = artifact_utils.get_split_uri([artifact], split)
+                rows = transformation.apply(graph, raw, directory, runner)
+                _LOG.info("%s: %s rows transformed", split, f"{rows:,}")
         clear(artifact.uri)
         _mark(artifact)
 

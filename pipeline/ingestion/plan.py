@@ -32,6 +32,7 @@ class Piece:
             `None` for a file that is not divisible, such as a gzip.
         first: Number of its first line; for Parquet, of its first row; from 1.
         is_newest: Whether it is in one of the newest spans, which are the test split.
+        rows: How many rows it has; `None` if only reading it would tell.
     """
 
     source: Source
@@ -39,6 +40,7 @@ class Piece:
     end: int | None
     first: int
     is_newest: bool = False
+    rows: int | None = None
 
 
 def divide(
@@ -66,6 +68,13 @@ def divide(
             shards[-1].append(piece)
             room -= size
     return shards
+
+
+def count_rows(shards: Iterable[Iterable[Piece]]) -> int | None:
+    """Returns how many rows shards have together; `None` if that isn't known yet."""
+    counts = [piece.rows for shard in shards for piece in shard]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def stretches(piece: Piece) -> Iterator[Records]:
@@ -96,8 +105,10 @@ def _pieces_of(found: Source, *, is_newest: bool) -> Iterator[tuple[Piece, int]]
         row = 1
         for group in range(file.num_row_groups):
             about = file.metadata.row_group(group)
-            yield Piece(found, group, group + 1, row, is_newest), about.total_byte_size
-            row += about.num_rows
+            rows = about.num_rows
+            piece = Piece(found, group, group + 1, row, is_newest, rows)
+            yield piece, about.total_byte_size
+            row += rows
         return
     at = found.start + (_MARK_BYTES if found.has_mark else 0)
     if not found.is_divisible:
@@ -108,7 +119,8 @@ def _pieces_of(found: Source, *, is_newest: bool) -> Iterator[tuple[Piece, int]]
         text.seek(at)
         line = found.line
         for records, length in _stretches(text, found.path, line, None):
-            yield Piece(found, at, at + length, line, is_newest), length
+            end, rows = at + length, len(records)
+            yield Piece(found, at, end, line, is_newest, rows), length
             at, line = at + length, records.next_line
 
 

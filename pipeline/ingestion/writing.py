@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
+from pipeline import progress
 from pipeline.columnar.engine import cores
 from pipeline.columnar.lists import wrap_batch
 from pipeline.columnar.shards import SUFFIX, ShardWriter
@@ -113,10 +114,12 @@ def note_kinds(numbered: tuple[int, Sequence[Piece]], job: Job) -> None:
     found: list[Kinds] = []
     with contextlib.suppress(DataRefusedError):
         for piece in pieces:
-            found.extend(_in_order(_kinds_of, _raw(piece)))
+            for count, kinds in _in_order(_kinds_of, _raw(piece)):
+                found.append(kinds)
+                progress.advance(count)
     names = pieces[0].source.names
-    kinds = columns.widest([dict.fromkeys(names, columns.NARROWEST), *found])
-    _put(job.kinds_of(number), json.dumps(kinds))
+    widest = columns.widest([dict.fromkeys(names, columns.NARROWEST), *found])
+    _put(job.kinds_of(number), json.dumps(widest))
 
 
 def noted_kinds(job: Job) -> dict[str, Kind]:
@@ -170,6 +173,7 @@ def _write(number: int, pieces: Sequence[Piece], kinds: Kinds, job: Job) -> Tall
                 tally.note(ready.rejected)
                 # At once: a file may hold more bad rows than memory does.
                 _append(refuge, [row.to_json() for row in ready.rejected])
+                progress.advance(ready.read)
             tally.read.setdefault(name, 0)
     return tally
 
@@ -208,15 +212,17 @@ def _read(raw: Raw, kinds: Kinds) -> tuple[int, Rows]:
     return batch.num_rows, reading.read_table(name, batch, row, kinds)
 
 
-def _kinds_of(raw: Raw) -> dict[str, Kind]:
+def _kinds_of(raw: Raw) -> tuple[int, dict[str, Kind]]:
+    """Returns how many rows a stretch has, and the narrowest type of each column."""
     piece, found = raw
     if isinstance(found, Records):
         names = piece.source.names
         good = reading.well_formed(found, names, piece.source.encoding)
-        batch = reading.as_texts(good, names)
+        count, batch = len(found), reading.as_texts(good, names)
     else:
         batch = found[0]
-    return {
+        count = batch.num_rows
+    return count, {
         name: columns.narrowest(columns.plain(column))
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     }

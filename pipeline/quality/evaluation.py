@@ -20,6 +20,7 @@ from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
+from pipeline import progress
 from pipeline.columnar.shards import Shard, read_batches
 from pipeline.ingestion.splitting import AppliedRule, unseen
 from pipeline.ingestion.tfrecord import read_records
@@ -89,6 +90,7 @@ class Evaluation:
         for batch in _batches(shard):
             found = self.of_batch(batch)
             total = found if total is None else self.merge([total, found])
+            progress.advance(batch.num_rows)
         # A shard without rows still has to return sums, with the right number of
         # tables.
         return total or self.of_batch(pa.RecordBatch.from_pylist([]))

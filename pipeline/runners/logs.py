@@ -6,8 +6,6 @@ from typing import Literal
 from pipeline.store.url import RedactingFormatter
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-# Executors report progress to this logger, and the console shows it.
-PROGRESS_LOGGER = "throughline.progress"
 _FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
 
 
@@ -15,12 +13,10 @@ def start_log(level: LogLevel = "info") -> None:
     """Sends log messages to standard error, replacing any handlers of libraries.
 
     Args:
-        level: Lowest level of messages to keep. Progress messages are kept at any
-            level, because the console shows them.
+        level: Lowest level of messages to keep.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter(_FORMAT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # TFX logs to absl's logger, whose level is WARNING once absl's flags are parsed.
     logging.getLogger("absl").setLevel(level.upper())
-    logging.getLogger(PROGRESS_LOGGER).setLevel(logging.INFO)

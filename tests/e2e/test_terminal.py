@@ -29,6 +29,13 @@ NODES = (
     "Evaluator",
     "Pusher",
 )
+# Full, after as many rows as `small_data` has in their splits.
+BARS = {
+    "ExampleGen": "600",
+    "StatisticsGen": "600",
+    "Transform": r"[\d,]+",
+    "Evaluator": r"[\d,]+",
+}
 STATES = ("done", "failed", "not", "waiting", "running", "cached", "canceled")
 # As absl, logging, warnings and TensorFlow's C++ begin their lines.
 NOISE = re.compile(r"absl|INFO|WARNING|^[IWE]\d{4} |^\d{4}-\d\d-\d\d ", re.MULTILINE)
@@ -59,6 +66,11 @@ def test_a_run_shows_a_table_and_keeps_logs(
 
     assert run.exit_code == 0, run.text
     assert sorted(rows_of_table(lines)) == sorted(NODES)
+    table = [line for line in lines if rows_of_table([line])]
+    assert max(map(len, table)) <= 80
+    for node, rows in BARS.items():
+        (line,) = [line for line in table if line.startswith(f"{node} ")]
+        assert re.search(rf"\d ━+ ({rows} of )?{rows} rows  .*[\d.] rows/s$", line)
     assert not NOISE.search(run.text)
     logs = {path.stem: path.read_text() for path in (run.run / "logs").iterdir()}
     assert [node for node in NODES if not logs[node]] == []

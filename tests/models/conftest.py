@@ -1,7 +1,6 @@
 """400 taxi trips written by rule, and everything made from them once."""
 
 import json
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,9 @@ from tensorflow_transform.tf_metadata.metadata_io import write_metadata
 
 from models import features, trainer
 from models.preprocessing import preprocessing_fn
+from pipeline import progress
 from pipeline.columnar.shards import ShardWriter
+from pipeline.progress import Progress
 
 Row = dict[str, Any]
 Spec = dict[str, Any]
@@ -210,34 +211,22 @@ def run_trainer(
     return run
 
 
-class _Listener(logging.Handler):
-    def __init__(self, messages: list[str]) -> None:
-        super().__init__()
-        self._messages = messages
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._messages.append(record.getMessage())
-
-
 @dataclass(frozen=True)
 class TrainedModel:
     """What one run of the trainer left behind."""
 
     directory: str
     history: dict[str, list[float]]
-    progress: list[str]
-    """Messages to the logger "throughline.progress"."""
+    reports: list[Progress | str]
+    """What it reported on the way."""
 
 
 @pytest.fixture(scope="session")
 def trained(run_trainer: RunTrainer) -> TrainedModel:
     """A model trained for at most 100 steps on the 400 trips."""
-    messages: list[str] = []
-    listener = _Listener(messages)
-    logger = logging.getLogger("throughline.progress")
-    logger.addHandler(listener)
-    logger.setLevel(logging.INFO)
+    reports: list[Progress | str] = []
+    progress.listen(reports.append)
     arguments = run_trainer()
-    logger.removeHandler(listener)
+    progress.listen(None)
     history = Path(arguments.model_run_dir, trainer.HISTORY_FILE).read_text()
-    return TrainedModel(arguments.serving_model_dir, json.loads(history), messages)
+    return TrainedModel(arguments.serving_model_dir, json.loads(history), reports)

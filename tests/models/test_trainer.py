@@ -1,6 +1,7 @@
 """Training by its behaviour."""
 
 import dataclasses
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from models import trainer
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
 from models.model import build_model
+from pipeline.progress import Progress
 from tests.models.conftest import Records, RunTrainer, TrainedModel
 
 SETTINGS = trainer.TrainingSettings(
@@ -126,14 +128,15 @@ def test_it_learns(trained: TrainedModel) -> None:
     assert trained.history["loss"][-1] < 0.7 * trained.history["loss"][0]
 
 
-def test_progress_is_told_a_handful_of_times(trained: TrainedModel) -> None:
-    """The runner's console gets steps, losses and AUC, and what was kept."""
-    *steps, kept = trained.progress
+def test_progress_is_in_steps_and_examples(trained: TrainedModel) -> None:
+    """The runner gets steps, examples a second, losses and AUC, and what was kept."""
+    *_, steps, kept = trained.reports
 
-    assert 1 <= len(steps) <= 6
-    assert steps[0].startswith("step 20 of 100  loss 0.")
-    assert "eval AUC 0." in steps[0]
-    assert kept.startswith("kept step ")
+    assert isinstance(steps, Progress)
+    assert (steps.done, steps.total) == (trained.history["step"][-1], 100)
+    assert steps.speed.endswith(" examples/s")
+    assert re.fullmatch(r"loss 0\.\d+, eval AUC 0\.\d+", steps.detail)
+    assert str(kept).startswith("kept step ")
 
 
 def test_learning_curves_are_written_for_each_evaluation(

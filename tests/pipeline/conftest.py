@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import progress
 from pipeline.config import Config, local
+from pipeline.progress import Progress
 from tests.pipeline.tfx_store import StockStore
 
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of the test's own is made there
@@ -29,6 +31,15 @@ def config() -> Iterator[Config]:
 def store(config: Config) -> StockStore:
     """An empty store where the configuration expects it."""
     return StockStore(config.metadata_url, config.output / "artifacts")
+
+
+@pytest.fixture
+def reports() -> Iterator[list[Progress | str]]:
+    """What this process reports of its progress during the test."""
+    found: list[Progress | str] = []
+    progress.listen(found.append)
+    yield found
+    progress.listen(None)
 
 
 @pytest.fixture

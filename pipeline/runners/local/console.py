@@ -22,8 +22,12 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import ThroughlineError, cause_of, printable
+from pipeline.progress import Clock, Progress
+from pipeline.runners.local.progress_text import fitted
 
 _WIDTH_WITHOUT_TERMINAL = 100
+_LINE_SECONDS = 10.0
+_STATE_WIDTH, _SECONDS_WIDTH = 8, 7
 
 
 class State(StrEnum):
@@ -57,19 +61,22 @@ class NodeStatus:
         state: Its state.
         started: When it started, in seconds of the monotonic clock.
         seconds: Its duration; `None` until it has ended.
-        note: Its latest progress, or the cause of its failure.
+        progress: Its progress, if that is the latest that it reported.
+        note: The sentence that it reported last, or the cause of its failure.
+        lined: When its last line was printed, by the same clock.
     """
 
     state: State = State.WAITING
     started: float = 0.0
     seconds: float | None = None
+    progress: Progress | None = None
     note: str = ""
+    lined: float = 0.0
 
-    @property
-    def elapsed(self) -> float | None:
+    def elapsed(self, now: float) -> float | None:
         """Seconds that the node took, or has taken so far; `None` before it starts."""
         if self.seconds is None and self.state is State.RUNNING:
-            return time.monotonic() - self.started
+            return now - self.started
         return self.seconds
 
 
@@ -80,10 +87,12 @@ class RunConsole:
     Attributes:
         rich: Where to print; a terminal gets a live table.
         nodes: Status of each node, in topological order.
+        clock: Seconds that only grow.
     """
 
     rich: RichConsole
     nodes: dict[str, NodeStatus] = field(default_factory=dict)
+    clock: Clock = time.monotonic
     _live: Live | None = None
 
     def say(self, text: str, style: str = "") -> None:
@@ -124,13 +133,20 @@ class RunConsole:
     def started(self, node_id: str) -> None:
         """Marks a node as running."""
         status = self.nodes[node_id]
-        status.state, status.started = State.RUNNING, time.monotonic()
+        status.state, status.started = State.RUNNING, self.clock()
         self._event(node_id, "started")
 
-    def progress(self, node_id: str, text: str) -> None:
-        """Shows the progress of a running node."""
-        self.nodes[node_id].note = text
-        self._event(node_id, text)
+    def progress(self, node_id: str, report: Progress | str) -> None:
+        """Takes the progress of a running node, or a sentence about its result.
+
+        `refresh` shows progress, so that frequent reports don't print more often.
+        """
+        status = self.nodes[node_id]
+        if isinstance(report, Progress):
+            status.progress, status.note = report, ""
+        else:
+            status.progress, status.note = None, report
+            self._event(node_id, report)
 
     def ended(self, node_id: str, state: State, note: str = "") -> None:
         """Marks a node as ended.
@@ -141,8 +157,10 @@ class RunConsole:
             note: The cause of a failure.
         """
         status = self.nodes[node_id]
-        status.seconds = status.elapsed
-        status.state, status.note = state, note or status.note
+        status.seconds = status.elapsed(self.clock())
+        status.state = state
+        if note:
+            status.progress, status.note = None, note
         took = "" if status.seconds is None else f" after {status.seconds:.1f} s"
         self._event(node_id, f"{state}{took}{f': {note}' if note else ''}")
 
@@ -154,34 +172,61 @@ class RunConsole:
             self.say(f"{'':10}not run: {', '.join(node_ids)}")
 
     def refresh(self) -> None:
-        """Redraws the live table, if there is one."""
+        """Redraws the live table; without a terminal prints lines every ten seconds."""
         if self._live:
             self._live.update(self._render(), refresh=True)
+        elif not self.rich.is_terminal:
+            self._print_running()
+
+    def _print_running(self) -> None:
+        """Prints a line for each running node that had none for ten seconds."""
+        now = self.clock()
+        for node_id, status in self.nodes.items():
+            if status.state is State.RUNNING and now - status.lined >= _LINE_SECONDS:
+                for_now = f"running for {now - status.started:.0f} s"
+                said = f": {status.progress}" if status.progress else ""
+                self._event(node_id, f"{for_now}{said}")
 
     def _event(self, node_id: str, text: str) -> None:
         if self._live:
             self.refresh()
         elif not self.rich.is_terminal:
+            self.nodes[node_id].lined = self.clock()
             line = f"{time.strftime('%H:%M:%S')}  {node_id:17} {_first_line(text)}"
             self.say(line.rstrip())
 
     def _render(self) -> Table:
-        table = Table(box=None, pad_edge=False)
+        # One column between columns: 80 must hold count, rate and time left.
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
         # Users type node ids, so these are never cut; the notes are.
         longest = max(map(len, self.nodes), default=0)
         table.add_column("node", no_wrap=True, min_width=longest)
-        table.add_column("state", no_wrap=True, min_width=8)
-        table.add_column("seconds", justify="right", no_wrap=True, min_width=7)
-        table.add_column("", overflow="ellipsis", no_wrap=True)
+        table.add_column("state", no_wrap=True, min_width=_STATE_WIDTH)
+        table.add_column(
+            "seconds", justify="right", no_wrap=True, min_width=_SECONDS_WIDTH
+        )
+        # Of a given width: what is in it changes, and the columns before must not.
+        gaps = 3
+        taken = longest + _STATE_WIDTH + _SECONDS_WIDTH + gaps
+        room = max(1, self.rich.width - taken)
+        table.add_column("", overflow="ellipsis", no_wrap=True, width=room)
+        now = self.clock()
         for node_id, status in self.nodes.items():
-            elapsed = status.elapsed
+            elapsed = status.elapsed(now)
             table.add_row(
                 node_id,
                 Text(status.state, style=_STYLES[status.state]),
                 "" if elapsed is None else f"{elapsed:.1f}",
-                Text(printable(_first_line(status.note)), style="dim"),
+                self._about(status, room),
             )
         return table
+
+    def _about(self, status: NodeStatus, room: int) -> Text:
+        """Returns what a node reported last."""
+        if status.progress:
+            ascii_only = self.rich.options.ascii_only
+            return fitted(status.progress, room, ascii_only=ascii_only)
+        return Text(printable(_first_line(status.note)), style="dim")
 
 
 def _first_line(text: str) -> str:

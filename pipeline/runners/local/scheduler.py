@@ -20,11 +20,12 @@ from pathlib import Path
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.proto.orchestration import pipeline_pb2
 
+from pipeline import progress
 from pipeline.columnar.engine import limit_workers
 from pipeline.errors import EXIT_FAILED, cause_of, exit_code_of
 from pipeline.runners import node
 from pipeline.runners.local.console import RunConsole, State, redirect_output
-from pipeline.runners.logs import PROGRESS_LOGGER, LogLevel, start_log
+from pipeline.runners.logs import LogLevel, start_log
 
 _LOG = logging.getLogger(__name__)
 _REFRESH_SECONDS = 0.25
@@ -216,7 +217,7 @@ def _run_in_child(pipe: Connection, job: Job, node_id: str, parent: int) -> None
     redirect_output(job.log_of(node_id))
     os.environ["TMPDIR"] = tempfile.tempdir = job.temporary
     start_log(job.log_level)
-    logging.getLogger(PROGRESS_LOGGER).addHandler(_ProgressHandler(pipe))
+    progress.listen(pipe.send)
     # TFX passes sys.argv on to executors and Beam, which would parse our flags.
     sys.argv = [node_id]
     try:
@@ -241,18 +242,6 @@ def _die_with_parent(parent: int) -> None:
         # The parent may have died before the call above.
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-class _ProgressHandler(logging.Handler):
-    """Sends the progress messages of a node to the parent process."""
-
-    def __init__(self, pipe: Connection) -> None:
-        super().__init__(logging.INFO)
-        self._pipe = pipe
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Sends a record's message."""
-        self._pipe.send(record.getMessage())
 
 
 def _exit_cause(exit_code: int) -> str:

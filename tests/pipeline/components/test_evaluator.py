@@ -29,6 +29,7 @@ from pipeline.components.evaluator import Executor
 from pipeline.config import IN_PROCESS_BEAM_RUNNER
 from pipeline.ingestion.splitting import AppliedRule, SplitRule, unseen
 from pipeline.names import RULE_FILE
+from pipeline.progress import Progress
 from pipeline.quality.results import OVERALL, read_metrics, read_reasons
 from pipeline.store import properties
 
@@ -242,6 +243,22 @@ def run(
     )
     executor(context).Do(given.artifacts, made, given.properties)
     return Outputs(made)
+
+
+@pytest.mark.parametrize(("parquet", "total"), [(True, ROWS), (False, None)])
+def test_rows_are_reported(
+    inputs: Make,
+    tmp_path: Path,
+    reports: list[Progress | str],
+    parquet: bool,  # noqa: FBT001 - a parameter of the test
+    total: int | None,
+) -> None:
+    """Rows are counted once for all models; only columnar files know the total."""
+    run(Executor, inputs(eval_config(), parquet=parquet), tmp_path)
+
+    assert [(r.done, r.total) for r in reports[-1:] if isinstance(r, Progress)] == [
+        (ROWS, total)
+    ]
 
 
 def test_outputs_are_those_of_the_stock_evaluator(inputs: Make, tmp_path: Path) -> None:

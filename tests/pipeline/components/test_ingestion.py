@@ -29,6 +29,7 @@ from pipeline.config import IN_PROCESS_BEAM_RUNNER, Config
 from pipeline.errors import DataRefusedError
 from pipeline.ingestion.quarantine import read_rows, read_tally
 from pipeline.ingestion.splitting import SplitRule
+from pipeline.progress import Progress
 from schema import SCHEMA_PATH
 
 Row = dict[str, list[Any]]
@@ -461,6 +462,27 @@ def test_refused_files_leave_nothing(
 
     assert said in str(refused.value)
     assert not [p for p in tmp_path.glob("out*/**/*") if p.is_file()]
+
+
+@pytest.mark.parametrize("with_schema", [True, False])
+def test_rows_are_reported(
+    tmp_path: Path,
+    reports: list[Progress | str],
+    with_schema: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """All rows that are read count, once per pass; those that don't fit are noted."""
+    rows = "5,1,x\n" * 300
+    data = _write(tmp_path / "data", {"a.csv": f"fare,miles,company\n{rows}5\n"})
+    schema = tmp_path / "schema.pbtxt"
+    schema.write_text(SCHEMA)
+
+    _ingest(data, tmp_path / "out", PARTS, schema if with_schema else None)
+
+    *_, note = reports
+    last = {r.phase: (r.done, r.total) for r in reports if isinstance(r, Progress)}
+    phases = [""] if with_schema else ["types", ""]
+    assert last == dict.fromkeys(phases, (301, 301))
+    assert note == "1 of 301 rows don't fit"
 
 
 def test_rows_that_do_not_fit_go_to_quarantine(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from pipeline.columnar.shards import DamagedShardError
 from pipeline.components import statistics_gen
 from pipeline.errors import UsageError
 from pipeline.ingestion.export import export_split
+from pipeline.progress import Progress
 from tests.pipeline.components.small_examples import (
     executor_in_process,
     reviewed_schema,
@@ -82,6 +83,17 @@ def describe(tmp_path: Path) -> Describe:
         return {n: tfdv.load_stats_binary(str(file)) for n, file in files.items()}
 
     return run
+
+
+def test_rows_are_reported(
+    examples: Artifact, describe: Describe, reports: list[Progress | str]
+) -> None:
+    """The rows of all splits are counted, also those that aren't sampled."""
+    describe(statistics_gen.Executor, examples, sample_rate_by_split='{"train": 0.5}')
+
+    assert [(r.done, r.total) for r in reports[-1:] if isinstance(r, Progress)] == [
+        (ROWS, ROWS)
+    ]
 
 
 def leaves_of(value: object) -> list[object]:

@@ -15,8 +15,10 @@ from tfx.types.standard_artifacts import Examples, TransformGraph
 
 from data import taxi
 from models import features
+from pipeline import progress
 from pipeline.columnar import shards
 from pipeline.components import transform
+from pipeline.progress import Progress
 from tests.pipeline.components.small_examples import (
     Properties,
     executor_in_process,
@@ -74,15 +76,28 @@ def rows_of(root: Path, split: str) -> dict[str, np.ndarray]:
     return {name: values[order] for name, values in columns.items()}
 
 
+REPORTS: list[Progress | str] = []
+
+
 @pytest.fixture(scope="module")
 def outputs(
     examples: Artifact, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
     """What our executor and the stock one write for the same Parquet examples."""
     root = tmp_path_factory.mktemp("outputs")
+    progress.listen(REPORTS.append)
     run(transform.Executor, examples, root / "ours")
+    progress.listen(None)
     run(stock.Executor, examples, root / "stock")
     return root / "ours", root / "stock"
+
+
+@pytest.mark.usefixtures("outputs")
+def test_rows_are_reported_in_two_phases() -> None:
+    """Rows are counted once while they are analyzed, and once more while written."""
+    last = {r.phase: (r.done, r.total) for r in REPORTS if isinstance(r, Progress)}
+
+    assert last == {"analysis": (ROWS, ROWS), "": (ROWS, ROWS)}
 
 
 def test_rows_equal_to_stock(outputs: tuple[Path, Path]) -> None:

@@ -47,7 +47,7 @@ def test_pieces_end_where_records_end(
     stretches = rows_of(shards)
 
     assert len(shards) == 3
-    assert sum(count for _, count in stretches) == 40
+    assert sum(count for _, count in stretches) == plan.count_rows(shards) == 40
     # The header is line 1, and each record takes two lines.
     expected, line = [], 2
     for _, count in stretches:
@@ -62,6 +62,7 @@ def test_a_gzip_is_one_piece(divide: Divide) -> None:
 
     ((piece,),) = shards
     assert piece.end is None
+    assert plan.count_rows(shards) is None
     assert sum(count for _, count in rows_of(shards)) == 40
 
 
@@ -74,11 +75,12 @@ def test_a_parquet_file_is_divided_by_row_groups(tmp_path: Path) -> None:
     shards = plan.divide([(found, True)], shard_bytes=1)
 
     pieces = [piece for shard in shards for piece in shard]
-    assert [(p.start, p.end, p.first) for p in pieces] == [
-        (0, 1, 1),
-        (1, 2, 5),
-        (2, 3, 9),
+    assert [(p.start, p.end, p.first, p.rows) for p in pieces] == [
+        (0, 1, 1, 4),
+        (1, 2, 5, 4),
+        (2, 3, 9, 2),
     ]
+    assert plan.count_rows(shards) == 10
     assert all(piece.is_newest for piece in pieces)
 
 

@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console as RichConsole
 
+from pipeline.progress import Progress
 from pipeline.runners.local.console import RunConsole, State
 from tests import terminals
 
@@ -23,16 +25,23 @@ def _plain() -> tuple[RunConsole, io.StringIO]:
     return RunConsole(RichConsole(file=screen, width=100)), screen
 
 
-def _terminal() -> tuple[RunConsole, io.StringIO]:
+def _terminal(width: int = 60) -> tuple[RunConsole, io.StringIO]:
     screen = io.StringIO()
     rich = RichConsole(
         file=screen,
         force_terminal=True,
-        width=60,
+        width=width,
         color_system=None,
         legacy_windows=False,
     )
     return RunConsole(rich), screen
+
+
+def _lines(screen: io.StringIO) -> list[str]:
+    """Returns what is on the screen of a terminal."""
+    # As a terminal's driver does, which isn't between here and the console.
+    printed = screen.getvalue().replace("\n", "\r\n")
+    return [line for line in terminals.screen(printed) if line]
 
 
 def test_without_a_terminal_each_event_is_a_line() -> None:
@@ -53,6 +62,33 @@ def test_without_a_terminal_each_event_is_a_line() -> None:
         "hh:mm:ss  Trainer           step 5 of 20",
         "hh:mm:ss  Trainer           failed after n s: no rows",
         "          not run: Pusher",
+    ]
+
+
+def test_without_a_terminal_a_running_node_has_a_line_every_ten_seconds() -> None:
+    """However often it reports; a node that reports nothing is still running."""
+    console, screen = _plain()
+    console.clock = lambda: now
+    now = 1_000.0
+
+    with console.table(["Transform", "Trainer"]):
+        console.started("Transform")
+        for seconds in range(25):
+            if seconds == 4:
+                console.started("Trainer")
+            console.progress("Transform", Progress(1_000 * seconds, 30_000, rate=999))
+            console.refresh()
+            now += 1
+        console.ended("Transform", State.DONE)
+
+    assert [line[10:] for line in screen.getvalue().splitlines()] == [
+        "Transform         started",
+        "Trainer           started",
+        "Transform         running for 10 s: 10,000 of 30,000 rows (33 %), 999 rows/s",
+        "Trainer           running for 10 s",
+        "Transform         running for 20 s: 20,000 of 30,000 rows (66 %), 999 rows/s",
+        "Trainer           running for 20 s",
+        "Transform         done after 25.0 s",
     ]
 
 
@@ -124,6 +160,54 @@ def test_in_a_terminal_a_running_node_shows_its_time() -> None:
         shown = screen.getvalue()
 
     assert re.search(r"Trainer +running +12\.\d", shown)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 140])
+def test_in_a_terminal_progress_fits(columns: int) -> None:
+    """A table with bars is no wider than the terminal, and a full bar is left."""
+    console, screen = _terminal(columns)
+    rows = Progress(1_198_612, 3_000_000, 152_311, phase="analysis", seconds_left=95)
+
+    with console.table(["ExampleValidator", "Transform", "Trainer"]):
+        for node_id in ("Transform", "Trainer"):
+            console.started(node_id)
+            console.progress(node_id, rows)
+        console.refresh()
+        half = _lines(screen)
+        console.progress("Transform", replace(rows, done=3_000_000, seconds_left=None))
+        console.ended("Transform", State.DONE)
+        console.progress("Trainer", "kept step 250")
+        console.ended("Trainer", State.DONE)
+    lines = _lines(screen)
+
+    assert max(map(len, [*half, *lines])) <= columns
+    assert len(lines) == len(half) == 4
+    if columns == 40:
+        return
+    bar, _, figures = half[2].partition("━")[2].partition(" ")
+    assert set(bar) == {"━", "─"}
+    assert "1,198,612" in figures
+    assert "152,000" in figures
+    assert figures.endswith("2 min left")
+    bar, _, figures = lines[2].partition("━")[2].partition(" ")
+    assert set(bar) == {"━"}
+    assert "3,000,000" in figures
+    assert lines[3].endswith("kept step 250")
+
+
+def test_in_a_terminal_reports_redraw_nothing_by_themselves() -> None:
+    """The runner's pace is the screen's: many reports don't make it flicker."""
+    console, screen = _terminal()
+
+    with console.table(["Trainer"]):
+        console.started("Trainer")
+        before = len(screen.getvalue())
+        console.progress("Trainer", Progress(1, 2))
+        unchanged = len(screen.getvalue())
+        console.refresh()
+        redrawn = len(screen.getvalue())
+
+    assert before == unchanged < redrawn
 
 
 def test_after_an_interrupted_table_events_are_lines() -> None:
