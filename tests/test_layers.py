@@ -90,6 +90,18 @@ def test_no_modules_import_each_other() -> None:
     assert set(graphlib.TopologicalSorter(graph).static_order()) == FILES.keys()
 
 
+def test_only_the_engine_starts_threads() -> None:
+    """So there is one place where `--workers` bounds them."""
+    starts = ("concurrent.futures", "multiprocessing.pool")
+
+    assert {
+        module
+        for module in FILES
+        for name in imports_of(module)
+        if name.startswith(starts)
+    } == {"pipeline.columnar.engine"}
+
+
 @pytest.mark.parametrize("room", WITHOUT_MLMD)
 def test_what_computes_knows_no_metadata_store(room: str) -> None:
     """Rooms that compute import neither MLMD nor what reads the metadata store."""

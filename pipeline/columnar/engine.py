@@ -7,19 +7,24 @@ shards and partial results, never rows.
 """
 
 import functools
+import logging
 import os
 import pickle
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import pyarrow as pa
 
 from pipeline.columnar import files
 
 In = TypeVar("In")
 Partial = TypeVar("Partial")
+
+_LOG = logging.getLogger(__name__)
 
 MERGED_TOGETHER = 16
 """Partial results that are merged at once, and so held at once by one worker."""
@@ -61,18 +66,29 @@ class OnBeam:
 Runner = Workers | OnBeam
 
 
-# Of this process: a runner sets it for the nodes that it forks.
+# Of this process: a runner sets it in the nodes that it forks.
 _limit = 0
 
 
 def limit_workers(count: int) -> None:
-    """Bounds the local workers of this process, and of processes that it forks.
+    """Bounds the workers of this process, and the threads of Arrow and TensorFlow.
+
+    Call it before TensorFlow has computed anything: its threads are started once.
 
     Args:
         count: Most at once; 0 means as many as there are cores.
     """
+    # Three seconds, for those who only need the rest of this module.
+    import tensorflow as tf
+
     global _limit  # noqa: PLW0603 - executors are created by TFX, out of our reach
     _limit = count
+    pa.set_cpu_count(Workers().at_once)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(count)
+    except RuntimeError as error:
+        _LOG.warning("TensorFlow keeps its number of threads: %s", error)
 
 
 def cores() -> int:
@@ -101,7 +117,7 @@ def map_shards(
     if isinstance(runner, OnBeam):
         alone = functools.partial(_as_list, do)
         return aggregate(alone, _concatenated, shards, runner) or []
-    return list(_in_order(do, shards, runner))
+    return list(in_order(do, shards, runner))
 
 
 def aggregate(
@@ -126,7 +142,7 @@ def aggregate(
         return None
     if isinstance(runner, OnBeam):
         return _on_beam(accumulate, merge, shards, runner)
-    return _merged(_in_order(accumulate, shards, runner), merge)
+    return _merged(in_order(accumulate, shards, runner), merge)
 
 
 def _merged(
@@ -159,11 +175,19 @@ def _one_of(group: list[Partial], merge: Callable[[list[Partial]], Partial]) -> 
     return group[0] if len(group) == 1 else merge(group)
 
 
-def _in_order(
-    do: Callable[[In], Partial], shards: Sequence[In], workers: Workers
+def in_order(
+    do: Callable[[In], Partial], shards: Iterable[In], workers: Workers
 ) -> Iterator[Partial]:
-    """Ordered parallel map with a bounded backlog."""
-    at_once = min(workers.at_once, len(shards))
+    """Ordered parallel map with a bounded backlog.
+
+    Args:
+        do: What is done with each.
+        shards: The pieces of work; read on this thread, a few ahead.
+        workers: How many work at once; a single one is this thread.
+    """
+    at_once = workers.at_once
+    if isinstance(shards, Sized):
+        at_once = min(at_once, len(shards))
     if at_once <= 1:
         yield from map(do, shards)
         return

@@ -6,19 +6,16 @@ Reading and typing the next stretch goes on while the last one is compressed.
 import contextlib
 import functools
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline import progress
-from pipeline.columnar.engine import cores
+from pipeline.columnar.engine import Workers, in_order
 from pipeline.columnar.lists import wrap_batch
 from pipeline.columnar.shards import SUFFIX, ShardWriter
 from pipeline.errors import DataRefusedError
@@ -31,8 +28,6 @@ from pipeline.ingestion.records import Records
 from pipeline.ingestion.splitting import SplitRule
 
 _PARQUET_ROWS = 1 << 15
-
-Out = TypeVar("Out")
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,7 @@ def note_kinds(numbered: tuple[int, Sequence[Piece]], job: Job) -> None:
     found: list[Kinds] = []
     with contextlib.suppress(DataRefusedError):
         for piece in pieces:
-            for count, kinds in _in_order(_kinds_of, _raw(piece)):
+            for count, kinds in in_order(_kinds_of, _raw(piece), Workers()):
                 found.append(kinds)
                 progress.advance(count)
     names = pieces[0].source.names
@@ -165,7 +160,7 @@ def _write(number: int, pieces: Sequence[Piece], kinds: Kinds, job: Job) -> Tall
         for piece in pieces:
             divide = functools.partial(_divided, kinds=written, rule=job.rule)
             name = str(piece.source.path)
-            for ready in _in_order(divide, _raw(piece)):
+            for ready in in_order(divide, _raw(piece), Workers()):
                 tally.read[name] += ready.read
                 for split, batch in ready.batches.items():
                     files[split].write(batch)
@@ -239,19 +234,6 @@ def _divided(raw: Raw, kinds: Kinds, rule: SplitRule) -> _Ready:
         for index, name in enumerate(rule.names)
     }
     return _Ready(count, batches, rows.rejected)
-
-
-def _in_order(do: Callable[[Raw], Out], raw: Iterable[Raw]) -> Iterator[Out]:
-    """Ordered parallel map of stretches with a bounded backlog."""
-    at_once = cores()
-    waiting: deque[Future[Out]] = deque()
-    with ThreadPoolExecutor(at_once) as pool:
-        for some in raw:
-            waiting.append(pool.submit(do, some))
-            if len(waiting) > at_once:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _append(path: Path, lines: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import progress
+from pipeline.columnar import engine
 from pipeline.config import Config, local
 from pipeline.progress import Progress
 from tests.pipeline.tfx_store import StockStore
@@ -40,6 +42,15 @@ def reports() -> Iterator[list[Progress | str]]:
     progress.listen(found.append)
     yield found
     progress.listen(None)
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
+    """Threads that complete batches during the test; the limit is removed after it."""
+    found: set[int] = set()
+    monkeypatch.setattr(progress, "advance", lambda _: found.add(threading.get_ident()))
+    yield found
+    engine.limit_workers(0)
 
 
 @pytest.fixture

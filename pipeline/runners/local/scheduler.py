@@ -107,7 +107,6 @@ class Scheduler:
         Raises:
             KeyboardInterrupt: Ctrl-C; all processes have been stopped.
         """
-        limit_workers(workers)
         waiting = {node_id: set(before) for node_id, before in upstream.items()}
         # Nodes that the most others wait for go first: Transform before SchemaGen.
         urgency = {n: len(descendants(upstream, n)) for n in upstream}
@@ -118,7 +117,7 @@ class Scheduler:
                 free = 0 if self.failures else workers - len(self._children)
                 for node_id in ready[:free]:
                     del waiting[node_id]
-                    self._start(node_id)
+                    self._start(node_id, workers)
                 for done in self._wait():
                     for before in waiting.values():
                         before.discard(done)
@@ -128,13 +127,13 @@ class Scheduler:
         self.console.not_run(waiting)
         return self.failures
 
-    def _start(self, node_id: str) -> None:
+    def _start(self, node_id: str, workers: int) -> None:
         context = multiprocessing.get_context("fork")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(
             target=_run_in_child,
             name=node_id,
-            args=(theirs, self.job, node_id, os.getpid()),
+            args=(theirs, self.job, node_id, os.getpid(), workers),
         )
         self.console.started(node_id)
         process.start()
@@ -208,7 +207,9 @@ def ancestors(upstream: Upstream, node_id: str) -> set[str]:
     return {node_id}.union(*(ancestors(upstream, name) for name in upstream[node_id]))
 
 
-def _run_in_child(pipe: Connection, job: Job, node_id: str, parent: int) -> None:
+def _run_in_child(
+    pipe: Connection, job: Job, node_id: str, parent: int, workers: int
+) -> None:
     """Runs a node in a forked process, and sends its result to the parent."""
     # The terminal sends SIGINT to all processes; only the parent acts on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -217,6 +218,8 @@ def _run_in_child(pipe: Connection, job: Job, node_id: str, parent: int) -> None
     redirect_output(job.log_of(node_id))
     os.environ["TMPDIR"] = tempfile.tempdir = job.temporary
     start_log(job.log_level)
+    # Here and not in the parent: a library's threads don't survive a fork.
+    limit_workers(workers)
     progress.listen(pipe.send)
     # TFX passes sys.argv on to executors and Beam, which would parse our flags.
     sys.argv = [node_id]

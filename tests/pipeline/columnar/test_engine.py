@@ -1,6 +1,10 @@
 """The engine: local workers and Beam give the same results to the last bit."""
 
+import json
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import apache_beam as beam
@@ -94,12 +98,46 @@ def test_workers_are_bounded() -> None:
     assert seen == {threading.get_ident()}
 
 
-def test_limit_holds_for_workers_without_a_count() -> None:
-    """What a runner's --workers says bounds the workers of a node."""
-    engine.limit_workers(1)
-    try:
-        assert Workers().at_once == 1
-        assert Workers(3).at_once == 3
-    finally:
-        engine.limit_workers(0)
-    assert Workers().at_once == engine.cores()
+def test_a_stream_is_worked_on_in_order_and_not_read_far_ahead() -> None:
+    """Results come in order; only as many pieces wait as there are workers."""
+    read: list[int] = []
+
+    def pieces() -> Iterator[int]:
+        for number in range(20):
+            read.append(number)
+            yield number
+
+    done = engine.in_order(str, pieces(), Workers(3))
+
+    assert next(done) == "0"
+    assert len(read) <= 4
+    assert list(done) == [str(number) for number in range(1, 20)]
+
+
+# Each process starts the threads of its libraries once.
+_LIMITED = """
+import json
+from pathlib import Path
+import pyarrow as pa
+import tensorflow as tf
+from pipeline.columnar import engine
+from pipeline.columnar.engine import Workers
+
+engine.limit_workers(1)
+large = tf.ones([1_000, 1_000])
+(large @ large).numpy()
+names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+print(json.dumps([Workers().at_once, Workers(3).at_once, pa.cpu_count(),
+                  names.count("tf_Compute")]))
+"""
+
+
+def test_limit_bounds_workers_and_libraries() -> None:
+    """What a runner's --workers says bounds our threads, Arrow's and TensorFlow's."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED], capture_output=True, text=True, check=True
+    )
+
+    usual, explicit, arrow, tensorflow = json.loads(done.stdout)
+    assert (usual, explicit, arrow) == (1, 3, 1)
+    assert tensorflow == 1

@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from tfx.utils import json_utils, proto_utils
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from models.signatures import COLUMNAR
+from pipeline.columnar.engine import cores, limit_workers
 from pipeline.columnar.shards import ShardWriter
 from pipeline.components.evaluator import Executor
 from pipeline.config import IN_PROCESS_BEAM_RUNNER
@@ -259,6 +261,19 @@ def test_rows_are_reported(
     assert [(r.done, r.total) for r in reports[-1:] if isinstance(r, Progress)] == [
         (ROWS, total)
     ]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_are_bounded(
+    inputs: Make, tmp_path: Path, threads: set[int], workers: int
+) -> None:
+    """--workers 1 leaves all shards to the node's own thread."""
+    limit_workers(workers)
+
+    run(Executor, inputs(eval_config()), tmp_path)
+
+    assert len(threads) <= workers
+    assert (threads == {threading.get_ident()}) == (workers == 1 or cores() == 1)
 
 
 def test_outputs_are_those_of_the_stock_evaluator(inputs: Make, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tfx.types.standard_artifacts import Examples, ExampleStatistics
 from tfx_bsl.public.proto import slicing_spec_pb2
 
 from data import taxi
+from pipeline.columnar.engine import limit_workers
 from pipeline.columnar.shards import DamagedShardError
 from pipeline.components import statistics_gen
 from pipeline.errors import UsageError
@@ -94,6 +96,17 @@ def test_rows_are_reported(
     assert [(r.done, r.total) for r in reports[-1:] if isinstance(r, Progress)] == [
         (ROWS, ROWS)
     ]
+
+
+def test_workers_are_bounded(
+    examples: Artifact, describe: Describe, threads: set[int]
+) -> None:
+    """--workers 1 leaves all shards to the node's own thread."""
+    limit_workers(1)
+
+    describe(statistics_gen.Executor, examples)
+
+    assert threads == {threading.get_ident()}
 
 
 def leaves_of(value: object) -> list[object]:
