@@ -42,7 +42,7 @@ def stock_pipeline(config: Config) -> Pipeline:
     )
     return Pipeline(
         pipeline_name=config.name,
-        pipeline_root=str(config.artifact_directory),
+        pipeline_root=config.artifact_root,
         components=[ingestion.with_id(NODE)],
         beam_pipeline_args=config.beam_pipeline_args,
     )

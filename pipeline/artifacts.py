@@ -31,6 +31,8 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from models import features
 from pipeline import config as settings
 from pipeline.caching.fingerprint import digest
+from pipeline.columnar import files
+from pipeline.columnar.files import Location
 from pipeline.columnar.lists import is_list, lengths_of, unwrap
 from pipeline.columnar.shards import (
     SUFFIX,
@@ -298,7 +300,10 @@ class Run:
         for step in self.executions:
             if step.node == node and step.succeeded and output in step.outputs:
                 (artifact,) = self.lineage.graph.by_id(step.outputs[output][-1:])
-                return _directory(artifact)
+                place = _location(artifact)
+                if files.is_remote(place):
+                    raise UsageError(f"{node}.{output} is not on this machine: {place}")
+                return Path(place)
         known = sorted(
             f"{step.node}.{name}"
             for step in self.executions
@@ -317,7 +322,7 @@ class Run:
             UsageError: The run imported none, or its file is gone.
         """
         found = artifact_files.read_schema(
-            _directory(self.artifact("Schema", "ImportSchemaGen"))
+            _location(self.artifact("Schema", "ImportSchemaGen"))
         )
         if found is None:
             raise UsageError(f"The schema of run {self.run_id} is gone")
@@ -326,7 +331,7 @@ class Run:
     def statistics(self) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
         """Reads the statistics by split, as protos that `tfdv` accepts."""
         return artifact_files.read_statistics(
-            _directory(self.artifact("ExampleStatistics"))
+            _location(self.artifact("ExampleStatistics"))
         )
 
     def features(self) -> dict[str, dict[str, distributions.Feature]]:
@@ -390,7 +395,7 @@ class Run:
     def anomalies(self) -> dict[str, anomalies_pb2.Anomalies]:
         """Reads ExampleValidator's anomalies by split, as protos."""
         return artifact_files.read_anomalies(
-            _directory(self.artifact("ExampleAnomalies"))
+            _location(self.artifact("ExampleAnomalies"))
         )
 
     def anomaly_table(self) -> pd.DataFrame:
@@ -420,12 +425,13 @@ class Run:
         Raises:
             UsageError: There is no such split; the message lists the splits.
         """
-        directory = _directory(self.artifact("Examples", self._ingesting_node()))
-        files = sorted((directory / f"Split-{split}").glob("*"))
-        if not files:
-            names = sorted(p.name.removeprefix("Split-") for p in directory.iterdir())
+        directory = _location(self.artifact("Examples", self._ingesting_node()))
+        found = files.join(directory, f"Split-{split}")
+        if not files.listed(found):
+            paths = files.subdirectories(directory)
+            names = [files.name_of(path).removeprefix("Split-") for path in paths]
             raise UsageError(f"There is no split {split!r}; there are {names}")
-        table = _first_rows(files, rows)
+        table = _first_rows(found, rows)
         # Cells are lists of one value, as TFX's Parquet reader wants them.
         columns = [_values(column.combine_chunks()) for column in table.columns]
         return pa.Table.from_arrays(columns, table.column_names)
@@ -446,13 +452,14 @@ class Run:
         Raises:
             UsageError: The examples are TFRecords already; names their directory.
         """
-        directory = _directory(self.artifact("Examples", self._ingesting_node()))
-        splits = sorted(directory.glob("Split-*"))
-        if not any(split.glob(f"*{SUFFIX}") for split in splits):
+        directory = _location(self.artifact("Examples", self._ingesting_node()))
+        splits = {files.name_of(path): path for path in files.subdirectories(directory)}
+        every = [file for split in splits.values() for file in files.listed(split)]
+        if not any(file.endswith(SUFFIX) for file in every):
             raise UsageError(f"The examples in {directory} are no Parquet files")
         return {
-            split.name.removeprefix("Split-"): export_split(split, out / split.name)
-            for split in splits
+            name.removeprefix("Split-"): export_split(split, out / name)
+            for name, split in splits.items()
         }
 
     def learning_curves(self) -> pd.DataFrame:
@@ -462,7 +469,7 @@ class Run:
             UsageError: The Trainer wrote no curves.
         """
         curves = artifact_files.read_learning_curves(
-            _directory(self.artifact("ModelRun"))
+            _location(self.artifact("ModelRun"))
         )
         if not curves:
             raise UsageError(f"The Trainer of run {self.run_id} wrote no curves")
@@ -470,7 +477,7 @@ class Run:
 
     def metrics(self) -> pd.DataFrame:
         """Reads the overall metrics: one row per metric, one column per model."""
-        models = results.read_metrics(_directory(self.artifact("ModelEvaluation")))
+        models = results.read_metrics(_location(self.artifact("ModelEvaluation")))
         overall = {name: found[results.OVERALL] for name, found in models.items()}
         return pd.DataFrame(overall).rename_axis("metric")
 
@@ -480,7 +487,7 @@ class Run:
         Returns:
             "ci_low" and "ci_high" by "model", "slice" and "metric".
         """
-        found = results.read_intervals(_directory(self.artifact("ModelEvaluation")))
+        found = results.read_intervals(_location(self.artifact("ModelEvaluation")))
         rows = {
             (model, results.slice_name(where), metric): bounds
             for model, slices in found.items()
@@ -504,7 +511,7 @@ class Run:
             One row per slice and one column per metric, largest slice first; includes
             "overall" if no column is given.
         """
-        models = results.read_metrics(_directory(self.artifact("ModelEvaluation")))
+        models = results.read_metrics(_location(self.artifact("ModelEvaluation")))
         found = {
             results.slice_name(where): values
             for where, values in models[results.CANDIDATE].items()
@@ -525,7 +532,7 @@ class Run:
             One row per bucket of predictions, lowest first: "lower", "upper", and the
             sums "weight", "label" and "prediction" over its rows.
         """
-        found = results.read_calibration(_directory(self.artifact("ModelEvaluation")))
+        found = results.read_calibration(_location(self.artifact("ModelEvaluation")))
         return pd.DataFrame(found.get(model, []))
 
     def thresholds(self, model: str = results.CANDIDATE) -> pd.DataFrame:
@@ -576,9 +583,9 @@ class Run:
             blessing = self.artifact("ModelBlessing").properties
             found["blessed"] = bool(blessing.get("blessed"))
         if self.has("ModelEvaluation"):
-            # Not `_directory`: a table of all runs must not end at one whose files are
+            # Not `_location`: a table of all runs must not end at one whose files are
             # gone.
-            path = artifact_files.local_path(self.artifact("ModelEvaluation").uri)
+            path = artifact_files.location(self.artifact("ModelEvaluation").uri)
             models = results.read_metrics(path) if path else {}
             overall = models.get(results.CANDIDATE, {}).get(results.OVERALL, {})
             found |= overall
@@ -651,8 +658,8 @@ class Run:
         Raises:
             UsageError: The run trained no model, or the model's files are gone.
         """
-        directory = _directory(self.artifact("Model"))
-        return ServingModel.load(directory / "Format-Serving")
+        directory = _location(self.artifact("Model"))
+        return ServingModel.load(files.join(directory, "Format-Serving"))
 
     def _ingesting_node(self) -> str:
         for step in self.executions:
@@ -674,16 +681,17 @@ class ServingModel:
         model: The loaded model; it owns the signature's variables, so keep it.
     """
 
-    directory: Path
+    directory: Location
     answer: Any
     model: Any
 
     @classmethod
-    def load(cls, directory: Path) -> "ServingModel":
+    def load(cls, directory: Location) -> "ServingModel":
         """Loads a SavedModel that has a `serving_raw` signature."""
         import tensorflow as tf
 
-        model = tf.saved_model.load(str(directory))
+        with files.local_copy(directory) as copy:
+            model = tf.saved_model.load(copy)
         return cls(directory, model.signatures["serving_raw"], model)
 
     def predict(self, rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> pd.Series:
@@ -756,20 +764,20 @@ def _error_in(log: Path) -> str:
     return found[-1]["text"].strip() if found else "its log says no more"
 
 
-def _directory(artifact: Artifact) -> Path:
-    path = artifact_files.local_path(artifact.uri)
-    if path is None:
+def _location(artifact: Artifact) -> str:
+    place = artifact_files.location(artifact.uri)
+    if place is None:
         raise UsageError(
-            f"{artifact.type} {artifact.id} is not on this machine any more: "
-            f"{artifact.uri}"
+            f"{artifact.type} {artifact.id} is not there any more: {artifact.uri}"
         )
-    return path
+    return place
 
 
-def _first_rows(files: Sequence[Path], rows: int | None) -> pa.Table:
+def _first_rows(split: str, rows: int | None) -> pa.Table:
     """Reads the first rows of examples: shards of ours, or a stock ExampleGen's."""
-    if files[0].suffix == SUFFIX:
-        found = shards_of(files[0].parent)
+    there = files.listed(split)
+    if there[0].endswith(SUFFIX):
+        found = shards_of(split)
         # Batch by batch, so that the first ten rows of a large split are not a full
         # read.
         batches, left = [], count_rows(found) if rows is None else rows
@@ -782,7 +790,7 @@ def _first_rows(files: Sequence[Path], rows: int | None) -> pa.Table:
     # Imports TensorFlow, which only the artifacts of a stock ExampleGen need.
     from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-    records = itertools.chain.from_iterable(map(read_records, files))
+    records = itertools.chain.from_iterable(map(read_records, there))
     some = list(itertools.islice(records, rows))
     return pa.Table.from_batches([ExamplesToRecordBatchDecoder().DecodeBatch(some)])
 

@@ -8,6 +8,7 @@ module imports neither TFX nor TensorFlow.
 import difflib
 import os
 import re
+import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Literal
 
 from models import features
 from models.hyperparameters import Hyperparameters
-from pipeline.beam.engines import IN_PROCESS, Beam, refuse_cloud_storage
+from pipeline.beam.engines import IN_PROCESS, Beam, refuse_unreachable
+from pipeline.columnar import files
 from pipeline.errors import UsageError, is_one_line
 from pipeline.ingestion.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from pipeline.ingestion.times import seconds_in
@@ -31,10 +33,14 @@ SAMPLE_DATA_DIRECTORY = "sample"
 DATA_NODE = "ExampleGen"
 PROPOSAL_NODE = "SchemaGen"
 _NAMES_SHOWN = 12
+_BUCKET = re.compile(r"(?:s3|gs)://[a-z0-9][a-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
 
 VERTEX_MOUNT = Path("/gcs")
 """Where Vertex AI mounts Cloud Storage."""
 IN_PROCESS_BEAM_RUNNER = IN_PROCESS
+# Without an image, TFX packs its own source for remote workers, of which there are none
+# in-process: 1.2 s in every Beam node.
+IN_PROCESS_ARGUMENTS = [IN_PROCESS_BEAM_RUNNER, "--sdk_container_image=none"]
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,10 @@ class Config:
     """Encoding of text files, by Python's name: utf-8, cp1252, utf-16 and so on."""
     output: Path = Path("output")
     """Directory for artifacts, metadata, logs and the serving model."""
+    artifacts: str | None = None
+    """Where nodes write their artifacts instead: s3://bucket/prefix or
+    gs://bucket/prefix. Runs' records and logs, metadata.db and the serving model stay
+    in the output directory."""
     schema: Path = SCHEMA_PATH
     """The reviewed schema, a text proto."""
     metadata: str | None = None
@@ -195,6 +205,8 @@ class Config:
         for setting in ("data", "output", "schema"):
             _check_path(setting, getattr(self, setting))
         _check_output(self.output)
+        if self.artifacts is not None:
+            _check_artifacts(self.artifacts)
         _check_encoding(self.encoding)
         if self.wanted_spans is None and self.splits.test_spans:
             raise UsageError(
@@ -212,7 +224,7 @@ class Config:
             if path := getattr(self, name):
                 # Before TFX sees it: `Path("gs://b")` is the relative directory gs:/b.
                 local_path(path, name)
-        refuse_cloud_storage(self.beam)
+        refuse_unreachable(self.beam, self.artifacts)
 
     @property
     def data_directory(self) -> Path:
@@ -226,9 +238,9 @@ class Config:
         return parse_wanted(self.span, self.window, Pattern(self.pattern))
 
     @property
-    def artifact_directory(self) -> Path:
-        """Directory that the nodes write their artifacts to, absolute."""
-        return (self.output / "artifacts").absolute()
+    def artifact_root(self) -> str:
+        """URI or absolute path that the nodes write their artifacts to."""
+        return self.artifacts or str((self.output / "artifacts").absolute())
 
     @property
     def serving_directory(self) -> Path:
@@ -254,9 +266,7 @@ class Config:
         """
         if arguments := self.beam.arguments():
             return arguments
-        # Without an image, TFX packs its own source for remote workers, of which there
-        # are none here: 1.2 s in every Beam node.
-        return [IN_PROCESS_BEAM_RUNNER, "--sdk_container_image=none"]
+        return IN_PROCESS_ARGUMENTS
 
 
 def local() -> Config:
@@ -312,8 +322,11 @@ def check_places(config: Config) -> None:
     """Checks that the output directory exists or can be created, and is writable.
 
     Raises:
-        UsageError: It, or its nearest existing parent, can't be used.
+        UsageError: It, or its nearest existing parent, can't be used, or nothing can be
+            written where the artifacts go.
     """
+    if config.artifacts:
+        _check_writable(config.artifacts)
     place = config.output.absolute()
     try:
         # A dangling link doesn't exist, and can't be created as a directory either.
@@ -364,6 +377,29 @@ def _check_output(output: Path) -> None:
             f"output is {str(output.absolute())!r}; TFX takes {' and '.join(found)} in "
             "it for a pattern, so give a directory without * ? ["
         )
+
+
+def _check_artifacts(uri: str) -> None:
+    """Rejects what isn't a place in a bucket; ? and the like would be a glob to TFX."""
+    if not _BUCKET.fullmatch(uri):
+        raise UsageError(
+            f"artifacts is {uri!r}; it must be a place in a bucket, such as "
+            "s3://bucket/prefix or gs://bucket/prefix, of letters, digits and "
+            "'-', '_', '.', '/'; for a directory give --output"
+        )
+
+
+def _check_writable(uri: str) -> None:
+    probe = files.join(uri, f".probe-{uuid.uuid4().hex}")
+    try:
+        files.write_bytes(probe, b"")
+        files.remove(probe)
+    except OSError as error:
+        raise UsageError(
+            f"artifacts is {uri}, where nothing can be written: "
+            f"{str(error).splitlines()[0]}; check the bucket, its permissions, and the "
+            "credentials in the environment"
+        ) from error
 
 
 def _check_encoding(name: str) -> None:

@@ -61,13 +61,12 @@ def local_path(path: Path, setting: str) -> Path:
         The path, unchanged.
 
     Raises:
-        UsageError: It is a URI, which `pathlib` would take for a relative directory.
+        UsageError: It is a URI, of which `pathlib` makes a relative directory.
     """
     uri = _URI.fullmatch(str(path))
     if uri is None:
         return path
     raise UsageError(
-        f"{setting} is {uri['scheme']}://{uri['rest']}; it must be a path. Components "
-        "read and write files, and a URI would become a relative directory; mount the "
-        "storage and give the path it is mounted at"
+        f"{setting} is {uri['scheme']}://{uri['rest']}; it must be a path. Only "
+        "--artifacts takes a URI; mount the storage and give the path it is mounted at"
     )

@@ -27,7 +27,10 @@ from tfx.proto import (
 from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
+from pipeline.components import example_validator as validator_executor
+from pipeline.components import schema_gen as schema_gen_executor
 from pipeline.components import statistics_gen as statistics_executor
+from pipeline.components import trainer as trainer_executor
 from pipeline.components import transform as transform_executor
 from pipeline.components import versioned_pusher
 from pipeline.components.anomaly_gate import AnomalyGate
@@ -35,7 +38,7 @@ from pipeline.components.evaluator import Executor as EvaluatorExecutor
 from pipeline.components.example_gen import Ingestion
 from pipeline.components.ingestion import Settings
 from pipeline.components.live_model import BLESSING, MODEL, LiveModelStrategy
-from pipeline.config import VERTEX_MOUNT, Config
+from pipeline.config import IN_PROCESS_ARGUMENTS, VERTEX_MOUNT, Config
 from pipeline.ingestion.spans import Newest
 from pipeline.ingestion.splitting import EVAL, TEST, TRAIN, SplitRule
 from pipeline.quality.eval_config import eval_config
@@ -57,6 +60,9 @@ def create_pipeline(config: Config) -> Pipeline:
         input_config=_input(config),
         range_config=_range(config),
     ).with_id("ExampleGen")
+    if config.beam.engine == "dataflow":
+        # Its workers don't see the data, which is in files of this machine.
+        example_gen.with_beam_pipeline_args(IN_PROCESS_ARGUMENTS)
 
     # Examples -> ExampleStatistics
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
@@ -64,6 +70,7 @@ def create_pipeline(config: Config) -> Pipeline:
 
     # ExampleStatistics -> Schema: what the data looks like, a proposal
     schema_gen = SchemaGen(statistics=statistics_gen.outputs["statistics"])
+    schema_gen.executor_spec = ExecutorClassSpec(schema_gen_executor.Executor)
 
     # schema/schema.pbtxt -> Schema: what we agreed to accept
     reviewed_schema = ImportSchemaGen(schema_file=str(config.schema.absolute()))
@@ -73,6 +80,7 @@ def create_pipeline(config: Config) -> Pipeline:
         statistics=statistics_gen.outputs["statistics"],
         schema=reviewed_schema.outputs["schema"],
     )
+    example_validator.executor_spec = ExecutorClassSpec(validator_executor.Executor)
 
     # ExampleAnomalies, ExampleStatistics -> DataVerdict, or the run stops here
     anomaly_gate = AnomalyGate(
@@ -114,6 +122,7 @@ def create_pipeline(config: Config) -> Pipeline:
             "seed": config.seed,
         },
     )
+    trainer.executor_spec = ExecutorClassSpec(trainer_executor.Executor)
 
     # output/serving/<model>/ -> the live Model to beat
     baseline = _baseline(config).with_id("Baseline")
@@ -142,7 +151,7 @@ def create_pipeline(config: Config) -> Pipeline:
 
     return Pipeline(
         pipeline_name=config.name,
-        pipeline_root=str(config.artifact_directory),
+        pipeline_root=config.artifact_root,
         components=[
             example_gen,
             statistics_gen,

@@ -1,6 +1,8 @@
 """Spreads the tests over the cores: what shares an expensive fixture stays together."""
 
 import gc
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,17 @@ _SHARING = (
     ("main", ("main_job", "lineage", "notebooks", "report", "readme", "viewers")),
     ("orchestrators", ("orchestrators",)),
     ("kills", ("kills",)),
-    ("warm", ("local_runner", "gates", "spans", "reproducible", "terminal")),
+    (
+        "warm",
+        (
+            "local_runner",
+            "gates",
+            "spans",
+            "reproducible",
+            "terminal",
+            "object_storage",
+        ),
+    ),
 )
 _GROUP_OF = {
     f"test_{name}.py": (order, group)
@@ -48,3 +60,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         order[item] = place
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=order.__getitem__)
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """A server that speaks S3, in a thread of this process; returns its address."""
+    # Imported for the tests that want it: it takes a second.
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3(object_store: str) -> Iterator[str]:
+    """The environment that leads to it, and the address."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", object_store)
+        patch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield object_store
+
+
+@pytest.fixture(scope="module")
+def bucket(s3: str) -> str:
+    """URI of an empty bucket."""
+    from pyarrow import fs
+
+    assert s3
+    name = f"bucket-{uuid.uuid4().hex}"
+    system, path = fs.FileSystem.from_uri(f"s3://{name}?allow_bucket_creation=true")
+    system.create_dir(path)
+    return f"s3://{name}"

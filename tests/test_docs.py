@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parents[1]
 DOCS = PROJECT / "docs"
 # Those that say where things are; paths on them are the project's.
 GUIDES = (PROJECT / "CONTRIBUTING.md", DOCS / "architecture.md")
-PAGES = ("airflow", "argo", "beam", "celery", "kubeflow", "luigi")
+PAGES = ("airflow", "argo", "beam", "celery", "kubeflow", "luigi", "vertex")
 
 Read = Callable[[list[str]], Any]
 
@@ -44,6 +44,9 @@ READERS: dict[str, Read] = {
     "throughline compile --target airflow": parse_with(job.Options(), "local"),
     "throughline compile --target celery": parse_with(job.Options(), "local"),
     "throughline compile --target luigi": parse_with(job.Options(), "local"),
+    "throughline compile --target vertex": parse_with(
+        kubeflow.Options("vertex"), "kubeflow"
+    ),
     "python run_kubeflow.py": parse_with(kubeflow.Options(), "kubeflow"),
     "python run_local.py": lambda flags: cli.parse_run("x", flags),
     "python -m pipeline.runners.luigi": lambda f: tyro.cli(luigi.Flags, args=f),

@@ -34,8 +34,7 @@ class Beam:
     """The engine that runs ExampleGen, StatisticsGen, Transform and Evaluator."""
 
     engine: str = "in-process"
-    """in-process, flink or spark; docs/beam.md has complete examples. dataflow is
-    refused: its workers reach Cloud Storage only, which our executors don't."""
+    """in-process, flink, spark or dataflow; docs/beam.md has complete examples."""
     job_endpoint: str | None = None
     """host:port of Beam's job server, in front of Flink or Spark."""
     environment_type: str = "DOCKER"
@@ -68,9 +67,7 @@ class Beam:
             raise _wrong("parallelism", self.parallelism, "it must be >= 0")
         if self.setup_file and not self.setup_file.is_file():
             raise _wrong("setup-file", self.setup_file, "there is no such file")
-        # `refuse_cloud_storage` rejects Dataflow as a whole, complete or not.
-        if self.engine != "dataflow":
-            self.arguments()
+        self.arguments()
 
     def arguments(self) -> list[str]:
         """Returns the engine's Beam arguments; empty for in-process.
@@ -81,19 +78,31 @@ class Beam:
         return ENGINES[self.engine](self)
 
 
-def refuse_cloud_storage(beam: Beam) -> None:
-    """Rejects Dataflow, whose workers can only read and write Cloud Storage.
+def refuse_unreachable(beam: Beam, artifacts: str | None) -> None:
+    """Rejects artifacts that an engine's workers can't read and write.
+
+    Args:
+        beam: The engine.
+        artifacts: URI of the artifacts; `None` for a local directory.
 
     Raises:
-        UsageError: The engine is Dataflow.
+        UsageError: Dataflow's artifacts are not in Cloud Storage, or artifacts are in
+            S3 with any engine of Beam's, where TensorFlow and Beam read and write too.
     """
-    if beam.engine == "dataflow":
+    place = artifacts or ""
+    if beam.engine == "dataflow" and not place.startswith("gs://"):
         raise _wrong(
             "engine",
             beam.engine,
-            "it can't work yet: Dataflow's workers reach Cloud Storage only, and our "
-            "executors would take gs:// for a relative directory; use in-process, "
-            "flink or spark (docs/beam.md)",
+            "its workers reach Cloud Storage only, so give --artifacts "
+            "gs://bucket/prefix",
+        )
+    if beam.engine != "in-process" and place.startswith("s3://"):
+        raise _wrong(
+            "engine",
+            beam.engine,
+            f"artifacts is {place}, which TensorFlow in its workers can't read or "
+            "write; use in-process, or artifacts in gs:// or on a shared volume",
         )
 
 

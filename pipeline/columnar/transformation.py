@@ -6,6 +6,7 @@ The graph that it writes is then a function of tensors, and is called on whole b
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +122,10 @@ class Graph:
 
     def __init__(self, directory: str) -> None:
         """Loads it."""
-        self._output = tft.TFTransformOutput(directory)
+        # TFT loads parts of it when they are first used, so the copy stays.
+        self._files = ExitStack()
+        copy = self._files.enter_context(files.local_copy(directory))
+        self._output = tft.TFTransformOutput(copy)
         self.to_tensors = ToTensors(self._output.raw_metadata.schema)
         self.from_tensors = FromTensors(self._output.transformed_metadata.schema)
 

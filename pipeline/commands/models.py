@@ -10,6 +10,7 @@ import pwd
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -133,14 +134,15 @@ def _promote(flags: PromoteFlags) -> int:
 
 def _promote_artifact(config: settings.Config, asked: str, author: Author) -> Change:
     """Promotes the model of a run or of an artifact, from the run's own files."""
+    from pipeline.columnar import files
     from pipeline.lineage.query import open_lineage
     from pipeline.store import artifact_files, upkeep
 
     lineage = open_lineage(config)
     model = lineage.model(asked)
     (artifact,) = lineage.graph.store.get_artifacts_by_id([model.artifact])
-    path = artifact_files.local_path(model.uri)
-    if path is None or not upkeep.is_whole(lineage.graph.store, artifact.id):
+    place = artifact_files.location(model.uri)
+    if place is None or not upkeep.is_whole(lineage.graph.store, artifact.id):
         raise UsageError(
             f"the files of model {model.artifact} in {model.uri} are gone or "
             "incomplete; train it again, or promote another one"
@@ -148,9 +150,9 @@ def _promote_artifact(config: settings.Config, asked: str, author: Author) -> Ch
     origin = versions.identity(
         model.artifact, model.uri, artifact.create_time_since_epoch
     )
-    return changes.promote_model(
-        versions.saved_model_in(path), config.serving_directory, origin, author
-    )
+    with files.local_copy(place) as copy:
+        saved = versions.saved_model_in(Path(copy))
+        return changes.promote_model(saved, config.serving_directory, origin, author)
 
 
 def _rollback(flags: RollbackFlags) -> int:

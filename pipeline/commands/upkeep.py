@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 
 import tyro
 
@@ -52,7 +53,7 @@ def gc(arguments: list[str]) -> int:
         # Both locks: the first keeps local runs away, the second the nodes that an
         # orchestrator starts.
         run_record.output_directory_held(config),
-        locks.unused(config.artifact_directory),
+        locks.unused(Path(config.artifact_root)),
     ):
         plan = gc.find(config, flags.keep, flags.keep_versions)
         lines = gc.lines(plan, dry_run=flags.dry_run)

@@ -4,9 +4,7 @@ import json
 import textwrap
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.dsl.component.experimental.annotations import (
     InputArtifact,
@@ -18,6 +16,7 @@ from tfx.types.artifact import Artifact
 from tfx.types.artifact_utils import decode_split_names, get_split_uri
 from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics
 
+from pipeline.columnar import files
 from pipeline.errors import DataRefusedError, is_one_line
 from pipeline.store.artifact_files import (
     ANOMALIES_FILE,
@@ -168,15 +167,16 @@ def AnomalyGate(  # noqa: N802 - TFX takes a component's name from its function
     findings: list[Finding] = []
     columns: dict[str, int] = {}
     for split in decode_split_names(statistics.split_names):
-        path = Path(get_split_uri([statistics], split)) / STATISTICS_FILE
-        loaded = tfdv.load_stats_binary(str(path))
+        loaded = statistics_pb2.DatasetFeatureStatisticsList()
+        file = files.join(get_split_uri([statistics], split), STATISTICS_FILE)
+        loaded.ParseFromString(files.read_bytes(file))
         findings += find_empty(split, loaded)
         columns[split] = sum(len(dataset.features) for dataset in loaded.datasets)
     # ExampleValidator may have excluded splits, so the two lists can differ.
     for split in decode_split_names(anomalies.split_names):
         found = anomalies_pb2.Anomalies()
-        path = Path(get_split_uri([anomalies], split)) / ANOMALIES_FILE
-        found.ParseFromString(path.read_bytes())
+        file = files.join(get_split_uri([anomalies], split), ANOMALIES_FILE)
+        found.ParseFromString(files.read_bytes(file))
         in_split = list(find_anomalies(split, found, allowed))
         findings += [*in_split, *find_empty_schema(in_split, columns.get(split, 0))]
     blocking = [finding for finding in findings if finding.blocking]
@@ -185,4 +185,4 @@ def AnomalyGate(  # noqa: N802 - TFX takes a component's name from its function
         # the only thing that every orchestrator stops at.
         raise DataRefusedError(refusal(blocking))
     text = json.dumps([asdict(finding) for finding in findings], indent=1)
-    (Path(verdict.uri) / VERDICT_FILE).write_text(text)
+    files.write_text(files.join(verdict.uri, VERDICT_FILE), text)

@@ -7,8 +7,6 @@ and the log says so.
 
 import dataclasses
 import logging
-import os
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,18 +18,23 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import Artifact, artifact_utils, standard_artifacts
 from tfx.types import standard_component_specs as specs
-from tfx.utils import io_utils, json_utils, path_utils, proto_utils
+from tfx.utils import json_utils, path_utils, proto_utils
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from pipeline import progress
 from pipeline.beam.executors import clear, runner_of
-from pipeline.columnar import engine
+from pipeline.columnar import engine, files
 from pipeline.columnar.shards import (
     Shard,
     count_rows,
     read_batches,
     shards_of,
     split_up,
+)
+from pipeline.components.local_files import (
+    scratch,
+    stock_files,
+    written_by_tensorflow,
 )
 from pipeline.names import RULE_FILE
 from pipeline.quality.evaluation import Evaluation, RecordFile, unsupported
@@ -97,7 +100,8 @@ class Executor(stock.Executor):
             )
         clear(directory)
         data = ", ".join(a.uri for a in input_dict[specs.EXAMPLES_KEY])
-        reached = evaluation.finish(total, directory, data)
+        with written_by_tensorflow(self, directory) as results:
+            reached = evaluation.finish(total, results, data)
         if _has_thresholds(config):
             _bless(input_dict, output_dict, exec_properties, blessed=reached)
         else:
@@ -115,20 +119,17 @@ class Executor(stock.Executor):
         examples = input_dict[specs.EXAMPLES_KEY]
         splits = _splits(exec_properties)
         if not any(map(_is_parquet, examples)):
-            super().Do(input_dict, output_dict, exec_properties)
+            with stock_files(self, input_dict, output_dict):
+                super().Do(input_dict, output_dict, exec_properties)
             return
-        with tempfile.TemporaryDirectory(dir=self._scratch()) as directory:
+        with scratch(self, str(self._get_tmp_dir())) as directory:
             rows = [
                 _as_records(artifact, splits, f"{directory}/{number}")
                 for number, artifact in enumerate(examples)
             ]
             inputs = {**input_dict, specs.EXAMPLES_KEY: rows}
-            super().Do(inputs, output_dict, exec_properties)
-
-    def _scratch(self) -> str:
-        directory = str(self._get_tmp_dir())
-        os.makedirs(directory, exist_ok=True)  # noqa: PTH103 - it may be a URI's path
-        return directory
+            with stock_files(self, inputs, output_dict):
+                super().Do(inputs, output_dict, exec_properties)
 
 
 def _why_stock(
@@ -175,12 +176,12 @@ def _moved_rules(input_dict: Artifacts) -> tuple[str, ...]:
     baselines = input_dict.get(specs.BASELINE_MODEL_KEY)
     if not baselines:
         return ()
-    path = f"{_serving_directory(baselines[0])}/assets.extra/{RULE_FILE}"
+    path = files.join(_serving_directory(baselines[0]), "assets.extra", RULE_FILE)
     (examples, *_) = input_dict[specs.EXAMPLES_KEY]
     now = examples.get_string_custom_property(properties.SPLIT_RULE)
-    if not now or not tf.io.gfile.exists(path):
+    if not now or not files.exists(path):
         return ()
-    before = io_utils.read_string_file(path)
+    before = files.read_text(path)
     return () if before == now else (before, now)
 
 
@@ -250,8 +251,7 @@ def _shards(
             if _is_parquet(artifact):
                 found += split_up(shards_of(uri))
             else:
-                files = sorted(tf.io.gfile.glob(io_utils.all_files_pattern(uri)))
-                found += map(RecordFile, files)
+                found += map(RecordFile, files.listed(uri))
     return found
 
 
@@ -320,7 +320,7 @@ def _bless(
             "component_id", exec_properties["current_component_id"]
         )
     found = _BLESSED if blessed else _NOT_BLESSED
-    io_utils.write_string_file(f"{artifact.uri}/{found.file}", "")
+    files.write_text(files.join(artifact.uri, found.file), "")
     artifact.set_int_custom_property(
         constants.ARTIFACT_PROPERTY_BLESSED_KEY, found.value
     )

@@ -10,7 +10,6 @@ import functools
 import itertools
 import json
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +29,8 @@ from tfx.types.standard_component_specs import EXAMPLES_KEY
 from tfx.utils import proto_utils
 
 from pipeline import progress
+from pipeline.columnar import files
+from pipeline.columnar.files import Location
 from pipeline.errors import DataRefusedError, ThroughlineError
 from pipeline.ingestion import columns, plan, quarantine, source, writing
 from pipeline.ingestion.digests import fingerprint, memory_beside, sha256_of
@@ -133,22 +134,21 @@ class Executor(BaseBeamExecutor):
         names = settings.rule.names
         examples.split_names = artifact_utils.encode_split_names(names)
         directories = {
-            split: Path(artifact_utils.get_split_uri([examples], split))
-            for split in names
+            split: artifact_utils.get_split_uri([examples], split) for split in names
         }
         try:
             sources = _sources(exec_properties, settings)
-            tally, rule = self._ingest(sources, settings, directories, Path(refuge.uri))
-            _check(tally, [found for found, _ in sources], settings, Path(refuge.uri))
+            tally, rule = self._ingest(sources, settings, directories, refuge.uri)
+            _check(tally, [found for found, _ in sources], settings, refuge.uri)
             examples.set_string_custom_property(
                 properties.FILES, _fingerprints(exec_properties, sources, examples.uri)
             )
         except DataRefusedError:
             for directory in directories.values():
-                shutil.rmtree(directory, ignore_errors=True)
+                files.remove_directory(directory)
             # TFX removes an artifact's own directory, and wants it to be there.
-            for path in Path(refuge.uri).glob("*"):
-                path.unlink()
+            for name in files.tree(refuge.uri):
+                files.remove(files.join(refuge.uri, name))
             raise
         _finish(refuge, tally)
         examples.set_string_custom_property(properties.SPLIT_RULE, rule.to_json())
@@ -162,25 +162,25 @@ class Executor(BaseBeamExecutor):
         self,
         sources: Sequence[tuple[Source, bool]],
         settings: Settings,
-        directories: Mapping[str, Path],
-        refuge: Path,
+        directories: Mapping[str, Location],
+        refuge: Location,
     ) -> tuple[Tally, AppliedRule]:
         schema = _schema(settings)
-        files = [found for found, _ in sources]
-        source.check_headers(files, schema)
+        read = [found for found, _ in sources]
+        source.check_headers(read, schema)
         shards = plan.divide(sources)
         rows = plan.count_rows(shards)
         rule = settings.rule.over(source.expected_columns(schema) if schema else ())
         job = writing.Job(rule, directories, refuge, len(shards))
         for directory in (refuge, *directories.values()):
-            directory.mkdir(parents=True, exist_ok=True)
+            files.make_directory(directory)
         kinds = columns.kinds_of_schema(schema)
-        if not set(files[0].names) <= kinds.keys():
+        if not set(read[0].names) <= kinds.keys():
             look = functools.partial(writing.note_kinds, job=job)
             with progress.running(progress.Task(rows, phase="types")):
                 self._share("Look", shards, look)
             kinds = {**writing.noted_kinds(job), **kinds}
-        kinds = {name: kinds[name] for name in _in_order(schema, files[0].names)}
+        kinds = {name: kinds[name] for name in _in_order(schema, read[0].names)}
         rule.check(kinds)
         write = functools.partial(writing.write_shard, kinds=kinds, job=job)
         with progress.running(progress.Task(rows)):
@@ -249,7 +249,7 @@ def _patterns(exec_properties: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _check(
-    tally: Tally, files: Sequence[Source], settings: Settings, refuge: Path
+    tally: Tally, sources: Sequence[Source], settings: Settings, refuge: Location
 ) -> None:
     """Holds the result against what was promised.
 
@@ -257,7 +257,7 @@ def _check(
         DataRefusedError: A file has no rows, or too many rows don't fit.
         ThroughlineError: Rows were lost, which must not be.
     """
-    for found in files:
+    for found in sources:
         if not tally.read[str(found.path)]:
             what = "no rows" if found.kind == "parquet" else "a header and no rows"
             raise DataRefusedError(
@@ -277,8 +277,7 @@ def _check(
 
 def _finish(refuge: Artifact, tally: Tally) -> None:
     """Writes the counts, and says them."""
-    directory = Path(refuge.uri)
-    (directory / COUNTS_FILE).write_text(tally.to_json(), encoding="utf-8")
+    files.write_text(files.join(refuge.uri, COUNTS_FILE), tally.to_json())
     count = tally.quarantined.total()
     refuge.set_int_custom_property(properties.ROWS_READ, tally.rows)
     refuge.set_int_custom_property(properties.ROWS_QUARANTINED, count)

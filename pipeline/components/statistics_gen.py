@@ -19,6 +19,7 @@ from pipeline import progress
 from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import files, shards, statistics
 from pipeline.columnar.statistics import Request
+from pipeline.components.local_files import stock_files
 from pipeline.errors import UsageError
 
 STATISTICS_FILE = stock.DEFAULT_FILE_NAME
@@ -54,7 +55,8 @@ class Executor(stock.Executor):
         reason = _beyond(examples, options, exec_properties)
         if reason:
             _LOG.warning("The stock executor takes over, on Beam, for %s", reason)
-            super().Do(input_dict, output_dict, exec_properties)
+            with stock_files(self, input_dict, output_dict):
+                super().Do(input_dict, output_dict, exec_properties)
             return
         self._log_startup(input_dict, output_dict, exec_properties)
         artifact = artifact_utils.get_single_instance(output_dict[specs.STATISTICS_KEY])

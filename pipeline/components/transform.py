@@ -19,8 +19,9 @@ from tfx.utils import io_utils
 
 from pipeline import progress
 from pipeline.beam.executors import clear, runner_of
-from pipeline.columnar import shards, transformation
+from pipeline.columnar import files, shards, transformation
 from pipeline.columnar.shards import Shard
+from pipeline.components.local_files import stock_files, written_by_tensorflow
 from pipeline.names import RULE_FILE
 from pipeline.store import properties
 
@@ -57,7 +58,8 @@ class Executor(stock.Executor):
         reason = _beyond(input_dict, output_dict, exec_properties)
         if reason:
             _LOG.warning("The stock executor takes over, on Beam, for %s", reason)
-            super().Do(input_dict, output_dict, exec_properties)
+            with stock_files(self, input_dict, output_dict):
+                super().Do(input_dict, output_dict, exec_properties)
             return
         self._log_startup(input_dict, output_dict, exec_properties)
         splits = executor_utils.ResolveSplitsConfig(
@@ -67,12 +69,15 @@ class Executor(stock.Executor):
         graph = artifact_utils.get_single_uri(output_dict[specs.TRANSFORM_GRAPH_KEY])
         analyzed = [s for split in splits.analyze for s in _shards(input_dict, split)]
         total = shards.count_rows(analyzed)
-        with progress.running(progress.Task(total, phase="analysis")):
+        with (
+            progress.running(progress.Task(total, phase="analysis")),
+            written_by_tensorflow(self, graph) as written,
+        ):
             transformation.analyze(
                 analyzed,
                 _schema(input_dict),
                 self._GetPreprocessingFn(_functions(exec_properties), {}),
-                graph,
+                written,
                 self._make_beam_pipeline,
             )
         _keep_split_rule(input_dict, graph)
@@ -134,7 +139,7 @@ def _keep_split_rule(input_dict: Mapping[str, list[Artifact]], directory: str) -
     (examples,) = input_dict[specs.EXAMPLES_KEY]
     rule = examples.get_string_custom_property(properties.SPLIT_RULE)
     if rule:
-        io_utils.write_string_file(f"{directory}/{RULE_FILE}", rule)
+        files.write_text(files.join(directory, RULE_FILE), rule)
 
 
 def _schema(input_dict: Mapping[str, list[Artifact]]) -> schema_pb2.Schema:

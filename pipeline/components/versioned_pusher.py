@@ -15,11 +15,21 @@ from tfx.proto import pusher_pb2
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import proto_utils
 
+from pipeline.columnar import files
 from pipeline.errors import ThroughlineError
 from pipeline.registry import changes, versions
 from pipeline.store.properties import PUSH_NOTE
 
 _LOG = logging.getLogger(__name__)
+
+
+def _keep(source: str, target: str) -> None:
+    """Puts the pushed model into the PushedModel artifact as well."""
+    if files.is_remote(target):
+        files.copy_tree(source, target)
+        return
+    link = versions.link_or_copy
+    shutil.copytree(source, target, copy_function=link, dirs_exist_ok=True)
 
 
 class Executor(stock.Executor):
@@ -51,22 +61,19 @@ class Executor(stock.Executor):
         proto_utils.json_to_proto(exec_properties["push_destination"], destination)
         base = Path(destination.filesystem.base_directory)
         model = artifact_utils.get_single_instance(input_dict["model"])
-        source = Path(self.GetModelPath(input_dict))
         run = (self._context and self._context.pipeline_run_id) or ""
         author = changes.Author(by=f"run {run}" if run else "", run=run)
-        done = changes.push_unless_live(source, base, origin_of(model), author)
+        with files.local_copy(self.GetModelPath(input_dict)) as source:
+            origin = origin_of(model)
+            done = changes.push_unless_live(Path(source), base, origin, author)
+            if done.version is not None:
+                _keep(source, pushed.uri)
         if done.note:
             _LOG.warning("%s", done.note)
             pushed.set_string_custom_property(PUSH_NOTE, done.note)
         if done.version is None:
             self._MarkNotPushed(pushed)
             return
-        shutil.copytree(
-            source,
-            pushed.uri,
-            copy_function=versions.link_or_copy,
-            dirs_exist_ok=True,
-        )
         self._MarkPushed(
             pushed,
             pushed_destination=str(base / str(done.version)),

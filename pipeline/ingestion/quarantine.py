@@ -5,15 +5,18 @@ artifact of its own, next to the examples.
 """
 
 import base64
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from pipeline.columnar import files
+from pipeline.columnar.files import Location
+
 COUNTS_FILE = "counts.json"
-ROWS_PATTERN = "rows-*.jsonl"
+ROWS_PREFIX = "rows-"
 _SHOWN = 5
 
 
@@ -146,7 +149,7 @@ _KINDS: Mapping[str, str] = {
 }
 
 
-def read_rows(directory: Path) -> Iterator[dict[str, Any]]:
+def read_rows(directory: Location) -> Iterator[dict[str, Any]]:
     """Yields the rows of a Quarantine artifact, in the order of the data.
 
     Args:
@@ -155,14 +158,15 @@ def read_rows(directory: Path) -> Iterator[dict[str, Any]]:
     Yields:
         `file`, `line`, `column`, `reason`, `text`, and `base64` if it is not UTF-8.
     """
-    for path in sorted(directory.glob(ROWS_PATTERN)):
-        with path.open(encoding="utf-8") as lines:
-            yield from map(json.loads, lines)
+    for file in files.listed(directory):
+        if files.name_of(file).startswith(ROWS_PREFIX):
+            with io.TextIOWrapper(files.opened(file), encoding="utf-8") as lines:
+                yield from map(json.loads, lines)
 
 
-def read_tally(directory: Path) -> Tally:
+def read_tally(directory: Location) -> Tally:
     """Reads the counts of a Quarantine artifact from its directory."""
-    return Tally.from_json((directory / COUNTS_FILE).read_text("utf-8"))
+    return Tally.from_json(files.read_text(files.join(directory, COUNTS_FILE)))
 
 
 def refusal(tally: Tally, most: float) -> str:

@@ -9,13 +9,15 @@ import functools
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.columnar import files
+from pipeline.columnar.files import Location
 from pipeline.errors import ThroughlineError
 
 CHECKSUM_BYTES = 4
@@ -30,7 +32,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 class DamagedFileError(ThroughlineError, ValueError):
     """A file is not as it was written; the message names it, and the record."""
 
-    def __init__(self, file: Path, how: str) -> None:
+    def __init__(self, file: Location, how: str) -> None:
         """Says what is wrong with a file, and how to have it made anew."""
         super().__init__(
             f"{file} is damaged: {how}. `--no-cache` on the next run writes it anew"
@@ -55,17 +57,20 @@ def head(length: int) -> bytes:
     return packed + checksum(packed)
 
 
-def read_records(file: Path) -> Iterator[bytes]:
+def read_records(file: Location) -> Iterator[bytes]:
     """Yields the records of a file, gzipped or not, and checks every byte of it.
 
     Raises:
         DamagedFileError: The file is not as it was written.
     """
-    with file.open("rb") as plain:
+    with files.opened(file) as plain:
         zipped = plain.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
     number = 0
     try:
-        with gzip.open(file) if zipped else file.open("rb") as stream:
+        with ExitStack() as stack:
+            stream: Any = stack.enter_context(files.opened(file))
+            if zipped:
+                stream = stack.enter_context(gzip.open(stream))
             while start := stream.read(_HEAD_BYTES):
                 number += 1
                 length = int.from_bytes(start[:_LENGTH_BYTES], "little")

@@ -6,23 +6,24 @@ Reading and typing the next stretch goes on while the last one is compressed.
 import contextlib
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline import progress
+from pipeline.columnar import files
 from pipeline.columnar.engine import Workers, in_order
+from pipeline.columnar.files import Location
 from pipeline.columnar.lists import wrap_batch
 from pipeline.columnar.shards import SUFFIX, ShardWriter
 from pipeline.errors import DataRefusedError
 from pipeline.ingestion import columns, reading, source
 from pipeline.ingestion.columns import Kind, Kinds
 from pipeline.ingestion.plan import Piece, stretches
-from pipeline.ingestion.quarantine import Rejected, Tally
+from pipeline.ingestion.quarantine import ROWS_PREFIX, Rejected, Tally
 from pipeline.ingestion.reading import Rows
 from pipeline.ingestion.records import Records
 from pipeline.ingestion.splitting import SplitRule
@@ -42,30 +43,31 @@ class Job:
     """
 
     rule: SplitRule
-    directories: Mapping[str, Path]
-    quarantine: Path
+    directories: Mapping[str, Location]
+    quarantine: Location
     shards: int
 
-    def file_of(self, split: str, number: int) -> Path:
+    def file_of(self, split: str, number: int) -> str:
         """Names the examples of a shard in a split."""
         name = f"data-{number:05d}-of-{self.shards:05d}{SUFFIX}"
-        return self.directories[split] / name
+        return files.join(self.directories[split], name)
 
-    def rejected_of(self, number: int) -> Path:
+    def rejected_of(self, number: int) -> str:
         """Names the rows of a shard that don't fit."""
-        return self.quarantine / f"rows-{number:05d}-of-{self.shards:05d}.jsonl"
+        name = f"{ROWS_PREFIX}{number:05d}-of-{self.shards:05d}.jsonl"
+        return files.join(self.quarantine, name)
 
-    def tally_of(self, number: int) -> Path:
+    def tally_of(self, number: int) -> str:
         """Names the counts of a shard, which are there until all are added up."""
-        return self.quarantine / f".counts-{number:05d}"
+        return files.join(self.quarantine, f".counts-{number:05d}")
 
-    def kinds_of(self, number: int) -> Path:
+    def kinds_of(self, number: int) -> str:
         """Names the types that a shard's columns have, until all are known."""
-        return self.quarantine / f".kinds-{number:05d}"
+        return files.join(self.quarantine, f".kinds-{number:05d}")
 
-    def trouble_of(self, number: int) -> Path:
+    def trouble_of(self, number: int) -> str:
         """Names what is said of a shard that can't be read, and is there only then."""
-        return self.quarantine / f".trouble-{number:05d}"
+        return files.join(self.quarantine, f".trouble-{number:05d}")
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,9 @@ def write_shard(numbered: tuple[int, Sequence[Piece]], kinds: Kinds, job: Job) -
     try:
         tally = _write(number, pieces, kinds, job)
     except DataRefusedError as error:
-        _put(job.trouble_of(number), str(error))
+        files.write_text(job.trouble_of(number), str(error))
     else:
-        _put(job.tally_of(number), tally.to_json())
+        files.write_text(job.tally_of(number), tally.to_json())
 
 
 def note_kinds(numbered: tuple[int, Sequence[Piece]], job: Job) -> None:
@@ -114,15 +116,15 @@ def note_kinds(numbered: tuple[int, Sequence[Piece]], job: Job) -> None:
                 progress.advance(count)
     names = pieces[0].source.names
     widest = columns.widest([dict.fromkeys(names, columns.NARROWEST), *found])
-    _put(job.kinds_of(number), json.dumps(widest))
+    files.write_text(job.kinds_of(number), json.dumps(widest))
 
 
 def noted_kinds(job: Job) -> dict[str, Kind]:
     """Joins what all shards have noted."""
-    files = [job.kinds_of(number) for number in range(job.shards)]
-    kinds = columns.widest(json.loads(file.read_text("utf-8")) for file in files)
-    for file in files:
-        file.unlink()
+    noted = [job.kinds_of(number) for number in range(job.shards)]
+    kinds = columns.widest(json.loads(files.read_text(file)) for file in noted)
+    for file in noted:
+        files.remove(file)
     return kinds
 
 
@@ -134,13 +136,13 @@ def added_up(job: Job) -> Tally:
     """
     for number in range(job.shards):
         trouble = job.trouble_of(number)
-        if trouble.exists():
-            raise DataRefusedError(trouble.read_text("utf-8"))
+        if files.exists(trouble):
+            raise DataRefusedError(files.read_text(trouble))
     total = Tally()
     for number in range(job.shards):
         file = job.tally_of(number)
-        total.add(Tally.from_json(file.read_text("utf-8")))
-        file.unlink()
+        total.add(Tally.from_json(files.read_text(file)))
+        files.remove(file)
     return total
 
 
@@ -151,23 +153,22 @@ def _write(number: int, pieces: Sequence[Piece], kinds: Kinds, job: Job) -> Tall
     written = {name: kinds[name] for name in kinds if name in there}
     schema = pa.schema([(n, columns.WRITTEN[kind]) for n, kind in written.items()])
     with ExitStack() as stack:
-        files = {
+        writers = {
             split: stack.enter_context(ShardWriter(job.file_of(split, number), schema))
             for split in job.directories
         }
-        refuge = job.rejected_of(number)
-        refuge.unlink(missing_ok=True)
+        refuge = _Lines(job.rejected_of(number), stack)
         for piece in pieces:
             divide = functools.partial(_divided, kinds=written, rule=job.rule)
             name = str(piece.source.path)
             for ready in in_order(divide, _raw(piece), Workers()):
                 tally.read[name] += ready.read
                 for split, batch in ready.batches.items():
-                    files[split].write(batch)
+                    writers[split].write(batch)
                     tally.written[split] += batch.num_rows
                 tally.note(ready.rejected)
                 # At once: a file may hold more bad rows than memory does.
-                _append(refuge, [row.to_json() for row in ready.rejected])
+                refuge.write(row.to_json() for row in ready.rejected)
                 progress.advance(ready.read)
             tally.read.setdefault(name, 0)
     return tally
@@ -236,13 +237,18 @@ def _divided(raw: Raw, kinds: Kinds, rule: SplitRule) -> _Ready:
     return _Ready(count, batches, rows.rejected)
 
 
-def _append(path: Path, lines: Sequence[str]) -> None:
-    if lines:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
+class _Lines:
+    """A file of lines, which is there only if there are any."""
 
+    def __init__(self, location: str, stack: ExitStack) -> None:
+        files.remove(location)
+        self._location, self._stack = location, stack
+        self._file: pa.NativeFile | None = None
 
-def _put(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    def write(self, lines: Iterable[str]) -> None:
+        """Appends lines."""
+        for line in lines:
+            if self._file is None:
+                opening = files.created(self._location)
+                self._file = self._stack.enter_context(opening)
+            self._file.write(f"{line}\n".encode())

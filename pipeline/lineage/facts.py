@@ -99,17 +99,17 @@ def _span_of_file(path: Path, source: Artifact, base: str) -> int | None:
 
 def _matching_files(source: Artifact, maker: Execution) -> list[Path]:
     """Returns the files that an ingestion's patterns match today."""
-    # An empty text would be the working directory; there is no file named "-".
-    base = artifact_files.local_path(str(maker.parameters.get("input_base") or "-"))
+    # An empty text would be the working directory; there is no directory named "-".
+    place = str(maker.parameters.get("input_base") or "-").removeprefix("file://")
     settings = maker.parameters.get("input_config")
-    if base is None or not isinstance(settings, dict):
+    if not Path(place).is_dir() or not isinstance(settings, dict):
         return []
     found: set[Path] = set()
     for split in settings.get("splits", []):
         pattern = _PLACEHOLDER.sub(
             lambda match: _placeholder(source, match), split.get("pattern", "*")
         )
-        entries = walk.walk(base, parts_of(pattern))
+        entries = walk.walk(Path(place), parts_of(pattern))
         found |= {entry.path for entry in entries if entry.what is What.FILE}
     return sorted(found)
 
@@ -150,7 +150,7 @@ def verdict_of(artifact: Artifact) -> tuple[str, bool | None, str] | None:
     Returns:
         `about`, `passed` and `text` of a `Verdict`.
     """
-    path = artifact_files.local_path(artifact.uri)
+    path = artifact_files.location(artifact.uri)
     blessed = bool(artifact.properties.get("blessed"))
     verdict: tuple[str, bool | None, str] | None = None
     match artifact.type:
@@ -174,7 +174,7 @@ def verdict_of(artifact: Artifact) -> tuple[str, bool | None, str] | None:
     return verdict
 
 
-def _anomalies_verdict(path: Path | None) -> tuple[str, bool | None, str]:
+def _anomalies_verdict(path: str | None) -> tuple[str, bool | None, str]:
     if path is None:
         return "data", None, "the anomalies' files are gone"
     found = artifact_files.read_anomalies(path)
@@ -189,7 +189,7 @@ def _anomalies_verdict(path: Path | None) -> tuple[str, bool | None, str]:
     return "data", False, f"{len(columns)} anomalies: {text}"
 
 
-def _findings(path: Path | None) -> str:
+def _findings(path: str | None) -> str:
     found = artifact_files.read_findings(path) if path else None
     if found is None:
         return "the data may be trained on"
@@ -203,7 +203,7 @@ def _baseline_text(artifact: Artifact) -> str:
 
 def overall_metrics(evaluations: Sequence[Artifact]) -> dict[str, dict[str, float]]:
     """Reads the overall metrics of the newest evaluation, by model and metric."""
-    path = artifact_files.local_path(evaluations[-1].uri) if evaluations else None
+    path = artifact_files.location(evaluations[-1].uri) if evaluations else None
     if path is None:
         return {}
     models = results.read_metrics(path)
@@ -306,7 +306,7 @@ def _schema_changes(before: Schema | None, after: Schema | None) -> Iterator[Cha
     # Equal revisions are equal in every column, without reading the two files.
     if before is None or after is None or before.revision == after.revision:
         return
-    paths = [artifact_files.local_path(s.uri) for s in (before, after)]
+    paths = [artifact_files.location(s.uri) for s in (before, after)]
     old, new = (artifact_files.read_schema(path) if path else None for path in paths)
     if old is None or new is None:
         yield Change("revision", before.revision, after.revision)

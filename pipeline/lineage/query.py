@@ -325,7 +325,7 @@ class Lineage:
         ]
         # Rows are counted from the statistics: stock TFX's examples are TFRecords, and
         # counting those means reading them all.
-        path = artifact_files.local_path(statistics[0].uri) if statistics else None
+        path = artifact_files.location(statistics[0].uri) if statistics else None
         return Data(
             artifact=source.id,
             run=makers[0].run if makers else "",
@@ -344,7 +344,7 @@ class Lineage:
         # The proposal of SchemaGen isn't upstream of a model, so these are reviewed
         # ones.
         newest = schemas[-1]
-        path = artifact_files.local_path(newest.uri)
+        path = artifact_files.location(newest.uri)
         schema = artifact_files.read_schema(path) if path else None
         makers = self.graph.makers([newest.id])
         return Schema(

@@ -10,7 +10,6 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -251,7 +250,7 @@ def _batches(shard: Shard | RecordFile) -> Iterator[pa.RecordBatch]:
         return
     decoder = ExamplesToRecordBatchDecoder()
     held: list[bytes] = []
-    for record in read_records(Path(shard.file)):
+    for record in read_records(shard.file):
         held.append(record)
         if len(held) == ROWS:
             yield decoder.DecodeBatch(held)

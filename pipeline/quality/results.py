@@ -10,12 +10,13 @@ import math
 import sys
 import types
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 # TFMA's protos need it registered, and don't import it themselves.
 from google.protobuf import wrappers_pb2  # noqa: F401
 
+from pipeline.columnar import files
+from pipeline.columnar.files import Location
 from pipeline.ingestion.tfrecord import read_records
 
 Slice = tuple[tuple[str, str], ...]
@@ -58,7 +59,7 @@ def tfma_proto(name: str) -> types.ModuleType:
             del sys.modules[loaded]
 
 
-def read_metrics(directory: Path) -> Metrics:
+def read_metrics(directory: Location) -> Metrics:
     """Reads a ModelEvaluation artifact.
 
     Returns:
@@ -80,7 +81,7 @@ def read_metrics(directory: Path) -> Metrics:
     return {n: models[n] for n in sorted(models, key=lambda n: n != CANDIDATE)}
 
 
-def read_intervals(directory: Path) -> Intervals:
+def read_intervals(directory: Location) -> Intervals:
     """Reads the 95 % confidence intervals of a ModelEvaluation artifact.
 
     Returns:
@@ -100,7 +101,7 @@ def read_intervals(directory: Path) -> Intervals:
     return models
 
 
-def read_calibration(directory: Path) -> dict[str, list[dict[str, float]]]:
+def read_calibration(directory: Location) -> dict[str, list[dict[str, float]]]:
     """Reads the overall calibration histogram of a ModelEvaluation artifact.
 
     Returns:
@@ -110,7 +111,7 @@ def read_calibration(directory: Path) -> dict[str, list[dict[str, float]]]:
     """
     protos = tfma_proto("metrics_for_slice_pb2")
     models: dict[str, list[dict[str, float]]] = {}
-    for path in sorted(directory.glob("plots*")):
+    for path in _files(directory, "plots"):
         for record in read_records(path):
             found = protos.PlotsForSlice.FromString(record)
             if _slice(found.slice_key) != OVERALL:
@@ -123,7 +124,7 @@ def read_calibration(directory: Path) -> dict[str, list[dict[str, float]]]:
     return models
 
 
-def read_reasons(directory: Path) -> list[str]:
+def read_reasons(directory: Location) -> list[str]:
     """Returns a sentence for each threshold that a candidate missed.
 
     Args:
@@ -134,7 +135,7 @@ def read_reasons(directory: Path) -> list[str]:
     """
     protos = tfma_proto("validation_result_pb2")
     reasons: list[str] = []
-    for path in sorted(directory.glob("validations*")):
+    for path in _files(directory, "validations"):
         for record in read_records(path):
             result = protos.ValidationResult.FromString(record)
             for failed in result.metric_validations_per_slice:
@@ -169,10 +170,10 @@ def slice_name(where: Slice) -> str:
     return ", ".join(f"{column} {value}" for column, value in where) or "overall"
 
 
-def _entries(directory: Path) -> Iterator[tuple[Slice, Any]]:
+def _entries(directory: Location) -> Iterator[tuple[Slice, Any]]:
     """Yields each single-number metric of a model with its slice."""
     protos = tfma_proto("metrics_for_slice_pb2")
-    for path in sorted(directory.glob("metrics*")):
+    for path in _files(directory, "metrics"):
         for record in read_records(path):
             found = protos.MetricsForSlice.FromString(record)
             # A difference between two slices is no slice's metric.
@@ -182,6 +183,11 @@ def _entries(directory: Path) -> Iterator[tuple[Slice, Any]]:
             for entry in found.metric_keys_and_values:
                 if not entry.key.is_diff and entry.value.HasField("double_value"):
                     yield where, entry
+
+
+def _files(directory: Location, kind: str) -> list[str]:
+    found = files.listed(directory)
+    return [file for file in found if files.name_of(file).startswith(kind)]
 
 
 def _import_protos() -> dict[str, types.ModuleType]:

@@ -19,6 +19,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from models.signatures import COLUMNAR
+from pipeline.columnar import files
 from pipeline.columnar.tensors import ToTensors
 from pipeline.errors import ThroughlineError
 from pipeline.quality.aggregates import Floats, Scored
@@ -61,8 +62,10 @@ class Model:
             EvaluationError: The model has no such signature.
         """
         self.spec = spec
-        # Kept: signatures hold variables by weak references, and fail once it is gone.
-        self._model = tf.saved_model.load(directory)
+        with files.local_copy(directory) as copy:
+            # Kept: signatures hold variables by weak references, and fail once it is
+            # gone.
+            self._model = tf.saved_model.load(copy)
         known = dict(self._model.signatures)
         self._preprocessing = list(spec.preprocessing_function_names) or [
             name for name in _USUAL_PREPROCESSING if name in known

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import Run
+from pipeline.columnar import files
 from pipeline.config import Config
 from pipeline.errors import ThroughlineError, UsageError
 from pipeline.lineage.query import Lineage, open_lineage
@@ -104,10 +105,11 @@ def sections_in_artifacts(run: Run) -> list[Section]:
     """Reads the sections that components left in their artifacts, oldest first."""
     found: list[Section] = []
     for artifact in run.outputs():
-        directory = artifact_files.local_path(artifact.uri)
-        if directory and (directory / SECTION_FILE).is_file():
+        directory = artifact_files.location(artifact.uri)
+        section = files.join(directory, SECTION_FILE) if directory else ""
+        if section and files.exists(section):
             try:
-                found.append(read_section(directory / SECTION_FILE))
+                found.append(read_section(section))
             except SectionError as error:
                 found.append(Section(artifact.type, [Note(str(error), "bad")]))
     return found

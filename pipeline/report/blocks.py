@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.columnar import files
+from pipeline.columnar.files import Location
+
 SECTION_FILE = "report_section.json"
 
 Cell = str | float | int | None
@@ -175,14 +178,14 @@ class Section:
         path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
 
 
-def read_section(path: Path) -> Section:
+def read_section(location: Location) -> Section:
     """Reads a section file, which a component in any language may have written.
 
     Raises:
         SectionError: The file is not JSON, or has a block of an unknown kind.
     """
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = json.loads(files.read_text(location))
         return Section(
             # Only these keys: a file of a newer version may have more.
             title=str(values["title"]),
@@ -191,7 +194,7 @@ def read_section(path: Path) -> Section:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise SectionError(f"{path} can't be shown: {reason}") from error
+        raise SectionError(f"{location} can't be shown: {reason}") from error
 
 
 def _block(values: Mapping[str, Any]) -> Block:

@@ -231,6 +231,9 @@ def _metadata_to_write(config: Config, target: str | None) -> list[str]:
             files could hold it.
     """
     url = given_metadata(config)
+    if url is None and config.artifacts and target and not config.metadata:
+        # A node finds metadata.db beside local artifacts only.
+        url = config.metadata_url
     if url is None:
         return []
     from pipeline.store.connection import connection_config

@@ -2,22 +2,21 @@
 
 Each node is a container that runs `throughline node`: the open-source backend rejects
 TFX's resolver executors, and the lineage stays in our metadata store. Kubeflow's cache
-is disabled in favour of ours. Vertex AI, for which TFX has a runner, is rejected until
-our executors can read and write Cloud Storage.
+is disabled in favour of ours. For Vertex AI TFX's own runner writes the package.
 """
 
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from pipeline.config import VERTEX_MOUNT, Config
+from pipeline.config import VERTEX_MOUNT, Config, given_metadata
 from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
 from pipeline.ingestion.spans import Between, Newest
 from pipeline.names import local_path
@@ -52,8 +51,7 @@ class Options:
     """Settings of the package, and where to submit it."""
 
     target: Target = "kubeflow"
-    """kubeflow is the open-source backend; vertex (Vertex AI Pipelines) is rejected:
-    its artifacts are in Cloud Storage, which our executors don't read or write."""
+    """kubeflow is the open-source backend, vertex Vertex AI Pipelines."""
     out: Path = Path("compiled")
     """Directory to write the package to."""
     submit: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -70,11 +68,10 @@ class Options:
 
     def __post_init__(self) -> None:
         """Rejects combinations that could only fail later."""
-        if self.target == "vertex":
+        if self.target == "vertex" and self.submit:
             raise UsageError(
-                "target is vertex, which can't work yet: its artifacts are below a "
-                "gs:// root, which our executors would take for a relative directory; "
-                "compile for kubeflow or another orchestrator (docs/vertex.md)"
+                "submit is for Kubeflow Pipelines' API; docs/vertex.md has the command "
+                "that gives a package to Vertex AI"
             )
         local_path(self.out, "out")
         if self.namespace is not None:
@@ -86,7 +83,7 @@ class Options:
 
 
 def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"]) -> int:
-    """Compiles for the open-source backend, and submits if `options.submit` is set.
+    """Compiles for the target, and submits if `options.submit` is set.
 
     Args:
         config: What to run; its paths are paths in the containers.
@@ -100,9 +97,16 @@ def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"])
         UsageError: A setting is not valid in containers or on Kubernetes.
         ThroughlineError: The backend can't be reached or rejects the package.
     """
+    package = options.out / PACKAGES[options.target]
+    if options.target == "vertex":
+        config = for_vertex(config)
+        options.out.mkdir(parents=True, exist_ok=True)
+        write_vertex(config, options.containers, build, package)
+        durable.make_private(package)
+        sys.stdout.write(f"{package} is the package; docs/vertex.md has what is next\n")
+        return EXIT_DONE
     check(config, options.containers)
     checks.kubernetes_name(config.name, "name")
-    package = options.out / PACKAGES[options.target]
     options.out.mkdir(parents=True, exist_ok=True)
     from pipeline.runners import compiler
 
@@ -163,6 +167,49 @@ def write(
     compiler.Compiler().compile(pipeline, str(package))
 
 
+def for_vertex(config: Config) -> Config:
+    """Checks a configuration for Vertex AI; imports no TFX.
+
+    Args:
+        config: What to run. Data and output directory are below /gcs/, where Vertex AI
+            mounts Cloud Storage.
+
+    Returns:
+        It with the artifacts' place in Cloud Storage, `artifacts` in the output
+        directory if none is given.
+
+    Raises:
+        UsageError: A place is not in Cloud Storage, or a setting can't be kept there.
+    """
+    for name in ("output", "data"):
+        path = getattr(config, name)
+        if not path or not path.is_relative_to(VERTEX_MOUNT) or path == VERTEX_MOUNT:
+            raise UsageError(
+                f"{name} is {path}; for Vertex AI it must be a path in Cloud Storage, "
+                f"such as /gcs/bucket/{name}"
+            )
+    if given_metadata(config):
+        raise UsageError(
+            "metadata is given, and Vertex AI has a metadata store of its own; leave "
+            "--metadata out"
+        )
+    if config.name != checks.kubernetes_name(config.name, "name"):
+        raise UsageError(
+            f"name is {config.name!r}; for Vertex AI it must be of lower-case letters, "
+            "digits and '-'"
+        )
+    _refuse_several_spans(config)
+    place = config.artifacts or (
+        f"gs://{(config.output / 'artifacts').relative_to(VERTEX_MOUNT)}"
+    )
+    if not place.startswith("gs://"):
+        raise UsageError(
+            f"artifacts is {place}; for Vertex AI it must be in Cloud Storage, such as "
+            "gs://bucket/prefix"
+        )
+    return replace(config, artifacts=place)
+
+
 def write_vertex(
     config: Config,
     settings: Containers,
@@ -171,37 +218,18 @@ def write_vertex(
 ) -> None:
     """Writes the package for Vertex AI with TFX's own runner.
 
-    No command calls this yet: the package is valid, but our executors can't read and
-    write the gs:// URIs that Vertex AI gives them.
-
     Args:
-        config: What to run; its output directory is below /gcs/, where Vertex AI mounts
-            Cloud Storage.
+        config: What to run, as `for_vertex` returns it.
         settings: Names the image; the other settings are ignored.
         build: Creates the pipeline.
         package: The JSON file to write.
-
-    Raises:
-        UsageError: The output or the data directory is not below /gcs/, or several
-            spans are requested.
     """
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
     from pipeline.components.anomaly_gate import DataVerdict
     from pipeline.components.example_gen import Quarantine
 
-    for name in ("output", "data"):
-        path = getattr(config, name)
-        if not path or not path.is_relative_to(VERTEX_MOUNT) or path == VERTEX_MOUNT:
-            raise UsageError(
-                f"{name} is {path}; for Vertex AI it must be a path in Cloud Storage, "
-                f"such as /gcs/bucket/{name}"
-            )
-    _refuse_several_spans(config)
     pipeline = build(config)
-    root = pipeline.pipeline_info.pipeline_root
-    relative = Path(root).relative_to(VERTEX_MOUNT)
-    pipeline.pipeline_info.pipeline_root = f"gs://{relative}"
     runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
         config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
             display_name=config.name, default_image=settings.image

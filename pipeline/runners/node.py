@@ -25,7 +25,9 @@ from tfx.types import Artifact
 from pipeline import config as settings
 from pipeline.beam import patches
 from pipeline.caching import key as cache_key
-from pipeline.components import span_driver
+from pipeline.columnar import files
+from pipeline.components import file_systems, span_driver
+from pipeline.config import METADATA_VARIABLE
 from pipeline.errors import (
     EXIT_DONE,
     ThroughlineError,
@@ -100,7 +102,8 @@ def run_node(
     runtime_parameter_utils.substitute_runtime_parameter(
         resolved, {RUN_ID_PARAMETER: run_id}
     )
-    root = Path(resolved.runtime_spec.pipeline_root.field_value.string_value)
+    file_systems.register()
+    root = resolved.runtime_spec.pipeline_root.field_value.string_value
     # The lock is taken before the cache lookup: outputs that the lookup finds must not
     # be deleted before they are registered.
     with locks.in_use(root):
@@ -182,10 +185,7 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
     pipeline = compiler.read(ir)
     node_of(pipeline, node_id)
     _refuse_changed_code(pipeline, node_id, ir)
-    # In the IR the root is a runtime parameter, whose default is the compiled value.
-    root = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value
-    output = Path(root.string_value).parent
-    connection = open_store(metadata_url or of_file(output / METADATA_FILE))
+    connection = open_store(metadata_url or _metadata_beside_artifacts(pipeline))
     try:
         result = run_node(pipeline, node_id, run_id, connection)
     except Exception as error:  # noqa: BLE001 - any failure becomes one line
@@ -195,6 +195,18 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
     how = "cached" if result.cached else "done"
     sys.stdout.write(f"{node_id} {how}, execution {result.execution_id}\n")
     return EXIT_DONE
+
+
+def _metadata_beside_artifacts(pipeline: pipeline_pb2.Pipeline) -> str:
+    # In the IR the root is a runtime parameter, whose default is the compiled value.
+    default = pipeline.runtime_spec.pipeline_root.runtime_parameter.default_value
+    root = default.string_value
+    if files.is_remote(root):
+        raise UsageError(
+            f"metadata is missing, and the artifacts are in {root}, beside which there "
+            f"is no {METADATA_FILE}; give --metadata, or set {METADATA_VARIABLE}"
+        )
+    return of_file(Path(root).parent / METADATA_FILE)
 
 
 def _refuse_changed_code(
@@ -222,7 +234,7 @@ class _Outputs(OutputsResolver):
     def claim(self, store: MetadataStore, execution: mlmd.Execution) -> None:
         """Claims the directories of an execution, before anything is written."""
         self._names[execution.id] = upkeep.claim_directories(
-            store, execution, Path(self._node_dir)
+            store, execution, self._node_dir
         )
 
     def generate_output_artifacts(self, execution_id: int) -> dict[str, list[Artifact]]:

@@ -6,12 +6,17 @@ stores outlive the files that they refer to.
 """
 
 import json
+import logging
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+
+from pipeline.columnar import files
+from pipeline.columnar.files import Location
+
+_LOG = logging.getLogger(__name__)
 
 # File names within TFX's artifacts; TFX has them as private constants, in modules that
 # import TensorFlow.
@@ -20,66 +25,87 @@ STATISTICS_FILE = "FeatureStats.pb"
 ANOMALIES_FILE = "SchemaDiff.pb"
 VERDICT_FILE = "verdict.json"
 HISTORY_FILE = "history.json"
+_SPLIT = "Split-"
 
 
-def local_path(uri: str) -> Path | None:
-    """Converts an artifact's URI to a path; `None` if it doesn't exist here."""
-    parts = urlsplit(uri)
-    if parts.scheme in {"", "file"} and (path := Path(parts.path)).exists():
-        return path
-    return None
+# Buckets that didn't answer in this process: each further try takes seconds.
+_silent: set[str] = set()
+
+
+def location(uri: str) -> str | None:
+    """Returns where an artifact's files are; `None` if they are gone.
+
+    Files in an object store that doesn't answer count as gone, with a warning: what
+    the metadata store holds can be shown all the same.
+    """
+    if not files.is_remote(uri):
+        path = files.resolve(uri)[1]
+        return path if files.exists(path) else None
+    bucket = "://".join(urlsplit(uri)[:2])
+    if bucket in _silent:
+        return None
+    try:
+        return uri if files.exists(uri) else None
+    except (OSError, ValueError) as error:
+        _silent.add(bucket)
+        _LOG.warning("%s can't be read: %s", bucket, error)
+        return None
 
 
 def read_statistics(
-    directory: Path,
+    directory: Location,
 ) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
     """Reads the statistics of an ExampleStatistics artifact, by split."""
     found = {}
     for split, path in _splits(directory, STATISTICS_FILE):
         everything = statistics_pb2.DatasetFeatureStatisticsList()
-        everything.ParseFromString(path.read_bytes())
+        everything.ParseFromString(files.read_bytes(path))
         # A list for TFDV's slices; the first entry is always of all rows.
         found[split] = everything.datasets[0]
     return found
 
 
-def read_anomalies(directory: Path) -> dict[str, anomalies_pb2.Anomalies]:
+def read_anomalies(directory: Location) -> dict[str, anomalies_pb2.Anomalies]:
     """Reads the anomalies of an ExampleAnomalies artifact, by split."""
     found = {}
     for split, path in _splits(directory, ANOMALIES_FILE):
         found[split] = anomalies_pb2.Anomalies()
-        found[split].ParseFromString(path.read_bytes())
+        found[split].ParseFromString(files.read_bytes(path))
     return found
 
 
-def read_schema(directory: Path) -> schema_pb2.Schema | None:
+def read_schema(directory: Location) -> schema_pb2.Schema | None:
     """Reads a Schema artifact; `None` if its file is gone."""
-    path = directory / SCHEMA_FILE
-    if not path.is_file():
-        return None
-    return text_format.Parse(path.read_text("utf-8"), schema_pb2.Schema())
+    text = _text_of(directory, SCHEMA_FILE)
+    return text_format.Parse(text, schema_pb2.Schema()) if text is not None else None
 
 
-def read_learning_curves(directory: Path) -> dict[str, list[float]]:
+def read_learning_curves(directory: Location) -> dict[str, list[float]]:
     """Reads the history.json of a ModelRun artifact; empty if it has none."""
-    path = directory / HISTORY_FILE
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return json.loads(_text_of(directory, HISTORY_FILE) or "{}")
 
 
-def read_findings(directory: Path) -> list[dict[str, str]] | None:
+def read_findings(directory: Location) -> list[dict[str, str]] | None:
     """Reads the gate's findings of a DataVerdict; `None` if its file is gone."""
-    path = directory / VERDICT_FILE
-    return json.loads(path.read_text()) if path.is_file() else None
+    return json.loads(_text_of(directory, VERDICT_FILE) or "null")
 
 
-def row_counts(directory: Path) -> dict[str, int]:
+def row_counts(directory: Location) -> dict[str, int]:
     """Returns the number of rows in each split of an ExampleStatistics artifact."""
     return {n: int(s.num_examples) for n, s in read_statistics(directory).items()}
 
 
-def _splits(directory: Path, name: str) -> Iterator[tuple[str, Path]]:
-    found = sorted(directory.glob(f"Split-*/{name}"))
+def _text_of(directory: Location, name: str) -> str | None:
+    place = files.join(directory, name)
+    return files.read_text(place) if files.exists(place) else None
+
+
+def _splits(directory: Location, name: str) -> Iterator[tuple[str, str]]:
     # The directory lists eval first; readers compare the others with train.
     order = {"train": 0, "eval": 1, "test": 2}
-    by_name = {path.parent.name.removeprefix("Split-"): path for path in found}
-    yield from sorted(by_name.items(), key=lambda item: order.get(item[0], 9))
+    names = [files.name_of(each) for each in files.subdirectories(directory)]
+    splits = [n.removeprefix(_SPLIT) for n in names if n.startswith(_SPLIT)]
+    for split in sorted(splits, key=lambda split: (order.get(split, 9), split)):
+        place = files.join(directory, f"{_SPLIT}{split}", name)
+        if files.exists(place):
+            yield split, place

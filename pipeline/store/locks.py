@@ -11,20 +11,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.columnar import files
+from pipeline.columnar.files import Location
 from pipeline.errors import UsageError
 
 _LOCK_FILE = ".in-use"
 
 
 @contextmanager
-def in_use(artifacts: Path) -> Iterator[None]:
+def in_use(artifacts: Location) -> Iterator[None]:
     """Prevents the deletion of artifacts during the block; waits for one in progress.
 
     Args:
-        artifacts: The directory of the artifacts; created if it does not exist.
+        artifacts: The directory of the artifacts; created if it does not exist. In an
+            object store there is no lock, and `gc` deletes nothing there.
     """
-    artifacts.mkdir(parents=True, exist_ok=True)
-    with (artifacts / _LOCK_FILE).open("a") as file:
+    if files.is_remote(artifacts):
+        yield
+        return
+    directory = Path(artifacts)
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / _LOCK_FILE).open("a") as file:
         # Waits: a `gc` takes seconds, and a node that failed instead would end the run.
         fcntl.flock(file, fcntl.LOCK_SH)
         yield

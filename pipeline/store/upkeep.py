@@ -6,8 +6,8 @@ size are marked as deleted before a cache lookup, and the partial outputs of cra
 processes are removed.
 """
 
+import contextlib
 import json
-import shutil
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ from typing import Any
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from pipeline.columnar import files
+from pipeline.columnar.files import Location
 from pipeline.store import properties
 from pipeline.store.graph import Artifact, Graph
 
@@ -41,9 +43,7 @@ def note_execution(
         sizes: dict[str, Size] = {}
         for artifacts in Graph(store).outputs_of(execution.id).values():
             for artifact in artifacts:
-                # A URI of a bucket has no size that `stat` could report.
-                if artifact.uri.startswith("/"):
-                    sizes[artifact.uri] = size_of(Path(artifact.uri))
+                sizes[artifact.uri] = size_of(artifact.uri)
         execution.custom_properties[properties.OUTPUTS].string_value = json.dumps(sizes)
     store.put_executions([execution])
 
@@ -96,11 +96,11 @@ class Store:
 
     Attributes:
         connection: The metadata store.
-        root: The directory of the artifacts.
+        root: The directory of the artifacts; a path or a URI.
     """
 
     connection: mlmd.ConnectionConfig
-    root: Path
+    root: Location
 
     def end_unfinished(self, run_id: str, *, canceled: bool = False) -> list[str]:
         """Ends the unfinished executions of a run, and removes their outputs.
@@ -120,7 +120,7 @@ class Store:
                 name = step.parameters.get(properties.DIRECTORY, "")
                 # Before the state: if this process is killed in between, the execution
                 # is still unfinished, and the next call finds it.
-                clear_outputs(name, self.root / step.node)
+                clear_outputs(name, files.join(self.root, step.node))
                 (execution,) = store.get_executions_by_id([step.id])
                 execution.last_known_state = state
                 store.put_executions([execution])
@@ -133,11 +133,11 @@ def is_whole(store: MetadataStore, artifact_id: int) -> bool:
     graph = Graph(store)
     (artifact,) = graph.by_id([artifact_id])
     noted = _noted_sizes(maker.parameters for maker in graph.makers([artifact_id]))
-    return Path(artifact.uri).exists() and _is_as_noted(artifact, noted)
+    return files.exists(artifact.uri) and _is_as_noted(artifact, noted)
 
 
 def claim_directories(
-    store: MetadataStore, execution: mlmd.Execution, node_directory: Path
+    store: MetadataStore, execution: mlmd.Execution, node_directory: Location
 ) -> str:
     """Reserves directories for an execution that no other execution has written to.
 
@@ -151,7 +151,7 @@ def claim_directories(
 
     Returns:
         The name for its directories: its id, with a random suffix if directories of
-        this id already exist.
+        this id already exist, or if nothing can be reserved in an object store.
     """
     known = execution.custom_properties
     # `in` first: reading a missing key of a proto map adds it, with a value of no type,
@@ -162,15 +162,23 @@ def claim_directories(
         clear_outputs(name, node_directory)
         return name
     name = str(execution.id)
-    if not _claimed(node_directory, name):
-        name = f"{execution.id}-{uuid.uuid4().hex[:8]}"
-        _claimed(node_directory, name)
+    if files.is_remote(node_directory):
+        # Two writers can both "create" a directory there, so only chance tells them
+        # apart.
+        name = _at_random(name)
+    elif not _claimed(Path(node_directory), name):
+        name = _at_random(name)
+        _claimed(Path(node_directory), name)
     execution.custom_properties[properties.DIRECTORY].string_value = name
     # TFX names its working directory by this property, and randomly without it.
     index = properties.WORKING_DIRECTORY_INDEX
     execution.custom_properties[index].string_value = name
     store.put_executions([execution])
     return name
+
+
+def _at_random(name: str) -> str:
+    return f"{name}-{uuid.uuid4().hex[:8]}"
 
 
 def _claimed(node_directory: Path, name: str) -> bool:
@@ -188,13 +196,14 @@ def _claimed(node_directory: Path, name: str) -> bool:
     return True
 
 
-def _directories_of(node_directory: Path, name: str) -> list[Path]:
+def _directories_of(node_directory: Location, name: str) -> list[str]:
     """Returns the directories of a name: the outputs' and TFX's working directories."""
-    patterns = (f"*/{name}", f".system/*/{name}")
-    return [path for pattern in patterns for path in node_directory.glob(pattern)]
+    above = (node_directory, files.join(node_directory, ".system"))
+    named = (files.join(d, name) for a in above for d in files.subdirectories(a))
+    return [directory for directory in named if files.exists(directory)]
 
 
-def clear_outputs(name: str, node_directory: Path) -> None:
+def clear_outputs(name: str, node_directory: Location) -> None:
     """Removes the directories of an execution that did not succeed.
 
     Args:
@@ -204,15 +213,18 @@ def clear_outputs(name: str, node_directory: Path) -> None:
     # An empty name would match the directories of all executions.
     if not name:
         return
-    for path in _directories_of(node_directory, name):
+    for directory in _directories_of(node_directory, name):
         # What can't be removed does no harm: no later execution uses the name.
-        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            files.remove_directory(directory)
 
 
-def size_of(path: Path) -> Size:
-    """Returns the number of files at a path and their total size in bytes."""
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-    return [len(files), sum(file.stat().st_size for file in files)]
+def size_of(location: Location) -> Size:
+    """Returns the number of files at a location and their total size in bytes."""
+    if files.is_directory(location):
+        sizes = files.tree(location).values()
+        return [len(sizes), sum(sizes)]
+    return [1, files.size(location)] if files.exists(location) else [0, 0]
 
 
 def _noted_sizes(parameters: Iterable[Mapping[str, Any]]) -> dict[str, Size]:
@@ -226,4 +238,4 @@ def _noted_sizes(parameters: Iterable[Mapping[str, Any]]) -> dict[str, Size]:
 def _is_as_noted(artifact: Artifact, noted: Mapping[str, Size]) -> bool:
     """Whether an artifact has the recorded number of files and bytes, if any."""
     uri = artifact.uri
-    return uri not in noted or size_of(Path(uri)) == noted[uri]
+    return uri not in noted or size_of(uri) == noted[uri]

@@ -1,9 +1,8 @@
 """Finds the newest proposed schema in the metadata store."""
 
-from pathlib import Path
-
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
+from pipeline.columnar import files
 from pipeline.config import PROPOSAL_NODE, Config
 from pipeline.errors import UsageError
 from pipeline.store.artifact_files import SCHEMA_FILE
@@ -12,7 +11,7 @@ from pipeline.store.graph import Graph
 from pipeline.store.url import redact
 
 
-def proposed_schema(config: Config) -> Path:
+def proposed_schema(config: Config) -> str:
     """Returns the file of the newest schema that SchemaGen has proposed.
 
     Raises:
@@ -27,4 +26,4 @@ def proposed_schema(config: Config) -> Path:
             "a schema; `python run_local.py` does"
         )
         raise UsageError(msg)
-    return Path(proposals[-1].uri) / SCHEMA_FILE
+    return files.join(proposals[-1].uri, SCHEMA_FILE)

@@ -17,6 +17,8 @@ from typing import Any
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from pipeline.columnar import files
+from pipeline.columnar.files import Location
 from pipeline.config import nearest
 from pipeline.errors import UsageError
 
@@ -45,7 +47,7 @@ class Difference:
         return f"{self.column}: {self.aspect}: {self.reviewed} -> {self.proposed}"
 
 
-def read(path: Path) -> schema_pb2.Schema:
+def read(path: Location) -> schema_pb2.Schema:
     """Reads a schema from a text proto.
 
     Raises:
@@ -53,7 +55,7 @@ def read(path: Path) -> schema_pb2.Schema:
             of them twice.
     """
     try:
-        schema = text_format.Parse(path.read_text("utf-8"), schema_pb2.Schema())
+        schema = text_format.Parse(files.read_text(path), schema_pb2.Schema())
     except OSError as error:
         raise UsageError(
             f"the schema {path} cannot be read: {error.strerror or error}"
@@ -138,7 +140,7 @@ def lines(differences: Sequence[Difference]) -> list[str]:
     ]
 
 
-def accept(proposed_path: Path, schema_path: Path) -> None:
+def accept(proposed_path: Location, schema_path: Path) -> None:
     """Replaces the reviewed schema by a proposal, atomically.
 
     The columns stay in the proposal's order, so the same proposal always gives the same

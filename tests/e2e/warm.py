@@ -347,7 +347,9 @@ def _arrange_death_of_resolver(module: Any, moment: str) -> None:
 
 
 def _die_at_first_file(uris: list[str]) -> None:
-    while not any(p.is_file() for uri in uris for p in Path(uri).rglob("*")):
+    from pipeline.columnar import files
+
+    while not any(map(files.tree, uris)):
         time.sleep(0.001)
     _die()
 

@@ -748,13 +748,15 @@ def test_a_wrong_value_is_told_at_once(tmp_path: Path) -> None:
             "containers.memory is 'lots'; it must be a whole",
         ),
         ("--target kubeflow --metadata mysql://u@h/d", "metadata is given, but"),
-        ("--target vertex", "target is vertex, which can't work yet"),
+        ("--target vertex", "output is /mnt/throughline; for Vertex AI it must"),
+        ("--artifacts /mnt/x", "artifacts is '/mnt/x'; it must be a place in a bucket"),
+        ("--artifacts s3://b/x?a=b", "it must be a place in a bucket"),
         ("--target airflow --retries -5", "retries is -5; it must be at least 0"),
         ("--target airflow --schedule not.cron", "schedule is 'not.cron'"),
         ("--target luigi --metadata mysql://u:pw@h/d", "set THROUGHLINE_METADATA to"),
         ("--output gs://b/out", "output is gs://b/out; it must be a path"),
         ("--data s3://b/data", "data is s3://b/data; it must be a path"),
-        ("--engine dataflow", "beam.engine is dataflow; it can't work yet"),
+        ("--engine dataflow --beam.project p", "beam.region is missing; engine data"),
     ],
 )
 def test_what_can_t_be_compiled_ends_with_2(

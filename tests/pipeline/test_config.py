@@ -10,7 +10,15 @@ import pytest
 from tfx.utils.dependency_utils import make_beam_dependency_flags
 
 from pipeline import config as settings
-from pipeline.config import Config, Gate, Quality, Splits, with_environment
+from pipeline.columnar import files
+from pipeline.config import (
+    Config,
+    Gate,
+    Quality,
+    Splits,
+    check_places,
+    with_environment,
+)
 from pipeline.errors import UsageError
 from pipeline.store.connection import connection_config
 
@@ -142,6 +150,38 @@ def test_settings_cannot_be_changed() -> None:
     assert replace(config, train_steps=5).train_steps == 5
 
 
+@pytest.mark.parametrize(
+    "uri", ["/mnt/x", "hdfs://h/x", "s3://bucket/x?region=y", "s3://", "gs://b/*", ""]
+)
+def test_artifacts_are_in_a_bucket(uri: str) -> None:
+    """Anything else that --artifacts is given is refused, with what it must be."""
+    with pytest.raises(
+        UsageError, match=r"artifacts is .* must be a place in a bucket"
+    ):
+        Config(artifacts=uri)
+
+
+def test_a_bucket_takes_the_artifacts_only(tmp_path: Path) -> None:
+    """Data, the serving model, records and metadata stay in the output directory."""
+    config = Config(output=tmp_path, artifacts="s3://bucket/taxi")
+    local = Config(output=tmp_path)
+
+    assert config.artifact_root == "s3://bucket/taxi"
+    assert config.data_directory == local.data_directory
+    assert config.serving_directory == local.serving_directory
+    assert config.runs_directory == local.runs_directory
+    assert config.metadata_url == local.metadata_url
+
+
+def test_a_bucket_is_tried_before_a_run(tmp_path: Path, bucket: str) -> None:
+    """One that isn't there is named; one that is stays as it was."""
+    check_places(Config(output=tmp_path, artifacts=f"{bucket}/taxi"))
+
+    assert files.tree(bucket) == {}
+    with pytest.raises(UsageError, match=r"s3://absent/x, where nothing can be writt"):
+        check_places(Config(output=tmp_path, artifacts="s3://absent/x"))
+
+
 def test_directories_are_absolute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +191,7 @@ def test_directories_are_absolute(
     config = Config(name="trips", output=Path("out"))
 
     assert config.data_directory == tmp_path / "out" / "sample"
-    assert config.artifact_directory == tmp_path / "out" / "artifacts"
+    assert config.artifact_root == str(tmp_path / "out" / "artifacts")
     assert config.serving_directory == tmp_path / "out" / "serving" / "trips"
     assert config.runs_directory == tmp_path / "out" / "runs"
     assert replace(config, data=Path("mine")).data_directory == tmp_path / "mine"

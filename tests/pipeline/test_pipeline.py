@@ -17,6 +17,7 @@ from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 from models.hyperparameters import Hyperparameters
 from pipeline import create_pipeline
+from pipeline.beam.engines import IN_PROCESS, Beam
 from pipeline.config import Config, Gate, Splits
 from pipeline.runners import compiler
 from pipeline.runners.compiler import compile_pipeline
@@ -39,7 +40,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
     ),
     "SchemaGen": (
         f"{TFX}.schema_gen.component.SchemaGen",
-        f"{TFX}.schema_gen.executor.Executor",
+        "pipeline.components.schema_gen.Executor",
         {"statistics": ("StatisticsGen", "statistics")},
         set(),
     ),
@@ -51,7 +52,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
     ),
     "ExampleValidator": (
         f"{TFX}.example_validator.component.ExampleValidator",
-        f"{TFX}.example_validator.executor.Executor",
+        "pipeline.components.example_validator.Executor",
         {
             "statistics": ("StatisticsGen", "statistics"),
             "schema": ("ImportSchemaGen", "schema"),
@@ -78,7 +79,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
     ),
     "Trainer": (
         f"{TFX}.trainer.component.Trainer",
-        f"{TFX}.trainer.executor.GenericExecutor",
+        "pipeline.components.trainer.Executor",
         {
             "examples": ("Transform", "transformed_examples"),
             "transform_graph": ("Transform", "transform_graph"),
@@ -276,6 +277,30 @@ def test_wanted_spans_arrive(
     (split,) = json.loads(_parameter(node, "input_config"))["splits"]
     assert split["pattern"] == pattern
     assert json.loads(_parameter(node, "range_config")) == expected
+
+
+def test_dataflow_ingests_on_this_machine(config: Config) -> None:
+    """Its workers don't see local data; the other nodes run on it, in Cloud Storage."""
+    beam = Beam(
+        "dataflow",
+        project="p",
+        region="r",
+        temp_location="gs://b/temp",
+        worker_image="r/worker:1",
+    )
+
+    pipeline = create_pipeline(replace(config, beam=beam, artifacts="gs://bucket/taxi"))
+
+    engines = {}
+    for component in pipeline.components:
+        arguments = getattr(component.executor_spec, "beam_pipeline_args", [])
+        # The last one counts.
+        for runner in (a for a in arguments if a.startswith("--runner=")):
+            engines[component.id] = runner.removeprefix("--runner=")
+    assert engines.pop("ExampleGen") == IN_PROCESS.removeprefix("--runner=")
+    assert engines.keys() == {"StatisticsGen", "Transform", "Evaluator"}
+    assert set(engines.values()) == {"DataflowRunner"}
+    assert pipeline.pipeline_info.pipeline_root == "gs://bucket/taxi"
 
 
 def test_only_the_train_split_is_analyzed(compiled: pipeline_pb2.Pipeline) -> None:

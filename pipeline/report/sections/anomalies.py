@@ -2,7 +2,7 @@
 
 from pipeline.artifacts import Run
 from pipeline.report.blocks import Note, Section, Table
-from pipeline.store.artifact_files import local_path, read_findings
+from pipeline.store.artifact_files import location, read_findings
 
 _COLUMNS = ["column", "splits", "anomaly", "what was found"]
 
@@ -34,7 +34,7 @@ def _tolerated(run: Run) -> list[Table]:
     """Returns a table of the findings that the gate tolerated, if there are any."""
     if not run.has("DataVerdict"):
         return []
-    path = local_path(run.artifact("DataVerdict").uri)
+    path = location(run.artifact("DataVerdict").uri)
     findings = read_findings(path) if path else None
     rows = [[f["column"], f["split"], f["anomaly"], f["text"]] for f in findings or ()]
     if not rows:

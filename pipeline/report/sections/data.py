@@ -15,7 +15,7 @@ from pipeline.report.blocks import (
     Table,
     Text,
 )
-from pipeline.store.artifact_files import local_path, read_statistics
+from pipeline.store.artifact_files import location, read_statistics
 from pipeline.trust.distributions import Bar, Feature, distance, features_of, rebinned
 
 Features = Mapping[str, Mapping[str, Feature]]
@@ -152,7 +152,7 @@ def _earlier_training_split(run: Run) -> dict[str, Feature]:
         # it.
         if artifact.id < now
     ]
-    path = local_path(before[-1].uri) if before else None
+    path = location(before[-1].uri) if before else None
     splits = read_statistics(path) if path else {}
     if not splits:
         return {}

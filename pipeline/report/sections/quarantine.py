@@ -2,12 +2,12 @@
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 from pipeline.artifacts import Run
+from pipeline.columnar import files
 from pipeline.ingestion.quarantine import COUNTS_FILE, Tally, read_rows, read_tally
 from pipeline.report.blocks import Block, Facts, Note, Section, Table
-from pipeline.store.artifact_files import local_path
+from pipeline.store.artifact_files import location
 
 # A report is a file to send to others, and the rows may be many and long.
 _SHOWN = 20
@@ -16,13 +16,13 @@ _LONGEST_TEXT = 200
 
 def section(run: Run) -> Section | None:
     """Shows how many rows were read, written and quarantined, and why."""
-    path = local_path(run.artifact("Quarantine").uri) if run.has("Quarantine") else None
-    if path is None or not (path / COUNTS_FILE).is_file():
+    place = location(run.artifact("Quarantine").uri) if run.has("Quarantine") else None
+    if place is None or not files.exists(files.join(place, COUNTS_FILE)):
         return None
-    return Section("Quarantine", list(_blocks(path, read_tally(path))))
+    return Section("Quarantine", list(_blocks(place, read_tally(place))))
 
 
-def _blocks(directory: Path, tally: Tally) -> Iterator[Block]:
+def _blocks(directory: str, tally: Tally) -> Iterator[Block]:
     count = tally.quarantined.total()
     if not count:
         # Said explicitly: a missing section could also mean a pipeline without a

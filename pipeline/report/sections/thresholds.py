@@ -5,7 +5,7 @@ import pandas as pd
 from pipeline.artifacts import Run
 from pipeline.quality.results import read_calibration
 from pipeline.report.blocks import Grid, Lines, Point, Section
-from pipeline.store.artifact_files import local_path
+from pipeline.store.artifact_files import location
 
 _BINS = 10
 _POINTS = 100
@@ -16,7 +16,7 @@ def section(run: Run) -> Section | None:
     """Draws the calibration and the precision-recall curve of each model."""
     if not run.has("ModelEvaluation"):
         return None
-    path = local_path(run.artifact("ModelEvaluation").uri)
+    path = location(run.artifact("ModelEvaluation").uri)
     models = list(read_calibration(path)) if path else []
     if not models:
         return None

@@ -2,14 +2,14 @@
 
 from pipeline.artifacts import Run
 from pipeline.report.blocks import Facts, Grid, Lines, Section
-from pipeline.store.artifact_files import local_path, read_learning_curves
+from pipeline.store.artifact_files import location, read_learning_curves
 
 _TITLES = {"loss": "train", "eval_loss": "eval", "eval_auc": "eval"}
 
 
 def section(run: Run) -> Section | None:
     """Draws the learning curves, with the step whose weights were kept."""
-    path = local_path(run.artifact("ModelRun").uri) if run.has("ModelRun") else None
+    path = location(run.artifact("ModelRun").uri) if run.has("ModelRun") else None
     curves = read_learning_curves(path) if path else {}
     if not curves:
         return None

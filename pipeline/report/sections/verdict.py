@@ -47,7 +47,7 @@ def _notes(run: Run) -> Iterator[Block]:
 
 
 def _reasons(run: Run) -> list[str]:
-    path = artifact_files.local_path(run.artifact("ModelEvaluation").uri)
+    path = artifact_files.location(run.artifact("ModelEvaluation").uri)
     return results.read_reasons(path) if path else []
 
 

@@ -6,6 +6,7 @@ the next one.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.config import Config
 from pipeline.errors import UsageError
@@ -124,7 +125,7 @@ def _old_runs(config: Config, keep: int, served: set[str]) -> Iterator[Run]:
 
 
 def _pipeline_of(config: Config) -> Pipeline:
-    return Pipeline(config.name, config.metadata_url, config.artifact_directory)
+    return Pipeline(config.name, config.metadata_url, Path(config.artifact_root))
 
 
 def _megabytes(sizes: Iterable[int]) -> str:

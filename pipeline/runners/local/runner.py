@@ -148,7 +148,7 @@ def run(config: Config, options: Options, build: Build) -> int:
         return EXIT_DONE
     with (
         run_record.output_directory_held(config),
-        locks.in_use(config.artifact_directory),
+        locks.in_use(config.artifact_root),
     ):
         run = _new_or_resumed_run(config, options)
         with run_record.held(run), own_console(run.log_of("runner")) as console:
@@ -259,7 +259,7 @@ def _run(
         definition = build(config)
     start_log()
     connection = open_store(config.metadata_url)
-    store = upkeep.Store(connection, config.artifact_directory)
+    store = upkeep.Store(connection, config.artifact_root)
     _recover_crashed_runs(config, store, run)
     pipeline = compiler.compile_pipeline(definition)
     compiler.write(pipeline, run.directory)

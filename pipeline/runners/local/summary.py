@@ -8,6 +8,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.table import Table
 
+from pipeline.columnar import files
 from pipeline.config import DATA_NODE, PROPOSAL_NODE, Config
 from pipeline.errors import (
     EXIT_DATA_REFUSED,
@@ -68,7 +69,7 @@ def print_results(
     else:
         console.say(f"Done: {', '.join(run.nodes)}", "green")
     _print_quarantine(console, outputs)
-    console.say(f"artifacts  {shown(config.artifact_directory)}")
+    console.say(f"artifacts  {_place(config.artifact_root)}")
     console.say(f"metadata   {_metadata(config)}")
     console.say(f"logs       {shown(run.directory / 'logs')}")
     return EXIT_DONE if blessed else EXIT_NOT_BLESSED
@@ -89,14 +90,14 @@ def print_proposal(
         2: a schema must be configured before anything can be trained.
     """
     outputs = Graph(MetadataStore(connection)).outputs_of_run(run.run_id)
-    proposal = Path(outputs[PROPOSAL_NODE]["schema"][0].uri) / SCHEMA_FILE
+    directory = outputs[PROPOSAL_NODE]["schema"][0].uri
     console.say(
         f"Stopped as planned: there is no reviewed schema at {config.schema}, so "
         f"nothing was trained. {PROPOSAL_NODE} has proposed one.",
         "yellow",
     )
     _print_quarantine(console, outputs)
-    console.say(f"proposal   {shown(proposal)}")
+    console.say(f"proposal   {_place(files.join(directory, SCHEMA_FILE))}")
     console.say(f"metadata   {_metadata(config)}")
     console.say(f"logs       {shown(run.directory / 'logs')}")
     return EXIT_USAGE
@@ -108,14 +109,14 @@ def _print_quarantine(console: RunConsole, outputs: Mapping[str, Outputs]) -> No
         if count := artifact.properties.get(properties.ROWS_QUARANTINED):
             read = artifact.properties[properties.ROWS_READ]
             rows = f"{count:,} of {read:,} rows don't fit"
-            console.say(f"quarantine {rows}: {shown(Path(artifact.uri))}", "yellow")
+            console.say(f"quarantine {rows}: {_place(artifact.uri)}", "yellow")
 
 
 def _print_verdict(
     console: RunConsole, outputs: Mapping[str, Outputs], run: Run
 ) -> bool:
     """Prints the metrics and the verdict; returns whether the model is live."""
-    evaluated = Path(outputs["Evaluator"]["evaluation"][0].uri)
+    evaluated = outputs["Evaluator"]["evaluation"][0].uri
     pushed = outputs["Pusher"]["pushed_model"][0].properties
     console.rich.print(_metrics_table(evaluated))
     if pushed.get(properties.PUSHED):
@@ -152,7 +153,7 @@ def _print_model(
     return own
 
 
-def _metrics_table(evaluated: Path) -> Table:
+def _metrics_table(evaluated: files.Location) -> Table:
     models = results.read_metrics(evaluated)
     intervals = results.read_intervals(evaluated)
     table = Table(box=None, pad_edge=False)
@@ -173,6 +174,10 @@ def _metric(value: float | None, bounds: tuple[float, float] | None) -> str:
     """Shows a metric with its 95 % interval, if it has one."""
     shown = results.metric_text(value)
     return f"{shown} ({bounds[0]:.4g} to {bounds[1]:.4g})" if bounds else shown
+
+
+def _place(uri: str) -> str:
+    return uri if files.is_remote(uri) else str(shown(Path(uri)))
 
 
 def _metadata(config: Config) -> str:

@@ -150,11 +150,37 @@ def test_incomplete_settings_are_refused(settings: dict[str, Any], said: str) ->
     assert said in str(refusal.value)
 
 
-@pytest.mark.parametrize("given", [CLOUD, {}])
-@pytest.mark.parametrize("output", ["out", "/gcs/b/out"])
-def test_dataflow_is_refused(output: str, given: dict[str, Any]) -> None:
-    """Our executors can't reach what its workers reach, wherever the output is."""
-    beam = Beam(engine="dataflow", **given)
+DATAFLOW = Beam(engine="dataflow", **CLOUD)
+FLINK = Beam(engine="flink", **CLUSTER)
 
-    with pytest.raises(UsageError, match=r"engine is dataflow.*gs:// for a relative"):
-        Config(beam=beam, output=Path(output))
+
+@pytest.mark.parametrize(
+    ("beam", "artifacts", "said"),
+    [
+        (DATAFLOW, None, r"engine is dataflow; .*--artifacts gs://bucket/prefix"),
+        (DATAFLOW, "s3://bucket/x", "engine is dataflow; .*--artifacts gs://bucket"),
+        (FLINK, "s3://bucket/x", "engine is flink; artifacts is s3://bucket/x, which"),
+    ],
+)
+def test_artifacts_that_workers_can_t_reach_are_refused(
+    beam: Beam, artifacts: str | None, said: str
+) -> None:
+    """Dataflow's workers reach Cloud Storage only, and TensorFlow has no S3."""
+    with pytest.raises(UsageError, match=said):
+        Config(beam=beam, artifacts=artifacts)
+
+
+@pytest.mark.parametrize(
+    ("beam", "artifacts"),
+    [
+        (DATAFLOW, "gs://bucket/x"),
+        (FLINK, "gs://bucket/x"),
+        (FLINK, None),
+        (Beam(), "s3://bucket/x"),
+    ],
+)
+def test_artifacts_that_workers_reach_are_accepted(
+    beam: Beam, artifacts: str | None
+) -> None:
+    """Cloud Storage goes with every engine, S3 with the one in this process."""
+    assert Config(beam=beam, artifacts=artifacts).artifacts == artifacts

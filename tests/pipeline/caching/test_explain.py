@@ -79,7 +79,7 @@ def test_another_span_is_named(config: Config, tmp_path: Path) -> None:
 @pytest.fixture
 def stock(config: Config) -> StockStore:
     """A store whose trainer ran on Monday."""
-    store = StockStore(config.metadata_url, config.artifact_directory, config.name)
+    store = StockStore(config.metadata_url, Path(config.artifact_root), config.name)
     model = store.artifact("Model")
     store.ran("monday", "Trainer", outputs={"model": model}, properties={"steps": 5})
     return store

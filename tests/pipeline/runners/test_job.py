@@ -60,6 +60,17 @@ def test_the_nodes_use_the_store_that_was_given(
     assert mode_of(out / "job.json") == 0o600
 
 
+def test_a_bucket_s_nodes_are_told_where_the_store_is(
+    config: Config, tmp_path: Path
+) -> None:
+    """Beside artifacts in a bucket no node would find the output directory's store."""
+    out = tmp_path / "compiled"
+
+    described = compiled(replace(config, artifacts="s3://bucket/taxi"), out)
+
+    assert described["command"][-2:] == ["--metadata", config.metadata_url]
+
+
 def test_without_a_url_others_can_read_the_job(config: Config, tmp_path: Path) -> None:
     """A job that names no store stays readable, as for Airflow's own user."""
     out = tmp_path / "compiled"

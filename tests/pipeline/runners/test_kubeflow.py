@@ -154,7 +154,7 @@ def test_unknown_heavy_node_is_refused(tmp_path: Path, stub: Stub) -> None:
     [
         ({"submit": True}, "submit needs host"),
         ({"wait": True}, "wait needs submit"),
-        ({"target": "vertex"}, r"gs:// root, which our executors.*docs/vertex\.md"),
+        ({"target": "vertex", "submit": True}, r"docs/vertex\.md has the command"),
         ({"out": Path("gs://b/compiled")}, "out is gs://b/compiled; it must be a path"),
         ({"namespace": "My_Team"}, "namespace is 'My_Team'"),
     ],
@@ -242,10 +242,11 @@ def test_the_environment_s_store_is_no_reason_to_refuse(
 def test_vertex_package_is_what_vertex_reads(tmp_path: Path) -> None:
     """The package for Vertex AI has our image, its own storage and no path of ours."""
     config = config_in(Path("/gcs/bucket/out"), data=Path("/gcs/bucket/data"))
+    options = kubeflow.Options("vertex", tmp_path, containers=Containers("r/i:1"))
+
+    kubeflow.run(config, options, create_pipeline)
+
     package = tmp_path / "vertex.json"
-
-    kubeflow.write_vertex(config, Containers(image="r/i:1"), create_pipeline, package)
-
     job = json.loads(package.read_text())
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/out/artifacts"
     tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
@@ -266,9 +267,7 @@ def test_vertex_package_is_what_vertex_reads(tmp_path: Path) -> None:
         ("5..8", 1, True),
     ],
 )
-def test_vertex_ingests_one_span(
-    tmp_path: Path, span: str, window: int, *, refused: bool
-) -> None:
+def test_vertex_ingests_one_span(span: str, window: int, *, refused: bool) -> None:
     """What TFX's own driver can't do is refused before anything is compiled."""
     place = Path("/gcs/bucket")
     config = settings.Config(
@@ -278,25 +277,40 @@ def test_vertex_ingests_one_span(
         span=span,
         window=window,
     )
-    package = tmp_path / "vertex.json"
-    image = Containers(image="r/i:1")
     expected = (
         pytest.raises(UsageError, match="ingests one span")
         if refused
         else nullcontext()
     )
     with expected:
-        kubeflow.write_vertex(config, image, create_pipeline, package)
-
-    assert package.exists() is not refused
+        kubeflow.for_vertex(config)
 
 
-def test_vertex_needs_cloud_storage(tmp_path: Path) -> None:
-    """A path that Vertex AI can't reach is refused by name."""
-    with pytest.raises(UsageError, match="output is /mnt/throughline"):
-        kubeflow.write_vertex(
-            settings.kubeflow(), Containers(), create_pipeline, tmp_path / "v.json"
-        )
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"output": Path("/mnt/x")}, "output is /mnt/x; for Vertex AI it must be a"),
+        ({"data": None}, "data is None; for Vertex AI"),
+        ({"artifacts": "s3://bucket/x"}, "artifacts is s3://bucket/x; for Vertex AI"),
+        ({"metadata": "mysql://u@h/d"}, "metadata is given, and Vertex AI has"),
+        ({"name": "My_Taxi"}, "name is 'My_Taxi'; for Vertex AI"),
+    ],
+)
+def test_what_vertex_can_t_reach_is_refused(changed: dict[str, Any], said: str) -> None:
+    """A place or a setting that Vertex AI can't use is refused by name."""
+    config = config_in(Path("/gcs/bucket/out"), data=Path("/gcs/bucket/data"))
+
+    with pytest.raises(UsageError, match=said):
+        kubeflow.for_vertex(replace(config, **changed))
+
+
+def test_vertex_s_artifacts_can_be_elsewhere() -> None:
+    """--artifacts is where they go, beside the output directory if it isn't given."""
+    config = config_in(Path("/gcs/bucket/out"), data=Path("/gcs/bucket/data"))
+    elsewhere = replace(config, artifacts="gs://other/place")
+
+    assert kubeflow.for_vertex(config).artifact_root == "gs://bucket/out/artifacts"
+    assert kubeflow.for_vertex(elsewhere) == elsewhere
 
 
 class Api:

@@ -2,16 +2,19 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline import cli, create_pipeline
+from pipeline.columnar.shards import ShardWriter
 from pipeline.config import Config
 from pipeline.errors import DataRefusedError, ThroughlineError, UsageError
 from pipeline.runners import compiler
@@ -316,7 +319,7 @@ def test_a_new_store_over_an_old_output_mixes_nothing_in(
 def test_a_running_node_keeps_its_artifacts(project: _Project) -> None:
     """While a node runs, also in another process, nothing is removed."""
     project.put("1.csv", "fare\n1.5\n")
-    root = project.config.artifact_directory
+    root = Path(project.config.artifact_root)
 
     with locks.in_use(root):
         project.ingest("monday")
@@ -355,7 +358,7 @@ def test_freed_examples_are_ingested_anew(project: _Project) -> None:
     project.run("ImportSchemaGen", "tuesday")
     config = project.config
     ours = retention.Pipeline(
-        config.name, config.metadata_url, config.artifact_directory
+        config.name, config.metadata_url, Path(config.artifact_root)
     )
     retention.free(ours, retention.find(ours, keep=1))
 
@@ -424,6 +427,43 @@ def test_the_command_ends_with_why(
     assert said in line
 
 
+def _truncate(shard: Path) -> Path:
+    shard.write_bytes(shard.read_bytes()[:-20])
+    return shard
+
+
+def _put_other_columns(shard: Path) -> Path:
+    other = shard.with_name("other.parquet")
+    with ShardWriter(other, pa.schema([("tips", pa.float32())])):
+        pass
+    return other
+
+
+@pytest.mark.parametrize("damage", [_truncate, _put_other_columns])
+def test_the_command_names_a_damaged_shard(
+    project: _Project,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], Path],
+) -> None:
+    """A truncated shard, or one unlike its neighbours, is one sentence and exit 1."""
+    project.put("1.csv", "fare\n" + "1.5\n" * 50)
+    project.ingest("monday")
+    (examples,) = Graph(project.store).outputs_of_run("monday")["ExampleGen"][
+        "examples"
+    ]
+    (shard,) = Path(examples.uri).glob("Split-train/*.parquet")
+    damaged = damage(shard)
+    compiler.write(project.pipeline, project.output)
+
+    ended = run_command(project.output / "ir.json", "StatisticsGen", "monday", None)
+
+    (line,) = (
+        x for x in capsys.readouterr().err.splitlines() if x.startswith("throughline: ")
+    )
+    assert ended == 1
+    assert line.startswith(f"throughline: StatisticsGen: {damaged} is damaged: ")
+
+
 def test_the_command_wants_a_compiled_pipeline(tmp_path: Path) -> None:
     """A file that isn't there is named, with what makes it."""
     with pytest.raises(UsageError) as refused:
@@ -432,6 +472,16 @@ def test_the_command_wants_a_compiled_pipeline(tmp_path: Path) -> None:
     assert str(refused.value) == (
         f"{tmp_path / 'ir.json'} is not there; `throughline compile` makes it"
     )
+
+
+def test_the_command_wants_the_store_of_a_bucket(project: _Project) -> None:
+    """Beside artifacts in a bucket there is no metadata.db, so it must be given."""
+    config = replace(project.config, artifacts="s3://bucket/taxi")
+    pipeline = compiler.compile_pipeline(create_pipeline(config))
+    compiler.write(pipeline, project.output)
+
+    with pytest.raises(UsageError, match="s3://bucket/taxi, beside which there is no"):
+        run_command(project.output / "ir.json", "Trainer", "a", None)
 
 
 @pytest.mark.parametrize("text", ['{"name": "taxi"}', "no JSON", "{}", "[1]", ""])

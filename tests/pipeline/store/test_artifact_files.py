@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.columnar import files
 from pipeline.quality import results
 from pipeline.store import artifact_files
 from tests.pipeline.tfx_store import StockStore, write_records
@@ -13,13 +14,53 @@ from tests.pipeline.tfx_store import StockStore, write_records
 
 @pytest.mark.parametrize(
     ("uri", "there"),
-    [("{}", True), ("file://{}", True), ("{}/gone", False), ("gs://b{}", False)],
+    [("{}", True), ("file://{}", True), ("{}/gone", False), ("what://b{}", False)],
 )
-def test_only_what_is_here_has_a_path(tmp_path: Path, uri: str, *, there: bool) -> None:
-    """`local_path` is `None` for a remote or deleted artifact."""
-    path = artifact_files.local_path(uri.format(tmp_path))
+def test_only_what_is_there_has_a_location(
+    tmp_path: Path, uri: str, *, there: bool
+) -> None:
+    """An artifact that is gone, or in a store that we can't read, has no location."""
+    found = artifact_files.location(uri.format(tmp_path))
 
-    assert path == (tmp_path if there else None)
+    assert found == (str(tmp_path) if there else None)
+
+
+def test_a_bucket_that_does_not_answer_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its artifacts count as gone, with one warning for all of them."""
+    asked = []
+
+    def fail(uri: str) -> bool:
+        asked.append(uri)
+        raise OSError("no answer")
+
+    monkeypatch.setattr(files, "exists", fail)
+
+    found = [artifact_files.location(f"s3://silent/{name}") for name in "ab"]
+
+    assert found == [None, None]
+    assert asked == ["s3://silent/a"]
+    assert caplog.messages == ["s3://silent can't be read: no answer"]
+
+
+def test_artifacts_in_a_bucket_are_read(store: StockStore, bucket: str) -> None:
+    """Files in a bucket read as the same files in a directory."""
+    statistics = store.path(store.statistics(train=40, eval=5))
+    evaluation = store.path(store.evaluation({"Cash": 0.5}, auc=0.75))
+    files.copy_tree(statistics, f"{bucket}/statistics")
+    files.copy_tree(evaluation, f"{bucket}/evaluation")
+    files.write_text(f"{bucket}/curves/history.json", '{"step": [1]}')
+
+    place = artifact_files.location(f"{bucket}/statistics")
+
+    assert place == f"{bucket}/statistics"
+    assert artifact_files.location(f"{bucket}/absent") is None
+    assert artifact_files.row_counts(place) == {"train": 40, "eval": 5}
+    assert results.read_metrics(f"{bucket}/evaluation") == results.read_metrics(
+        evaluation
+    )
+    assert artifact_files.read_learning_curves(f"{bucket}/curves") == {"step": [1]}
 
 
 def test_metrics_by_model_and_slice(store: StockStore) -> None:

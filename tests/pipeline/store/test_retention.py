@@ -42,12 +42,12 @@ def store(config: Config) -> _Taxi:
 
 
 def _taxi(config: Config, pipeline: str) -> _Taxi:
-    root = config.artifact_directory / pipeline
+    root = Path(config.artifact_root) / pipeline
     return _Taxi(config.metadata_url, root, pipeline)
 
 
 def _ours(config: Config) -> Pipeline:
-    return Pipeline(config.name, config.metadata_url, config.artifact_directory)
+    return Pipeline(config.name, config.metadata_url, Path(config.artifact_root))
 
 
 def _found(config: Config, keep: int = 1) -> set[int]:
@@ -128,9 +128,9 @@ def test_only_what_is_really_below_the_output_goes(
     """A URI that leads outside the directory is never deleted."""
     precious = tmp_path / "precious"
     (precious / "a" / "b").mkdir(parents=True)
-    config.artifact_directory.mkdir(parents=True)
-    (config.artifact_directory / "link").symlink_to(precious)
-    root = config.artifact_directory
+    Path(config.artifact_root).mkdir(parents=True)
+    (Path(config.artifact_root) / "link").symlink_to(precious)
+    root = Path(config.artifact_root)
     uri = {
         "dots": f"{root}/x/y/../../../../../../../../../..{precious}/a/b",
         "link": f"{root}/link/a/b",
@@ -241,7 +241,7 @@ with locks.in_use(Path(sys.argv[1])):
 
 def test_nothing_is_removed_while_a_node_runs(config: Config) -> None:
     """Deletion is rejected while another process uses the artifacts."""
-    directory = config.artifact_directory
+    directory = Path(config.artifact_root)
     with (
         locks.in_use(directory),
         subprocess.Popen(

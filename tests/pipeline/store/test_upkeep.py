@@ -6,6 +6,7 @@ import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from pipeline.columnar import files
 from pipeline.store import properties, upkeep
 from pipeline.store.connection import connection_config
 
@@ -205,6 +206,40 @@ def test_a_second_try_starts_with_empty_directories(small: Small) -> None:
 
     assert again == name
     assert not any(directory.exists() for directory in left)
+
+
+def test_outputs_in_a_bucket_are_measured_too(small: Small, bucket: str) -> None:
+    """What is there only in part is retired, as in a directory."""
+    execution = small.execution(State.COMPLETE, {})
+    (artifact,) = small.store.get_artifacts()
+    artifact.uri = f"{bucket}/Transform/graph/1"
+    small.store.put_artifacts([artifact])
+    files.write_text(f"{artifact.uri}/a", "12345")
+    upkeep.note_execution(small.store, execution, {})
+    whole = upkeep.is_whole(small.store, artifact.id)
+    files.write_text(f"{artifact.uri}/a", "123")
+
+    retired = upkeep.retire_incomplete_outputs(small.store, PIPELINE, NODE)
+
+    assert whole
+    assert retired == [artifact.uri]
+
+
+def test_directories_in_a_bucket_are_nobody_else_s(small: Small, bucket: str) -> None:
+    """No two executions get the same name, and a failed one's files are removed."""
+    node = f"{bucket}/claims/Transform"
+    execution, other = started(small), started(small)
+    other.id = execution.id
+
+    name = upkeep.claim_directories(small.store, execution, node)
+    files.write_text(f"{node}/graph/{name}/half", "")
+    files.write_text(f"{node}/.system/stateful_working_dir/{name}/half", "")
+    files.write_text(f"{node}/graph/{execution.id}/whole", "")
+    upkeep.clear_outputs(name, node)
+
+    assert name.startswith(f"{execution.id}-")
+    assert upkeep.claim_directories(small.store, other, node) != name
+    assert set(files.tree(node)) == {f"graph/{execution.id}/whole"}
 
 
 @pytest.mark.parametrize("damage", ["none", "file gone", "all gone"])

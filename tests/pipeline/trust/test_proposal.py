@@ -20,7 +20,7 @@ def test_the_newest_proposal_is_found(config: Config, store: StockStore) -> None
     reviewed = ours.artifact("Schema")
     ours.ran("tuesday", "ImportSchemaGen", outputs={"schema": reviewed})
 
-    assert proposed_schema(config) == store.root / "Schema" / "2" / SCHEMA_FILE
+    assert proposed_schema(config) == str(store.root / "Schema" / "2" / SCHEMA_FILE)
 
 
 def test_without_a_proposal_the_way_to_one_is_named(

@@ -121,7 +121,7 @@ def test_the_command_refuses_while_a_run_goes_on(config: Config) -> None:
         _push(config)
     command = [sys.executable, "-m", "pipeline.cli", "gc", "--keep-versions", "1"]
 
-    with locks.in_use(config.artifact_directory):
+    with locks.in_use(config.artifact_root):
         done = subprocess.run(
             [*command, "--output", str(config.output)],
             cwd=PROJECT,

@@ -38,7 +38,7 @@ def done(config: Config) -> Run:
     run.outcome, run.exit_code = Outcome.DONE, 0
     run.live = run.model = str(config.serving_directory / str(number))
     run.save()
-    store = StockStore(config.metadata_url, config.artifact_directory, config.name)
+    store = StockStore(config.metadata_url, Path(config.artifact_root), config.name)
     store.ran(run.run_id, "Pusher")
     return run
 
@@ -143,7 +143,7 @@ def test_any_change_is_noticed(change: str, config: Config) -> None:
         (config.output / "metadata.db").unlink()
     elif change == "store new":
         (config.output / "metadata.db").unlink()
-        StockStore(config.metadata_url, config.artifact_directory).ran("other", "Any")
+        StockStore(config.metadata_url, Path(config.artifact_root)).ran("other", "Any")
     elif change == "output moved":
         (config.output / "serving").rename(config.output / "elsewhere")
     else:

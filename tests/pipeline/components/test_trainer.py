@@ -1,0 +1,75 @@
+"""The Trainer's artifacts in a bucket, and a `run_fn` that knows local files only."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tfx.types import Artifact
+from tfx.types.artifact_utils import encode_split_names
+from tfx.types.standard_artifacts import Examples, Model, ModelRun, TransformGraph
+
+from pipeline.columnar import files
+from pipeline.components import file_systems, trainer
+
+MODULE = """\
+from pathlib import Path
+
+def run_fn(arguments):
+    graph = Path(arguments.transform_graph_path, "graph").read_text()
+    model = Path(arguments.serving_model_dir)
+    model.mkdir(parents=True)
+    (model / "saved_model.pb").write_text(f"{graph} of {arguments.train_files}")
+    Path(arguments.model_run_dir, "history.json").write_text("{}")
+    if graph == "broken":
+        raise ValueError("stopped")
+"""
+
+
+def _train(place: str, graph: str, directory: Path) -> None:
+    file_systems.register()
+    module = directory / "user_trainer.py"
+    module.write_text(MODULE)
+    artifacts: dict[str, Any] = {
+        "examples": Examples(),
+        "transform_graph": TransformGraph(),
+        "model": Model(),
+        "model_run": ModelRun(),
+    }
+    for name, artifact in artifacts.items():
+        artifact.uri = files.join(place, name)
+    artifacts["examples"].split_names = encode_split_names(["train", "eval"])
+    files.write_text(files.join(place, "transform_graph", "graph"), graph)
+
+    def group(*names: str) -> dict[str, list[Artifact]]:
+        return {name: [artifacts[name]] for name in names}
+
+    trainer.Executor().Do(
+        group("examples", "transform_graph"),
+        group("model", "model_run"),
+        {
+            "module_file": str(module),
+            "train_args": json.dumps({"num_steps": 1}),
+            "eval_args": json.dumps({"num_steps": 1}),
+            "custom_config": "null",
+        },
+    )
+
+
+def test_a_model_is_uploaded_when_it_is_whole(bucket: str, tmp_path: Path) -> None:
+    """The graph is read and the model written locally; examples stay in the bucket."""
+    _train(f"{bucket}/good", "graph", tmp_path)
+
+    model = f"{bucket}/good/model/Format-Serving/saved_model.pb"
+    expected = f"graph of ['{bucket}/good/examples/Split-train/*']"
+    assert files.read_text(model) == expected
+    assert files.tree(f"{bucket}/good/model_run") == {"history.json": 2}
+
+
+def test_a_failed_training_uploads_nothing(bucket: str, tmp_path: Path) -> None:
+    """Of a model that was written before the error, nothing is in the bucket."""
+    with pytest.raises(ValueError, match="stopped"):
+        _train(f"{bucket}/bad", "broken", tmp_path)
+
+    assert files.tree(f"{bucket}/bad/model") == {}
+    assert files.tree(f"{bucket}/bad/model_run") == {}
