@@ -201,18 +201,18 @@ def _column(inputs: RawTensors, name: str, dtype: tf.DType) -> Column:
         msg = f"column {name!r} is not in the data; it has {sorted(inputs)}"
         raise ValueError(msg)
     given = inputs[name]
-    values, missing = _first_values(type(given), given.dtype)(given)
+    sparse = isinstance(given, tf.SparseTensor)
+    values, missing = _first_values(sparse, given.dtype)(given)
     return Column(_cast(values, name, dtype), missing)
 
 
 @functools.cache
-def _first_values(kind: type, dtype: tf.DType) -> Any:
-    """Returns the function that makes a `Column` of tensors of a kind.
+def _first_values(sparse: bool, dtype: tf.DType) -> Any:  # noqa: FBT001 - a key
+    """Returns the function that makes a `Column` of sparse or dense tensors.
 
     TFT traces `preprocessing_fn` five times, and each trace creates each operation
     anew. A function is traced once for all columns; its call is one operation.
     """
-    sparse = kind is tf.SparseTensor
     spec = tf.SparseTensorSpec if sparse else tf.TensorSpec
     shape = [None, None] if sparse else None
 
