@@ -181,6 +181,8 @@ def fit(
         steps_per_execution=steps,
         jit_compile=False,
     )
+    # Or the first trace creates its variables, and a second one must follow: 1 s.
+    model.optimizer.build(model.trainable_variables)
     stop = keras.callbacks.EarlyStopping(
         patience=hyperparameters.patience, restore_best_weights=True
     )
