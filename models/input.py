@@ -222,6 +222,8 @@ def _generated(
     return tf.data.Dataset.from_generator(generate, output_signature=signature)
 
 
+# Autograph would only read its source: a quarter of a second.
+@tf.autograph.experimental.do_not_convert
 def _split_label(columns: dict[str, tf.Tensor]) -> Batch:
     columns = dict(columns)
     return columns, columns.pop(LABEL), columns.pop(WEIGHT)

@@ -48,7 +48,10 @@ class ServingModel(tf.Module):
             transform: The graph that Transform made, and the raw columns' types.
         """
         super().__init__()
-        self.model = model
+        # Tracked whole, a Keras model is walked layer by layer, with its optimizer:
+        # a second more to save, and three times the weights in each version.
+        self._model = _Untracked(model)
+        self.weights = [weight.value for weight in model.weights]
         # What TFT's Keras layer wraps. Saving that layer would trace it once more: 2 s.
         loader = SavedModelLoader(transform.transform_savedmodel_dir)
         self._transform = loader.apply_transform_model
@@ -117,9 +120,10 @@ class ServingModel(tf.Module):
         return dict(answers[SERVING_DEFAULT])
 
     def _predict(self, transformed: Tensors) -> Tensors:
-        inputs = {tensor.name: transformed[tensor.name] for tensor in self.model.inputs}
+        model = self._model.value
+        inputs = {tensor.name: transformed[tensor.name] for tensor in model.inputs}
         # training=False, or dropout would make each answer random.
-        return {PROBABILITY: self.model(inputs, training=False)[:, 0]}
+        return {PROBABILITY: model(inputs, training=False)[:, 0]}
 
 
 def save(model: keras.Model, transform: tft.TFTransformOutput, directory: str) -> None:
@@ -157,7 +161,7 @@ def _missing(feature: Any, rows: tf.Tensor) -> tf.Tensor | tf.SparseTensor:
 
 
 class _Untracked:
-    def __init__(self, value: dict[str, Any]) -> None:
+    def __init__(self, value: Any) -> None:
         self.value = value
 
 

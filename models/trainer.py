@@ -184,6 +184,8 @@ def fit(
         # milliseconds.
         jit_compile=False,
     )
+    # Or the first trace creates its variables, and a second one must follow: 1 s.
+    model.optimizer.build(model.trainable_variables)
     stop = keras.callbacks.EarlyStopping(
         patience=hyperparameters.patience, restore_best_weights=True
     )

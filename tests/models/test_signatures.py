@@ -157,3 +157,12 @@ def test_columns_are_answered_like_examples(served: Any, trips: list[Row]) -> No
         assert answered[name].keys() == expected.keys()
         for output, values in expected.items():
             assert (answered[name][output].numpy() == values.numpy()).all(), output
+
+
+def test_a_version_holds_no_state_of_the_training(trained: TrainedModel) -> None:
+    """The weights are saved, and the optimizer's two variables for each are not."""
+    saved = tf.train.list_variables(f"{trained.directory}/variables/variables")
+
+    variables = [name for name, shape in saved if shape]
+    assert len(variables) > 8
+    assert all(name.startswith("weights/") for name in variables)

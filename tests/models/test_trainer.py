@@ -37,7 +37,7 @@ def arguments(**changes: object) -> SimpleNamespace:
 def weights_of(model_directory: str) -> dict[str, np.ndarray]:
     """All weights of a saved model by name."""
     reader = tf.train.load_checkpoint(f"{model_directory}/variables/variables")
-    names = [n for n in reader.get_variable_to_shape_map() if n.startswith("model/")]
+    names = [n for n in reader.get_variable_to_shape_map() if n.startswith("weights/")]
     return {name: reader.get_tensor(name) for name in names}
 
 
