@@ -1,1 +1,1 @@
-"""Beam engines, their arguments, and patches of Beam."""
+"""Beam engines and their arguments."""

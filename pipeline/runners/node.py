@@ -23,7 +23,6 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import Artifact
 
 from pipeline import config as settings
-from pipeline.beam import patches
 from pipeline.caching import key as cache_key
 from pipeline.columnar import files
 from pipeline.components import file_systems, span_driver
@@ -96,7 +95,6 @@ def run_node(
         ThroughlineError: The node did not run, although the launcher raised nothing.
         Exception: Whatever the executor raised.
     """
-    patches.install()
     resolved = pipeline_pb2.Pipeline()
     resolved.CopyFrom(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(
