@@ -29,25 +29,35 @@ def modules_behind(module: str) -> Iterator[tuple[str, Path]]:
         Name and file of each, sorted by name; nothing for a module of another package.
     """
     found: dict[str, Path] = {}
-    waiting = [module]
+    read_whole: set[str] = set()
+    waiting = [(module, True)]
     while waiting:
-        name = waiting.pop()
-        if name in found or name.partition(".")[0] not in OWN_PACKAGES:
+        name, whole = waiting.pop()
+        is_known = name in read_whole or (name in found and not whole)
+        if is_known or name.partition(".")[0] not in OWN_PACKAGES:
             continue
         # Found, not imported: importing a module of a component would import TFX.
         spec = importlib.util.find_spec(name)
         if spec and spec.origin:
             found[name] = Path(spec.origin)
-            waiting += _imports(name, found[name])
+            read_whole |= {name} if whole else set()
+            waiting += _imports(name, found[name], whole=whole)
     yield from sorted(found.items())
 
 
-def _imports(module: str, path: Path) -> Iterator[str]:
-    # All imports, also those within functions: imports that cost time are there, and
-    # such modules decide a result as much as others.
-    for node in ast.walk(ast.parse(path.read_bytes())):
+def _imports(module: str, path: Path, *, whole: bool) -> Iterator[tuple[str, bool]]:
+    """Yields what a module imports, and whether functions of that may be called.
+
+    Args:
+        module: Dotted name of the module.
+        path: Its file.
+        whole: Include imports within functions: imports that cost time are there, and
+            such modules decide a result as much as others.
+    """
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree) if whole else _run_on_import(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, True) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
@@ -57,10 +67,23 @@ def _imports(module: str, path: Path) -> Iterator[str]:
                 up = module.split(".")[: None if is_package else -1]
                 up = up[: len(up) - node.level + 1]
                 base = ".".join([*up, *filter(None, [base])])
-            # `from package import name` runs the package's __init__, whatever name is.
-            yield base
-            for alias in node.names:
-                yield from _submodule(base, alias.name)
+            parts = [part for a in node.names for part in _submodule(base, a.name)]
+            yield from ((part, True) for part in parts)
+            # `from package import module` runs the package's __init__, but none of its
+            # functions: pipeline/__init__.py imports the whole pipeline in one.
+            yield base, len(parts) < len(node.names)
+
+
+def _run_on_import(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yields the nodes of a module that an import of it runs."""
+    for node in ast.iter_child_nodes(tree):
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        is_for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(
+            node.test
+        )
+        if not is_function and not is_for_types:
+            yield node
+            yield from _run_on_import(node)
 
 
 def _submodule(package: str, name: str) -> Iterator[str]:

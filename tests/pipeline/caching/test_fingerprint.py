@@ -98,6 +98,35 @@ def test_relative_imports_of_a_package_itself(package: Package) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("from ours import a", ["ours", "ours.a", "ours.b", "ours.main"]),
+        ("from ours import a, make", ["ours", "ours.a", "ours.b", "ours.c"]),
+    ],
+)
+def test_functions_of_a_package_count_if_they_may_be_called(
+    package: Package, line: str, expected: list[str]
+) -> None:
+    """A submodule's import takes what its package imports at module level only."""
+    package(
+        {
+            "__init__.py": (
+                "from typing import TYPE_CHECKING\n"
+                "import ours.b\n"
+                "if TYPE_CHECKING:\n    import ours.d\n"
+                "def make():\n    import ours.c\n"
+            ),
+            "main.py": line,
+            **dict.fromkeys(["a.py", "b.py", "c.py", "d.py"], ""),
+        }
+    )
+
+    found = [name for name, _ in modules_behind("ours.main")]
+
+    assert found[: len(expected)] == expected
+
+
 def test_modules_come_with_their_files(package: Package) -> None:
     """Modules are returned with their files."""
     directory = package({"__init__.py": "", "main.py": "from ours.sub import deep"})
@@ -139,10 +168,12 @@ def test_the_trainer_runs_the_model() -> None:
 
     assert {"models.trainer", "models.model", "models.features"} <= set(names)
     assert [name for name in names if name.startswith("pipeline")] == [
+        "pipeline",
         "pipeline.columnar",
         "pipeline.columnar.files",
         "pipeline.columnar.lists",
         "pipeline.columnar.shards",
         "pipeline.errors",
         "pipeline.names",
+        "pipeline.progress",
     ]
