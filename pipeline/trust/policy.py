@@ -236,6 +236,7 @@ def refusal(verdict: Verdict) -> str:
     findings = verdict.blocking
     splits: dict[tuple[str, str, str], list[str]] = {}
     for finding in findings:
+        # A broken column is broken in every split: one line each would fill the list.
         key = finding.column, finding.text, finding.anomaly
         splits.setdefault(key, []).append(finding.split or "all splits")
     lines = [

@@ -82,7 +82,7 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     "what most of our executors import": (
         ("pipeline/errors.py", "", "\nEDITED = 1\n"),
         [
-            "AnomalyGate",
+            "DataGate",
             "Evaluator",
             "ExampleGen",
             "Pusher",
@@ -92,8 +92,8 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
         ],
     ),
     "the gate": (
-        ("pipeline/components/anomaly_gate.py", "", "\nEDITED = 1\n"),
-        ["AnomalyGate"],
+        ("pipeline/components/gate_executor.py", "", "\nEDITED = 1\n"),
+        ["DataGate"],
     ),
     "the pusher": (
         ("pipeline/components/versioned_pusher.py", "", "\nEDITED = 1\n"),

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
 SCHEMA = 'feature { name: "fare" type: FLOAT }\n'
 NODES = (
     "Baseline, ExampleGen, ImportSchemaGen, StatisticsGen, ExampleValidator, "
-    "SchemaGen, AnomalyGate, Transform, Trainer, Evaluator, Pusher"
+    "SchemaGen, DataBaselines, DataGate, Transform, Trainer, Evaluator, Pusher"
 )
 
 
