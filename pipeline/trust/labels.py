@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import tensorflow as tf
 
 from models import features, preprocessing
 from pipeline.columnar import lists
@@ -26,7 +27,9 @@ def label_of(policy: str, batch: pa.RecordBatch) -> tuple[Ints, Ints]:
     if absent or not batch.num_rows:
         nothing = np.zeros(batch.num_rows, np.int64)
         return nothing, nothing
-    tensors = {name: _dense(lists.unwrap(batch.column(name))) for name in _COLUMNS}
+    tensors = {
+        name: tf.constant(_dense(lists.unwrap(batch.column(name)))) for name in _COLUMNS
+    }
     found = preprocessing.label_and_weight(tensors, policy)
     known = found[features.WEIGHT].numpy() > 0
     return known.astype(np.int64), found[features.LABEL].numpy().astype(np.int64)

@@ -9,7 +9,7 @@ from tfx.types import Artifact, artifact_utils
 from pipeline.components.accepted_data import AcceptedDataStrategy
 from pipeline.components.versioned_pusher import origin_of
 from pipeline.config import Config
-from pipeline.registry import versions
+from pipeline.registry import changes
 from pipeline.store.connection import open_store
 from tests.pipeline.tfx_store import StockStore
 
@@ -42,7 +42,7 @@ class _Runs:
             f"run-{model}", "Trainer", inputs=inputs, outputs={"model": model}
         )
         (found,) = self.artifacts("Model", [model])
-        return versions.push(self.fake.path(model), self.base, origin_of(found))
+        return changes.push(self.fake.path(model), self.base, origin_of(found))
 
     def artifacts(self, kind: str, ids: Sequence[int] = ()) -> list[Artifact]:
         """Returns artifacts as TFX hands them over; all if no ids are given."""
@@ -122,9 +122,9 @@ def test_after_a_rollback_the_live_models_data_counts(runs: _Runs) -> None:
     accepted = runs.judge(first)
     runs.push(accepted)
     later = runs.judge(second, live=[accepted])
-    withdrawn = runs.base / str(runs.push(later))
+    runs.push(later)
 
-    withdrawn.rename(runs.base / ".withdrawn")
+    changes.rollback(runs.base, None, changes.Author(because="a test"))
 
     assert runs.baselines(new) == ([later], [accepted])
 
