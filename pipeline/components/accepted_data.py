@@ -49,7 +49,8 @@ class AcceptedDataStrategy(ResolverStrategy):
                 "live" all verdicts.
 
         Returns:
-            At most one verdict as "previous" and one as "live".
+            At most one verdict as "previous" and one as "live"; none as "live" if it
+            is the same one.
         """
         (examples,) = input_dict[EXAMPLES][-1:]
         verdicts = [
@@ -58,7 +59,12 @@ class AcceptedDataStrategy(ResolverStrategy):
             if upkeep.is_whole(store, verdict.id)
         ]
         previous = _previous(verdicts, examples.id)
-        live = self._live(store, input_dict, verdicts, examples.id)
+        # MLMD 1.21 stores only one event for an artifact that an execution reads twice.
+        live = [
+            verdict
+            for verdict in self._live(store, input_dict, verdicts, examples.id)
+            if verdict.id not in {each.id for each in previous}
+        ]
         _LOG.info(
             "Baselines: verdict %s about the previous data, %s about the live model's",
             [each.id for each in previous],

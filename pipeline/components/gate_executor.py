@@ -46,7 +46,7 @@ LABEL_POLICY = "label_policy"
 
 _LOG = logging.getLogger(__name__)
 _NO_PREVIOUS = "no baseline yet: no earlier data was accepted"
-_NO_LIVE = "no baseline yet: no live model whose data is known, or it is this data"
+_NO_LIVE = "no live model is known, or it has learned from this or the previous data"
 
 Artifacts = Mapping[str, Sequence[Artifact]]
 
@@ -138,12 +138,10 @@ def _baselines(input_dict: Artifacts) -> tuple[dict[str, Baseline], dict[str, st
         found[gate.PREVIOUS] = read_baseline(previous[0].uri)
     else:
         without[gate.PREVIOUS] = _NO_PREVIOUS
-    if not live:
-        without[gate.LIVE] = _NO_LIVE
-    elif previous and previous[0].id == live[0].id:
-        without[gate.LIVE] = "it is the previous data"
-    else:
+    if live:
         found[gate.LIVE] = read_baseline(live[0].uri)
+    else:
+        without[gate.LIVE] = _NO_LIVE
     return found, without
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from pipeline.columnar import files
 from pipeline.errors import UsageError, is_one_line
 from pipeline.trust.checks import Check
 from pipeline.trust.policy import Accepted
@@ -82,7 +83,7 @@ def add(path: Path, exception: Accepted, today: date) -> None:
     lines = [f"{name} = {json.dumps(text)}" for name, text in values.items() if text]
     before = path.read_text("utf-8") if path.exists() else _HEADER
     block = "\n".join([f"[[{_TABLE}]]", *lines, ""])
-    path.write_text(f"{before.rstrip()}\n\n{block}", "utf-8")
+    files.write_bytes(path, f"{before.rstrip()}\n\n{block}".encode())
 
 
 def known_anomalies() -> list[str]:

@@ -52,11 +52,12 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     "the model": (("models/model.py", "", "\nEDITED = 1\n"), ["Trainer"]),
     "preprocessing": (
         ("models/preprocessing.py", "", "\nEDITED = 1\n"),
-        ["Transform"],
+        # The gate judges the label by its definition.
+        ["DataGate", "Transform"],
     ),
     "what both import": (
         ("models/features.py", "", "\nEDITED = 1\n"),
-        ["Evaluator", "Trainer", "Transform"],
+        ["DataGate", "Evaluator", "Trainer", "Transform"],
     ),
     "what the trainer imports": (
         ("models/signatures.py", "", "\nEDITED = 1\n"),
@@ -64,7 +65,7 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     ),
     "the package of modules imported by `from models import`": (
         ("models/__init__.py", "", "\nEDITED = 1\n"),
-        ["Evaluator", "Trainer", "Transform"],
+        ["DataGate", "Evaluator", "Trainer", "Transform"],
     ),
     "a docstring": (("models/model.py", '"""', '"""Edited. '), ["Trainer"]),
     "the reviewed schema": (

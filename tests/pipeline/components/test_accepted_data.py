@@ -105,15 +105,24 @@ def test_data_that_was_refused_is_no_baseline(runs: _Runs) -> None:
 
 def test_the_same_data_is_compared_with_the_same(runs: _Runs) -> None:
     """Neither its own model nor later data changes what data is compared with."""
-    before, data, later = (runs.fake.examples() for _ in range(3))
-    accepted = runs.judge(before)
+    oldest, older, data, later = (runs.fake.examples() for _ in range(4))
+    accepted = runs.judge(oldest)
     runs.push(accepted)
+    before = runs.judge(older)
     first = runs.baselines(data)
     runs.push(runs.judge(data, live=[accepted]))
     runs.judge(later)
 
-    assert first == ([accepted], [accepted])
+    assert first == ([before], [accepted])
     assert runs.baselines(data) == first
+
+
+def test_one_baseline_is_not_used_twice(runs: _Runs) -> None:
+    """If the live model has learned from the previous data, there is one baseline."""
+    accepted = runs.judge(runs.fake.examples())
+    runs.push(accepted)
+
+    assert runs.baselines(runs.fake.examples()) == ([accepted], [])
 
 
 def test_after_a_rollback_the_live_models_data_counts(runs: _Runs) -> None:

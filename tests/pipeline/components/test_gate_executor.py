@@ -130,17 +130,6 @@ def test_a_verdict_is_the_baseline_of_the_next(gate: _Gate, rows: Rows) -> None:
     assert {value.against for value in verdict.measured} == {"", *verdict.compared_with}
 
 
-def test_a_baseline_counts_once(gate: _Gate, rows: Rows) -> None:
-    """If the live model has learned from the previous data, that is said."""
-    first = gate.run(rows[:1000])
-
-    second = gate.run(rows[1000:], previous=[first], live=[first])
-
-    verdict = _read(second.uri)
-    assert verdict.without_baseline == {"live model's": "it is the previous data"}
-    assert list(verdict.compared_with) == ["previous"]
-
-
 def test_drifted_data_is_refused(gate: _Gate, rows: Rows) -> None:
     """A refusal names the column; its verdict stays, and the output is empty."""
     first = gate.run(rows[:1000])

@@ -143,10 +143,10 @@ def test_what_was_only_compared_with_is_not_upstream(
 ) -> None:
     """Data that a gate compared with is neither upstream of a model nor kept for it."""
     before, data = store.examples(), store.examples()
-    old, new = (store.artifact("DataVerdict") for _ in range(2))
+    older, old, new = (store.artifact("DataVerdict") for _ in range(3))
     model = store.artifact("Model")
     store.ran("1", "DataGate", inputs={"examples": [before]}, outputs={"verdict": old})
-    compared = {"examples": [data], "previous": [old], "live": [old]}
+    compared = {"examples": [data], "previous": [old], "live": [older]}
     gate = store.ran("2", "DataGate", inputs=compared, outputs={"verdict": new})
     trainer = store.ran("2", "Trainer", inputs={"v": [new]}, outputs={"model": model})
     raw = MetadataStore(open_store(config.metadata_url))
@@ -158,4 +158,4 @@ def test_what_was_only_compared_with_is_not_upstream(
     assert [step.id for step in upstream] == [gate, trainer]
     assert trainer not in {step.id for step in downstream}
     assert events.behind([model]) == {model, new, data}
-    assert events.touched_by([gate]) == {data, old, new}
+    assert events.touched_by([gate]) == {data, older, old, new}

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.columnar.engine import Workers
+from pipeline.columnar.engine import OnBeam, Runner, Workers
 from pipeline.columnar.shards import ShardWriter, shards_of
+from pipeline.config import IN_PROCESS_BEAM_RUNNER
 from pipeline.trust import profile
 from pipeline.trust.profile import Ints, Profile
 
@@ -161,18 +164,29 @@ def test_profiles_are_read_as_written() -> None:
     assert all(_same(found[name], splits[name]) for name in splits)
 
 
-@pytest.mark.parametrize("count", [1, 2])
+def _make_pipeline() -> beam.Pipeline:
+    return beam.Pipeline(options=PipelineOptions([IN_PROCESS_BEAM_RUNNER]))
+
+
+@pytest.mark.parametrize("form", ["worker", "workers", "beam"])
 def test_a_split_is_profiled_in_pieces(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    """However many workers there are, the profile of a split is the same."""
+    """Whoever does the work, the profile of a split is the same."""
     monkeypatch.setattr(profile, "ROWS_AT_ONCE", 10)
+    runners: dict[str, Runner] = {
+        "worker": Workers(1),
+        "workers": Workers(2),
+        "beam": OnBeam(_make_pipeline, str(tmp_path / "scratch")),
+    }
     fares = [float(number % 7) for number in range(100)]
     batch = pa.RecordBatch.from_pydict({"fare": fares})
-    with ShardWriter(tmp_path / "a.parquet", batch.schema, rows=10) as writer:
+    with ShardWriter(tmp_path / "data" / "a.parquet", batch.schema, rows=10) as writer:
         writer.write(batch)
 
-    found = profile.describe(shards_of(tmp_path), _fare_above_one, Workers(count))
+    found = profile.describe(
+        shards_of(tmp_path / "data"), _fare_above_one, runners[form]
+    )
 
     whole = _profile({"fare": fares}, [int(fare > 1) for fare in fares])
     assert _same(found, whole)
