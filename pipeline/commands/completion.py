@@ -57,7 +57,8 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
         ],
     )
     # One set of flags, since without an action it shows the verdict.
-    accepting = ("anomaly", tyro.conf.Positional[Literal["accept"]])
+    accept, _ = _choice(("accept",))
+    accepting = ("action", Annotated[accept, tyro.conf.Positional])
     texts = [(name, str, "") for name in ("feature", "until", "because")]
     gates: Any = make_dataclass(
         "gate", [accepting, *texts], bases=(gate.GateFlags,), kw_only=True

@@ -157,11 +157,10 @@ def _anomalies(artifact: Artifact) -> dict[str, anomalies_pb2.Anomalies]:
 
 
 def _schema(artifact: Artifact) -> schema_pb2.Schema:
-    text = files.read_bytes(files.join(artifact.uri, SCHEMA_FILE)).decode()
+    text = files.read_text(files.join(artifact.uri, SCHEMA_FILE))
     return text_format.Parse(text, schema_pb2.Schema())
 
 
 def _write(directory: str, verdict: Verdict) -> None:
-    json_file = files.join(directory, VERDICT_FILE)
-    files.write_bytes(json_file, verdict.to_json().encode())
-    files.write_bytes(files.join(directory, VERDICT_TEXT), verdict.to_text().encode())
+    files.write_text(files.join(directory, VERDICT_FILE), verdict.to_json())
+    files.write_text(files.join(directory, VERDICT_TEXT), verdict.to_text())

@@ -83,7 +83,7 @@ def add(path: Path, exception: Accepted, today: date) -> None:
     lines = [f"{name} = {json.dumps(text)}" for name, text in values.items() if text]
     before = path.read_text("utf-8") if path.exists() else _HEADER
     block = "\n".join([f"[[{_TABLE}]]", *lines, ""])
-    files.write_bytes(path, f"{before.rstrip()}\n\n{block}".encode())
+    files.write_text(path, f"{before.rstrip()}\n\n{block}")
 
 
 def known_anomalies() -> list[str]:

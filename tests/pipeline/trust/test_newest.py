@@ -1,5 +1,7 @@
 """The newest verdict, whether the data was accepted or refused."""
 
+from pathlib import Path
+
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
@@ -30,7 +32,7 @@ def refuse(config: Config, runs: StockStore, verdict: Verdict, run: str) -> None
     """Registers a run whose data was refused."""
     failed = mlmd.Execution.FAILED
     runs.ran(run, "DataGate", state=failed, properties={"throughline_directory": run})
-    node = config.artifact_directory / "DataGate"
+    node = Path(config.artifact_root) / "DataGate"
     working = node / ".system" / "stateful_working_dir" / run
     working.mkdir(parents=True)
     (working / "verdict.json").write_text(verdict.to_json())
