@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
     """Returns our artifact types, which Vertex AI's containers import from here."""
     # On demand: as imports they would load TFX with every command.
     if name == "DataVerdict":
-        from pipeline.components.anomaly_gate import DataVerdict
+        from pipeline.components.data_gate import DataVerdict
 
         return DataVerdict
     if name == "Quarantine":

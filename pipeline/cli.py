@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Command] = {
     "compile": Command("run", "compile_pipeline"),
     "node": Command("run", "node"),
     "schema": Command("schema", "schema"),
+    "gate": Command("gate", "gate"),
     "models": Command("models", "models"),
     "lineage": Command("lineage", "lineage"),
     "report": Command("lineage", "report"),

@@ -23,6 +23,7 @@ from pipeline.ingestion.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_
 from pipeline.ingestion.times import seconds_in
 from pipeline.names import local_path
 from pipeline.store.url import METADATA_FILE, of_file
+from pipeline.trust import checks
 from schema import SCHEMA_PATH
 
 # TFX stores step counts as 32-bit integers; no other count needs more.
@@ -32,6 +33,7 @@ SAMPLE_DATA_DIRECTORY = "sample"
 # Spelled here, because modules that know these nodes must not import TFX.
 DATA_NODE = "ExampleGen"
 PROPOSAL_NODE = "SchemaGen"
+GATE_NODE = "DataGate"
 _NAMES_SHOWN = 12
 _BUCKET = re.compile(r"(?:s3|gs)://[a-z0-9][a-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
 
@@ -109,26 +111,68 @@ class Splits:
 
 @dataclass(frozen=True)
 class Gate:
-    """The limits of the data gate; data beyond them stops the run."""
+    """What data the gate lets pass; anything worse stops the run.
 
-    tolerated_anomalies: tuple[str, ...] = ("SCHEMA_NEW_COLUMN",)
-    """Anomaly types (TFDV's names) that are reported but don't stop the run."""
+    A finding is named by TFDV's anomaly type or our check (docs/data-trust.md), for one
+    column as NAME:COLUMN.
+    """
+
+    block: tuple[str, ...] = ()
+    """Findings that stop the run, which is the default of almost all."""
+    warn: tuple[str, ...] = ()
+    """Findings that are reported and don't stop the run."""
+    ignore: tuple[str, ...] = ()
+    """Findings that are not even reported."""
     max_quarantined: float = 0.01
     """Share of the rows, 0 to 1, that may go to quarantine before the run stops."""
+    min_rows: int = 1
+    """Fewest rows of each split."""
+    min_share_of_rows: float = 0.1
+    """Fewest rows, as a share of those of the data before."""
+    max_missing_labels: float = 0.01
+    """Largest share of rows, 0 to 1, without a value that the label needs."""
+    max_duplicates: float = 0.01
+    """Largest share of rows, 0 to 1, that repeat another row or are in two splits."""
+    max_leakage: float = 0.9
+    """Largest share of the label's entropy, 0 to 1, that one feature may explain."""
+    false_alarms: float = 0.001
+    """Probability, 0 to 1, that data without a change counts as drifted."""
 
     def __post_init__(self) -> None:
-        """Rejects a share outside 0-1, and anomaly types that TFDV doesn't have."""
-        _require(self, "max_quarantined", at_least=0, at_most=1, group="gate")
+        """Rejects values out of bounds, and findings that nobody can make."""
+        shares = ("max_quarantined", "min_share_of_rows", "max_missing_labels")
+        for name in (*shares, "max_duplicates", "max_leakage", "false_alarms"):
+            _require(self, name, at_least=0, at_most=1, group="gate")
+        _require(self, "min_rows", at_least=1, at_most=LARGEST, group="gate")
+        if not self.false_alarms:
+            raise UsageError(
+                "gate.false-alarms is 0.0; it must be above 0, or no drift is found"
+            )
         # Imported for the names alone: it takes a twentieth of a second.
         from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-        known = anomalies_pb2.AnomalyInfo.Type.keys()
-        for name in self.tolerated_anomalies:
-            if name not in known:
-                raise UsageError(
-                    f"gate.tolerated-anomalies names {name!r}, which is none of TFDV's "
-                    f"anomaly types; {nearest(name, known)}"
-                )
+        known = [*anomalies_pb2.AnomalyInfo.Type.keys(), *checks.Check]
+        named: dict[str, str] = {}
+        for severity in checks.Severity:
+            for name in getattr(self, severity):
+                anomaly, _, _ = name.partition(":")
+                if anomaly not in known:
+                    raise UsageError(
+                        f"gate.{severity} names {name!r}, which is neither one of "
+                        "TFDV's anomaly types nor a check of the gate; "
+                        f"{nearest(anomaly, known)}"
+                    )
+                if name in named:
+                    raise UsageError(
+                        f"gate.{severity} names {name!r}, and so does "
+                        f"gate.{named[name]}; leave one of them out"
+                    )
+                named[name] = severity
+
+    @property
+    def severities(self) -> dict[str, checks.Severity]:
+        """The severities that were set, by name of the finding."""
+        return {n: s for s in checks.Severity for n in getattr(self, s)}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import codecs
 import dataclasses
+from datetime import UTC, datetime
 
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
@@ -33,15 +34,19 @@ from pipeline.components import statistics_gen as statistics_executor
 from pipeline.components import trainer as trainer_executor
 from pipeline.components import transform as transform_executor
 from pipeline.components import versioned_pusher
-from pipeline.components.anomaly_gate import AnomalyGate
+from pipeline.components.accepted_data import MODELS, AcceptedDataStrategy
+from pipeline.components.data_gate import DataGate, DataVerdict, require_verdict
 from pipeline.components.evaluator import Executor as EvaluatorExecutor
 from pipeline.components.example_gen import Ingestion
+from pipeline.components.gate_executor import LIVE, PREVIOUS
 from pipeline.components.ingestion import Settings
 from pipeline.components.live_model import BLESSING, MODEL, LiveModelStrategy
 from pipeline.config import IN_PROCESS_ARGUMENTS, VERTEX_MOUNT, Config
 from pipeline.ingestion.spans import Newest
 from pipeline.ingestion.splitting import EVAL, TEST, TRAIN, SplitRule
 from pipeline.quality.eval_config import eval_config
+from pipeline.trust import exceptions
+from pipeline.trust.policy import Policy
 
 
 def create_pipeline(config: Config) -> Pipeline:
@@ -82,14 +87,21 @@ def create_pipeline(config: Config) -> Pipeline:
     )
     example_validator.executor_spec = ExecutorClassSpec(validator_executor.Executor)
 
-    # ExampleAnomalies, ExampleStatistics -> DataVerdict, or the run stops here
-    anomaly_gate = AnomalyGate(
+    # earlier DataVerdicts -> those about the data before and the live model's data
+    baselines = _data_baselines(config, example_gen)
+
+    # Examples, ExampleAnomalies, DataVerdicts -> DataVerdict, or the run stops here
+    data_gate = DataGate(
+        _policy(config),
+        config.label_policy,
+        examples=example_gen.outputs["examples"],
         anomalies=example_validator.outputs["anomalies"],
-        statistics=statistics_gen.outputs["statistics"],
-        tolerated=",".join(config.gate.tolerated_anomalies),
+        schema=reviewed_schema.outputs["schema"],
+        quarantine=example_gen.outputs["quarantine"],
+        **{name: baselines.outputs[name] for name in (PREVIOUS, LIVE) if baselines},
     )
 
-    # Examples, Schema -> TransformGraph, transformed Examples
+    # Examples, Schema, DataVerdict -> TransformGraph, transformed Examples
     transform = Transform(
         examples=example_gen.outputs["examples"],
         schema=reviewed_schema.outputs["schema"],
@@ -104,9 +116,9 @@ def create_pipeline(config: Config) -> Pipeline:
         custom_config={"label_policy": config.label_policy},
     )
     transform.executor_spec = BeamExecutorSpec(transform_executor.Executor)
-    transform.add_upstream_node(anomaly_gate)
+    require_verdict(transform, data_gate.outputs["verdict"])
 
-    # transformed Examples, TransformGraph -> Model
+    # transformed Examples, TransformGraph, DataVerdict -> Model
     trainer = Trainer(
         run_fn="models.trainer.run_fn",
         examples=transform.outputs["transformed_examples"],
@@ -123,6 +135,8 @@ def create_pipeline(config: Config) -> Pipeline:
         },
     )
     trainer.executor_spec = ExecutorClassSpec(trainer_executor.Executor)
+
+    require_verdict(trainer, data_gate.outputs["verdict"])
 
     # output/serving/<model>/ -> the live Model to beat
     baseline = _baseline(config).with_id("Baseline")
@@ -158,7 +172,8 @@ def create_pipeline(config: Config) -> Pipeline:
             schema_gen,
             reviewed_schema,
             example_validator,
-            anomaly_gate,
+            *filter(None, [baselines]),
+            data_gate,
             transform,
             trainer,
             baseline,
@@ -179,6 +194,37 @@ def _baseline(config: Config) -> Resolver:
         strategy_class=LiveModelStrategy,
         config={"serving_directory": str(config.serving_directory)},
         **channels,
+    )
+
+
+def _data_baselines(config: Config, example_gen: Ingestion) -> Resolver | None:
+    """Returns the node that finds what data is compared with; none on Vertex AI."""
+    if config.output.is_relative_to(VERTEX_MOUNT):
+        # Vertex AI resolves in its own service, which knows TFX's strategies only.
+        return None
+    return Resolver(
+        strategy_class=AcceptedDataStrategy,
+        config={"serving_directory": str(config.serving_directory)},
+        examples=example_gen.outputs["examples"],
+        previous=Channel(type=DataVerdict),
+        live=Channel(type=DataVerdict),
+        **{MODELS: Channel(type=Model)},
+    ).with_id("DataBaselines")
+
+
+def _policy(config: Config) -> Policy:
+    gate, today = config.gate, datetime.now(UTC).date()
+    reviewed = exceptions.read(exceptions.file_of(config.schema))
+    return Policy(
+        severities=gate.severities,
+        exceptions=tuple(each for each in reviewed if not each.expired(today)),
+        ended=tuple(each for each in reviewed if each.expired(today)),
+        min_rows=gate.min_rows,
+        min_share_of_rows=gate.min_share_of_rows,
+        max_missing_labels=gate.max_missing_labels,
+        max_duplicates=gate.max_duplicates,
+        max_leakage=gate.max_leakage,
+        false_alarms=gate.false_alarms,
     )
 
 

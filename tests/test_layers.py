@@ -13,7 +13,7 @@ PROJECT = Path(__file__).parents[1]
 # longest name that it begins with.
 LAYERS = (
     ("pipeline.errors", "pipeline.progress"),
-    ("pipeline.names", "schema"),
+    ("pipeline.names", "schema", "pipeline.trust.checks"),
     ("pipeline.doctor", "pipeline.columnar"),
     ("pipeline.ingestion", "pipeline.beam", "data"),
     ("models",),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from pipeline import config as settings
-from pipeline.commands import lineage, models, run, upkeep
+from pipeline.commands import gate, lineage, models, run, upkeep
 from pipeline.commands.flags import StoreFlags, flags_class
 from pipeline.errors import EXIT_DONE
 from pipeline.runners import job
@@ -56,6 +56,13 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
             )
         ],
     )
+    # One set of flags, since without an action it shows the verdict.
+    accept, _ = _choice(("accept",))
+    accepting = ("action", Annotated[accept, tyro.conf.Positional])
+    texts = [(name, str, "") for name in ("feature", "until", "because")]
+    gates: Any = make_dataclass(
+        "gate", [accepting, *texts], bases=(gate.GateFlags,), kw_only=True
+    )
     actions = tuple(
         Annotated[kind, tyro.conf.subcommand(name)]
         for name, (kind, _) in models.ACTIONS.items()
@@ -72,6 +79,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
         "compile": flags_class("compile", every, preset | targets),
         "node": run.NodeFlags,
         "schema": schema,
+        "gate": gates,
         "models": make_dataclass("models", [("action", _union(actions))]),
         "lineage": lineage.LineageFlags,
         "report": lineage.ReportFlags,

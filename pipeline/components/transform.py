@@ -47,7 +47,7 @@ class Executor(stock.Executor):
         """Writes the transform graph, and the transformed examples of each split.
 
         Args:
-            input_dict: `examples` and `schema`.
+            input_dict: `examples`, `schema` and `verdict`.
             output_dict: `transform_graph`, and `transformed_examples` unless they are
                 not materialized.
             exec_properties: What the stock executor takes.

@@ -140,7 +140,7 @@ class Lineage:
         gates = self._gates_of(before, makers)
         involved = [*before, *gates, *after]
         trainer = makers[0] if makers else None
-        read = {i for step in before for i in step.read()}
+        read = {i for step in before for i in step.made_from()}
         inputs = self.graph.by_id(read)
         evaluations = self._written(after, "ModelEvaluation")
         return ModelLineage(
@@ -153,7 +153,7 @@ class Lineage:
             trained=_time(trainer.ended if trainer else model.created),
             data=tuple(self._data_of(a) for a in inputs if self._is_source(a)),
             schema=self._schema_of(inputs),
-            verdicts=tuple(self._verdicts([*gates, *after])),
+            verdicts=tuple(self._verdicts(_unique(involved))),
             metrics=facts.overall_metrics(evaluations) if evaluations else {},
             code=_by_node(self._code_of, involved),
             parameters={s.node: p for s in involved if (p := facts.parameters_of(s))},
@@ -259,7 +259,8 @@ class Lineage:
     ) -> list[Execution]:
         """Returns executions that checked the data but are not ancestors of the model.
 
-        They are found in the run that trained the model.
+        That is so in stores of stock TFX, whose Transform reads no verdict. They are
+        found in the run that trained the model.
         """
         known = {step.id for step in before}
         runs = {step.run for step in makers}

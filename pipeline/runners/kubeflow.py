@@ -226,7 +226,7 @@ def write_vertex(
     """
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
-    from pipeline.components.anomaly_gate import DataVerdict
+    from pipeline.components.data_gate import DataVerdict
     from pipeline.components.example_gen import Quarantine
 
     pipeline = build(config)

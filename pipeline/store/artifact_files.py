@@ -24,6 +24,9 @@ SCHEMA_FILE = "schema.pbtxt"
 STATISTICS_FILE = "FeatureStats.pb"
 ANOMALIES_FILE = "SchemaDiff.pb"
 VERDICT_FILE = "verdict.json"
+VERDICT_TEXT = "verdict.txt"
+PROFILE_FILE = "columns.parquet"
+ROWS_FILE = "rows.parquet"
 HISTORY_FILE = "history.json"
 _SPLIT = "Split-"
 
@@ -87,7 +90,9 @@ def read_learning_curves(directory: Location) -> dict[str, list[float]]:
 
 def read_findings(directory: Location) -> list[dict[str, str]] | None:
     """Reads the gate's findings of a DataVerdict; `None` if its file is gone."""
-    return json.loads(_text_of(directory, VERDICT_FILE) or "null")
+    verdict = json.loads(_text_of(directory, VERDICT_FILE) or "null")
+    # Before there was a policy, the verdict was the list of findings.
+    return verdict["findings"] if isinstance(verdict, dict) else verdict
 
 
 def row_counts(directory: Location) -> dict[str, int]:

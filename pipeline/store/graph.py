@@ -17,6 +17,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 _INPUT = frozenset({mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT})
 _OUTPUT = frozenset({mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT})
 _STATE = mlmd.Execution.State
+# DataGate compares new data with earlier data: a model has learned nothing from it.
+_COMPARED = frozenset({"previous", "live"})
 # Two sets of names: those of TFX's IR-based runners, and those of the older ones.
 _RUN_CONTEXTS = ("pipeline_run", "run")
 _NODE_CONTEXTS = ("node", "component_run")
@@ -104,6 +106,11 @@ class Execution:
         """Returns the ids of all artifacts that it read."""
         return {i for ids in self.inputs.values() for i in ids}
 
+    def made_from(self) -> set[int]:
+        """Returns the ids of the artifacts that it read, not just compared with."""
+        named = self.inputs.items()
+        return {i for name, ids in named if name not in _COMPARED for i in ids}
+
     def wrote(self) -> set[int]:
         """Returns the ids of all artifacts that it wrote or reused."""
         return {i for ids in self.outputs.values() for i in ids}
@@ -119,11 +126,13 @@ class Events:
 
     Attributes:
         read: Ids of the artifacts that an execution read, by the execution's id.
+        made_from: The same without those that it only compared with.
         wrote: Ids of the artifacts that it wrote or reused, by the execution's id.
         makers: Ids of the executions that wrote or reused an artifact, by its id.
     """
 
     read: Mapping[int, set[int]]
+    made_from: Mapping[int, set[int]]
     wrote: Mapping[int, set[int]]
     makers: Mapping[int, set[int]]
 
@@ -145,7 +154,7 @@ class Events:
             if artifact not in found:
                 found.add(artifact)
                 for execution in self.makers.get(artifact, ()):
-                    waiting += self.read.get(execution, ())
+                    waiting += self.made_from.get(execution, ())
         return found
 
 
@@ -200,12 +209,23 @@ class Graph:
         return self._load({event.execution_id for event in events})
 
     def ancestors(self, ids: Collection[int]) -> list[Execution]:
-        """Returns all executions upstream of artifacts, oldest first."""
-        return self._walk(ids, self.makers, Execution.read)
+        """Returns all executions upstream of artifacts, oldest first.
+
+        Data that was only compared with is not upstream.
+        """
+        return self._walk(ids, self.makers, Execution.made_from)
 
     def descendants(self, ids: Collection[int]) -> list[Execution]:
-        """Returns all executions downstream of artifacts, oldest first."""
-        return self._walk(ids, self.users, Execution.wrote)
+        """Returns all executions downstream of artifacts, oldest first.
+
+        An execution that only compared with an artifact is not downstream of it.
+        """
+
+        def made_from(found: Collection[int]) -> list[Execution]:
+            users = self.users(found)
+            return [user for user in users if user.made_from() & set(found)]
+
+        return self._walk(ids, made_from, Execution.wrote)
 
     def run(self, name: str) -> list[Execution]:
         """Loads the executions of a run, oldest first; none if there is no such run."""
@@ -261,7 +281,9 @@ class Graph:
 
     def events(self, executions: Collection[int]) -> Events:
         """Loads the events of executions in one call."""
-        read, wrote, makers = (defaultdict[int, set[int]](set) for _ in range(3))
+        read, made_from, wrote, makers = (
+            defaultdict[int, set[int]](set) for _ in range(4)
+        )
         ids = sorted(executions)
         for event in self.store.get_events_by_execution_ids(ids) if ids else ():
             if event.type in _OUTPUT:
@@ -269,7 +291,9 @@ class Graph:
                 makers[event.artifact_id].add(event.execution_id)
             elif event.type in _INPUT:
                 read[event.execution_id].add(event.artifact_id)
-        return Events(dict(read), dict(wrote), dict(makers))
+                if not _COMPARED & {step.key for step in event.path.steps}:
+                    made_from[event.execution_id].add(event.artifact_id)
+        return Events(dict(read), dict(made_from), dict(wrote), dict(makers))
 
     def ids_of_pipeline(self, name: str) -> set[int]:
         """Returns the ids of a pipeline's executions; empty if it never ran."""

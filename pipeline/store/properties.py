@@ -23,6 +23,9 @@ SPLIT_FINGERPRINT = "split_fingerprint"
 ROWS_READ = "rows_read"
 ROWS_QUARANTINED = "rows_quarantined"
 
+# On DataVerdict.
+EXAMPLES_ID = "examples_id"
+
 # On ModelBlessing.
 BLESSED = "blessed"
 BLESSED_MODEL_ID = "current_model_id"

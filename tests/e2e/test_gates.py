@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli import COMMANDS
 from pipeline.ingestion.quarantine import read_rows
+from schema import SCHEMA_PATH
 from tests.e2e.runs import Finished, Rows, finished
 from tests.e2e.warm import WarmProcess
 
@@ -118,8 +120,43 @@ def test_blocking_anomaly_stops_the_run(
 
     run = run_warm(warm, tmp_path / "out", *SMOKE, "--data", small_data(change))
 
-    refused(run, "AnomalyGate", "trip_start_hour")
-    assert run.states()["AnomalyGate"] == "FAILED"
+    refused(run, "DataGate", "trip_start_hour")
+    assert run.states()["DataGate"] == "FAILED"
+
+
+def _in_minutes(rows: Rows) -> Rows:
+    for row in rows:
+        row["trip_seconds"] = str(int(row["trip_seconds"] or 0) // 60)
+    return rows
+
+
+def test_drifted_data_is_refused_until_it_is_accepted(
+    tmp_path: Path,
+    small_data: MakeData,
+    warm: WarmProcess,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Minutes after seconds stop the run, `gate` shows why, and `gate accept` helps."""
+    output, schema = tmp_path / "out", tmp_path / "schema" / "schema.pbtxt"
+    schema.parent.mkdir()
+    schema.write_text(SCHEMA_PATH.read_text())
+    flags = (*SMOKE, "--to", "DataGate", "--schema", schema, "--data")
+    accept = ["accept", "DRIFT", "--feature", "trip_seconds", "--until", "9999-12-31"]
+    first = run_warm(warm, output, *flags, small_data())
+
+    drifted = run_warm(warm, output, *flags, small_data(_in_minutes))
+    shown = COMMANDS["gate"](["--output", str(output)])
+    COMMANDS["gate"]([*accept, "--because", "as agreed", "--schema", str(schema)])
+    accepted = run_warm(warm, output, *flags, tmp_path / "data")
+    shown_again = COMMANDS["gate"](["--output", str(output)])
+
+    assert first.exit_code == 0, first.text
+    refused(drifted, "DataGate", "trip_seconds (all splits): jensen shannon against")
+    assert accepted.exit_code == 0, accepted.text
+    assert (shown, shown_again) == (3, 0)
+    printed = capsys.readouterr().out
+    assert "block     DRIFT    trip_seconds" in printed
+    assert "[as agreed (until 9999-12-31)]" in printed
 
 
 def test_directory_without_csv_is_refused(tmp_path: Path, warm: WarmProcess) -> None:

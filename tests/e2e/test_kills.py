@@ -22,7 +22,7 @@ KILLS = (
     # Its output directory is there and empty.
     ("ImportSchemaGen", BEFORE),
     ("ExampleValidator", WRITING),
-    ("AnomalyGate", WRITTEN),
+    ("DataGate", WRITTEN),
     # A resolver publishes its execution itself, and has no output of its own.
     ("Baseline", WRITTEN),
     ("Evaluator", WRITING),

@@ -5,6 +5,7 @@ import re
 import pytest
 import tensorflow as tf
 
+from pipeline.store.graph import Graph
 from tests.e2e.runs import Finished, Rows, raw_tensors
 
 pytestmark = pytest.mark.e2e
@@ -28,7 +29,20 @@ def test_every_standard_component_completes(main_run: Finished) -> None:
 
     assert main_run.exit_code == 0, main_run.text
     assert {states[name] for name in STANDARD_COMPONENTS} == {"COMPLETE"}
-    assert states["AnomalyGate"] == "COMPLETE"
+    assert states["DataGate"] == "COMPLETE"
+
+
+def test_the_verdict_is_between_data_and_model(main_run: Finished) -> None:
+    """Lineage leads from the verdict to the transformed examples and to the model."""
+    graph = Graph(main_run.store)
+    # Other tests may have run a second time in the same place.
+    (verdict, *_), (model, *_) = graph.of_type("DataVerdict"), graph.of_type("Model")
+
+    readers = {step.node for step in graph.users([verdict.id])}
+    upstream = {step.node for step in graph.ancestors([model.id])}
+
+    assert readers == {"Transform", "Trainer"}
+    assert upstream >= {"ExampleGen", "ExampleValidator", "DataGate", "Transform"}
 
 
 def test_model_reaches_its_quality(main_run: Finished) -> None:

@@ -381,7 +381,7 @@ def test_refused_data_is_explained(
     looked = look(run.run / "report.html")
 
     note = looked.page.locator("#verdict .note").inner_text()
-    assert "AnomalyGate refused the data" in note
+    assert "DataGate refused the data" in note
     assert "trip_start_hour" in note
     assert "The gate stopped the run." in looked.page.locator("#anomalies").inner_text()
     assert "Training" not in looked.page.locator("h2").all_inner_texts()

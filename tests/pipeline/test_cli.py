@@ -63,11 +63,22 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
         ["2", "--pattern", "{SPAN}.csv"],
         Config(pattern="{SPAN}.csv", splits=Splits(test_spans=2)),
     ),
-    "gate.tolerated-anomalies": (
-        ["SCHEMA_NEW_COLUMN", "INT_TYPE_NOT_STRING"],
-        Config(gate=Gate(("SCHEMA_NEW_COLUMN", "INT_TYPE_NOT_STRING"))),
+    "gate.block": (
+        ["SCHEMA_NEW_COLUMN", "ROWS_HALVED"],
+        Config(gate=Gate(block=("SCHEMA_NEW_COLUMN", "ROWS_HALVED"))),
+    ),
+    "gate.warn": (["DRIFT:fare"], Config(gate=Gate(warn=("DRIFT:fare",)))),
+    "gate.ignore": (
+        ["QUARANTINED_ROWS"],
+        Config(gate=Gate(ignore=("QUARANTINED_ROWS",))),
     ),
     "gate.max-quarantined": (["0.5"], Config(gate=Gate(max_quarantined=0.5))),
+    "gate.min-rows": (["7"], Config(gate=Gate(min_rows=7))),
+    "gate.min-share-of-rows": (["0.5"], Config(gate=Gate(min_share_of_rows=0.5))),
+    "gate.max-missing-labels": (["0.5"], Config(gate=Gate(max_missing_labels=0.5))),
+    "gate.max-duplicates": (["0.5"], Config(gate=Gate(max_duplicates=0.5))),
+    "gate.max-leakage": (["0.5"], Config(gate=Gate(max_leakage=0.5))),
+    "gate.false-alarms": (["0.5"], Config(gate=Gate(false_alarms=0.5))),
     "model.learning-rate": (["0.5"], Config(model=Hyperparameters(learning_rate=0.5))),
     "model.hidden-layers": (
         ["9", "8"],
@@ -146,14 +157,13 @@ def test_flags_may_be_empty_tuples() -> None:
     config, _ = cli.parse_run(
         "throughline run",
         [
-            "--gate.tolerated-anomalies",
+            "--gate.warn",
             "--quality.slice-columns",
             "--model.hidden-layers",
         ],
     )
 
     assert config == Config(
-        gate=Gate(()),
         model=Hyperparameters(hidden_layers=()),
         quality=Quality(slice_columns=()),
     )
@@ -226,11 +236,20 @@ def test_wrong_flags_exit_with_2(
             "splits.eval-parts is 0; it must be at least 1 and at most 2147483647",
         ),
         (
-            ["--gate.tolerated-anomalies", "SCHEMA_NEW_COLUM"],
+            ["--gate.warn", "SCHEMA_NEW_COLUM:bonus"],
             (
-                "gate.tolerated-anomalies names 'SCHEMA_NEW_COLUM', which is none of "
-                "TFDV's anomaly types; did you mean SCHEMA_NEW_COLUMN?"
+                "gate.warn names 'SCHEMA_NEW_COLUM:bonus', which is neither one of "
+                "TFDV's anomaly types nor a check of the gate; did you mean "
+                "SCHEMA_NEW_COLUMN?"
             ),
+        ),
+        (
+            ["--gate.warn", "DRIFT", "--gate.ignore", "DRIFT"],
+            ("gate.ignore names 'DRIFT', and so does gate.warn; leave one of them out"),
+        ),
+        (
+            ["--gate.false-alarms", "0"],
+            "gate.false-alarms is 0.0; it must be above 0, or no drift is found",
         ),
         (
             ["--splits.time-column", "t", "--splits.test-from", "nan"],
@@ -440,6 +459,7 @@ def test_errors_that_are_not_ours_end_in_a_sentence_and_a_log(
         ["gc", "--dry-run"],
         ["schema", "diff"],
         ["schema", "accept"],
+        ["gate"],
         ["lineage", "model"],
         ["report"],
     ],

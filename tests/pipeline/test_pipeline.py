@@ -21,6 +21,8 @@ from pipeline.beam.engines import IN_PROCESS, Beam
 from pipeline.config import Config, Gate, Splits
 from pipeline.runners import compiler
 from pipeline.runners.compiler import compile_pipeline
+from pipeline.trust.checks import Severity
+from pipeline.trust.policy import Policy
 
 ROOT = Path(__file__).parents[2]
 TFX = "tfx.components"
@@ -59,12 +61,16 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
         },
         set(),
     ),
-    "AnomalyGate": (
-        "pipeline.components.anomaly_gate.AnomalyGate",
-        "pipeline.components.anomaly_gate.AnomalyGate_Executor",
+    "DataGate": (
+        "pipeline.components.data_gate.DataGate",
+        "pipeline.components.gate_executor.Executor",
         {
+            "examples": ("ExampleGen", "examples"),
             "anomalies": ("ExampleValidator", "anomalies"),
-            "statistics": ("StatisticsGen", "statistics"),
+            "schema": ("ImportSchemaGen", "schema"),
+            "quarantine": ("ExampleGen", "quarantine"),
+            "previous": ("DataBaselines", "previous"),
+            "live": ("DataBaselines", "live"),
         },
         set(),
     ),
@@ -74,8 +80,9 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
         {
             "examples": ("ExampleGen", "examples"),
             "schema": ("ImportSchemaGen", "schema"),
+            "verdict": ("DataGate", "verdict"),
         },
-        {"AnomalyGate"},
+        set(),
     ),
     "Trainer": (
         f"{TFX}.trainer.component.Trainer",
@@ -84,6 +91,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
             "examples": ("Transform", "transformed_examples"),
             "transform_graph": ("Transform", "transform_graph"),
             "schema": ("ImportSchemaGen", "schema"),
+            "verdict": ("DataGate", "verdict"),
         },
         set(),
     ),
@@ -142,7 +150,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> pipeline_pb2.Pipeline:
 
 def test_all_components_are_there(compiled: pipeline_pb2.Pipeline) -> None:
     """The pipeline has the components of the README's table and no other."""
-    assert set(_nodes(compiled)) == {*GRAPH, "Baseline"}
+    assert set(_nodes(compiled)) == {*GRAPH, "Baseline", "DataBaselines"}
 
 
 @pytest.mark.parametrize("node_id", GRAPH)
@@ -181,6 +189,46 @@ def test_baseline_is_the_live_model(compiled: pipeline_pb2.Pipeline) -> None:
     assert list(node.upstream_nodes) == []
 
 
+def test_data_is_compared_with_what_was_accepted(
+    compiled: pipeline_pb2.Pipeline,
+) -> None:
+    """The verdicts come from all earlier runs; only the gate may lack them."""
+    node, nodes = _nodes(compiled)["DataBaselines"], _nodes(compiled)
+
+    least = {
+        (name, key): given.min_count
+        for name in ("DataGate", "Transform", "Trainer")
+        for key, given in nodes[name].inputs.inputs.items()
+        if key in {"previous", "live", "verdict"}
+    }
+    (graph,) = node.inputs.input_graphs.values()
+    strategies = [n.op_node.op_type for n in graph.nodes.values() if n.op_node.op_type]
+    assert node.node_info.type.name == RESOLVER
+    assert [name.rpartition(".")[2] for name in strategies] == ["AcceptedDataStrategy"]
+    assert least == {
+        ("DataGate", "previous"): 0,
+        ("DataGate", "live"): 0,
+        ("Transform", "verdict"): 1,
+        ("Trainer", "verdict"): 1,
+    }
+
+
+def test_an_exception_that_ended_changes_the_gate(tmp_path: Path) -> None:
+    """The gate's parameters, and so its cache key, differ from its last day on."""
+    config = Config(output=tmp_path / "out", schema=tmp_path / "schema.pbtxt")
+    (tmp_path / "exceptions.toml").write_text(
+        '[[accepted]]\nanomaly = "DRIFT"\nuntil = 2001-01-01\nbecause = "x"\n'
+        '[[accepted]]\nanomaly = "LEAKAGE"\nuntil = 9999-12-31\nbecause = "y"\n'
+    )
+
+    policy = Policy.from_json(
+        _parameter(_nodes(_compiled(config))["DataGate"], "policy")
+    )
+
+    assert [each.anomaly for each in policy.ended] == ["DRIFT"]
+    assert [each.anomaly for each in policy.exceptions] == ["LEAKAGE"]
+
+
 def test_nodes_come_after_those_they_wait_for(compiled: pipeline_pb2.Pipeline) -> None:
     """Whoever runs the nodes as they are listed runs none too early."""
     seen: set[str] = set()
@@ -201,7 +249,7 @@ def test_settings_arrive(tmp_path: Path) -> None:
         batch_size=13,
         seed=14,
         splits=Splits(5, 3, 2),
-        gate=Gate(("SCHEMA_NEW_COLUMN", "BOOL_TYPE_BIG_INT")),
+        gate=Gate(warn=("DRIFT:fare",), max_duplicates=0.5),
         model=Hyperparameters(hidden_layers=(7,)),
     )
 
@@ -222,9 +270,10 @@ def test_settings_arrive(tmp_path: Path) -> None:
             ]
         }
     }
-    assert _parameter(nodes["AnomalyGate"], "tolerated") == (
-        "SCHEMA_NEW_COLUMN,BOOL_TYPE_BIG_INT"
-    )
+    policy = Policy.from_json(_parameter(nodes["DataGate"], "policy"))
+    assert policy.severity("DRIFT", "fare") == Severity.WARN
+    assert policy.max_duplicates == 0.5
+    assert _parameter(nodes["DataGate"], "label_policy") == "card-trips"
     assert json.loads(_parameter(nodes["Transform"], "custom_config")) == {
         "label_policy": "card-trips"
     }
@@ -402,7 +451,7 @@ def test_the_graph_is_written_for_orchestrators(
     assert waits == {
         node_id: {producer for producer, _ in inputs.values()} | also
         for node_id, (_, _, inputs, also) in GRAPH.items()
-    } | {"Baseline": set()}
+    } | {"Baseline": set(), "DataBaselines": {"ExampleGen"}}
     seen: set[str] = set()
     for node in dag:
         assert set(node["upstream"]) <= seen

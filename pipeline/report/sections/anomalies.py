@@ -14,7 +14,7 @@ def section(run: Run) -> Section | None:
     found = run.anomaly_table()
     if found.empty:
         note = Note("The data fits the reviewed schema in every split.", "good")
-        return Section("Anomalies", [note])
+        return Section("Anomalies", [note, *_tolerated(run)])
     rows = [
         [column, ", ".join(group["split"]), anomaly, text]
         # Most anomalies are in all three splits, and one row each is enough.
@@ -36,7 +36,16 @@ def _tolerated(run: Run) -> list[Table]:
         return []
     path = location(run.artifact("DataVerdict").uri)
     findings = read_findings(path) if path else None
-    rows = [[f["column"], f["split"], f["anomaly"], f["text"]] for f in findings or ()]
+    rows = [
+        [f["column"] or "all", f["split"] or "all", f["anomaly"], f["text"]]
+        for f in findings or ()
+    ]
     if not rows:
         return []
-    return [Table(_COLUMNS, rows, caption="Findings that the gate tolerated.")]
+    return [
+        Table(
+            _COLUMNS,
+            rows,
+            caption="Findings of the data gate that didn't stop the run.",
+        )
+    ]

@@ -52,11 +52,12 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     "the model": (("models/model.py", "", "\nEDITED = 1\n"), ["Trainer"]),
     "preprocessing": (
         ("models/preprocessing.py", "", "\nEDITED = 1\n"),
-        ["Transform"],
+        # The gate judges the label by its definition.
+        ["DataGate", "Transform"],
     ),
     "what both import": (
         ("models/features.py", "", "\nEDITED = 1\n"),
-        ["Evaluator", "Trainer", "Transform"],
+        ["DataGate", "Evaluator", "Trainer", "Transform"],
     ),
     "what the trainer imports": (
         ("models/signatures.py", "", "\nEDITED = 1\n"),
@@ -64,7 +65,7 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     ),
     "the package of modules imported by `from models import`": (
         ("models/__init__.py", "", "\nEDITED = 1\n"),
-        ["Evaluator", "Trainer", "Transform"],
+        ["DataGate", "Evaluator", "Trainer", "Transform"],
     ),
     "a docstring": (("models/model.py", '"""', '"""Edited. '), ["Trainer"]),
     "the reviewed schema": (
@@ -82,7 +83,7 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     "what most of our executors import": (
         ("pipeline/errors.py", "", "\nEDITED = 1\n"),
         [
-            "AnomalyGate",
+            "DataGate",
             "Evaluator",
             "ExampleGen",
             "ExampleValidator",
@@ -94,8 +95,8 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
         ],
     ),
     "the gate": (
-        ("pipeline/components/anomaly_gate.py", "", "\nEDITED = 1\n"),
-        ["AnomalyGate"],
+        ("pipeline/components/gate_executor.py", "", "\nEDITED = 1\n"),
+        ["DataGate"],
     ),
     "the pusher": (
         ("pipeline/components/versioned_pusher.py", "", "\nEDITED = 1\n"),

@@ -22,7 +22,7 @@ BASE = settings.kubeflow()
         replace(BASE, train_steps=20, data=Path("/mnt/my data")),
         replace(BASE, model=replace(Hyperparameters(), dropout=0.25)),
         replace(BASE, quality=Quality(min_auc=0.5, slice_columns=("company", "a b"))),
-        replace(BASE, gate=Gate(tolerated_anomalies=())),
+        replace(BASE, gate=Gate(warn=("DRIFT",))),
         replace(BASE, pattern="{YYYY}-{MM}-{DD}/*.csv", window="all"),
         replace(BASE, pattern="span-{SPAN}/*.csv", span="5..8"),
     ],

@@ -250,7 +250,7 @@ def test_vertex_package_is_what_vertex_reads(tmp_path: Path) -> None:
     job = json.loads(package.read_text())
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/out/artifacts"
     tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
-    assert {"ExampleGen", "AnomalyGate", "Trainer", "Pusher"} <= set(tasks)
+    assert {"ExampleGen", "DataGate", "Trainer", "Pusher"} <= set(tasks)
     executors = job["pipelineSpec"]["deploymentSpec"]["executors"].values()
     assert {e["container"]["image"] for e in executors if "container" in e} == {"r/i:1"}
     assert str(SCHEMA_PATH.parent) not in package.read_text()

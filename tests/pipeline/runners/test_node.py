@@ -28,8 +28,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
 
 SCHEMA = 'feature { name: "fare" type: FLOAT }\n'
 NODES = (
-    "Baseline, ExampleGen, ImportSchemaGen, StatisticsGen, ExampleValidator, "
-    "SchemaGen, AnomalyGate, Transform, Trainer, Evaluator, Pusher"
+    "Baseline, ExampleGen, ImportSchemaGen, DataBaselines, StatisticsGen, "
+    "ExampleValidator, SchemaGen, DataGate, Transform, Trainer, Evaluator, Pusher"
 )
 
 

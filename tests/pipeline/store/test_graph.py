@@ -136,3 +136,26 @@ def test_states_and_artifacts_of_the_whole_store(
     assert states == {running: "RUNNING", done: "COMPLETE"}
     assert [artifact.id for artifact in artifacts] == [examples]
     assert [step.unfinished for step in graph.run("monday")] == [True, False]
+
+
+def test_what_was_only_compared_with_is_not_upstream(
+    config: Config, store: StockStore
+) -> None:
+    """Data that a gate compared with is neither upstream of a model nor kept for it."""
+    before, data = store.examples(), store.examples()
+    older, old, new = (store.artifact("DataVerdict") for _ in range(3))
+    model = store.artifact("Model")
+    store.ran("1", "DataGate", inputs={"examples": [before]}, outputs={"verdict": old})
+    compared = {"examples": [data], "previous": [old], "live": [older]}
+    gate = store.ran("2", "DataGate", inputs=compared, outputs={"verdict": new})
+    trainer = store.ran("2", "Trainer", inputs={"v": [new]}, outputs={"model": model})
+    raw = MetadataStore(open_store(config.metadata_url))
+
+    upstream = Graph(raw).ancestors([model])
+    downstream = Graph(raw).descendants([before])
+    events = Graph(raw).events([e.id for e in raw.get_executions()])
+
+    assert [step.id for step in upstream] == [gate, trainer]
+    assert trainer not in {step.id for step in downstream}
+    assert events.behind([model]) == {model, new, data}
+    assert events.touched_by([gate]) == {data, older, old, new}

@@ -1,0 +1,113 @@
+"""What new data is compared with: the data accepted before, and the live model's.
+
+Both are verdicts that let data in, with the profiles of its rows. Data that was refused
+is never a baseline.
+"""
+
+import logging
+from collections.abc import Collection, Iterable
+
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from tfx.dsl.components.common.resolver import ResolverStrategy
+from tfx.types import Artifact
+
+from pipeline.components.gate_executor import EXAMPLES, LIVE, PREVIOUS, VERDICT
+from pipeline.components.live_model import MODEL, LiveModelStrategy
+from pipeline.store import properties, upkeep
+from pipeline.store.graph import Execution, Graph
+
+_LOG = logging.getLogger(__name__)
+
+MODELS = "models"
+
+
+class AcceptedDataStrategy(ResolverStrategy):
+    """Resolves to the verdicts about the data that new data is compared with.
+
+    The choice is the same whenever the same Examples are judged, or each run would
+    judge, transform and train again what it has already accepted: the verdicts must be
+    older than the first one about these Examples, and once a model trained on them is
+    live, the comparison with the model before it stays.
+    """
+
+    def __init__(self, serving_directory: str) -> None:
+        """Creates the strategy.
+
+        Args:
+            serving_directory: Of the model; its versions are in there.
+        """
+        self._serving = serving_directory
+
+    def resolve_artifacts(
+        self, store: MetadataStore, input_dict: dict[str, list[Artifact]]
+    ) -> dict[str, list[Artifact]]:
+        """Chooses from all verdicts of the pipeline.
+
+        Args:
+            store: The metadata store.
+            input_dict: "examples" of this run; all "models"; and as "previous" and as
+                "live" all verdicts.
+
+        Returns:
+            At most one verdict as "previous" and one as "live"; none as "live" if it
+            is the same one.
+        """
+        (examples,) = input_dict[EXAMPLES][-1:]
+        verdicts = [
+            verdict
+            for verdict in sorted(input_dict[PREVIOUS], key=lambda each: each.id)
+            if upkeep.is_whole(store, verdict.id)
+        ]
+        previous = _previous(verdicts, examples.id)
+        # MLMD 1.21 stores only one event for an artifact that an execution reads twice.
+        live = [
+            verdict
+            for verdict in self._live(store, input_dict, verdicts, examples.id)
+            if verdict.id not in {each.id for each in previous}
+        ]
+        _LOG.info(
+            "Baselines: verdict %s about the previous data, %s about the live model's",
+            [each.id for each in previous],
+            [each.id for each in live],
+        )
+        return {**input_dict, PREVIOUS: previous, LIVE: live, MODELS: []}
+
+    def _live(
+        self,
+        store: MetadataStore,
+        input_dict: dict[str, list[Artifact]],
+        verdicts: Collection[Artifact],
+        examples_id: int,
+    ) -> list[Artifact]:
+        models = LiveModelStrategy(self._serving).resolve_artifacts(
+            store, {MODEL: input_dict[MODELS]}
+        )[MODEL]
+        graph = Graph(store)
+        trainers = graph.makers([model.id for model in models])
+        read = _read(trainers, VERDICT)
+        if any(v.id in read and _about(v) == examples_id for v in verdicts):
+            gates = [
+                user for user in graph.users([examples_id]) if VERDICT in user.outputs
+            ]
+            read = _read(gates[-1:], LIVE)
+        return [verdict for verdict in verdicts if verdict.id in read][-1:]
+
+
+def _previous(verdicts: Collection[Artifact], examples_id: int) -> list[Artifact]:
+    about_these = [v.id for v in verdicts if _about(v) == examples_id]
+    return [
+        verdict
+        for verdict in verdicts
+        if _about(verdict) != examples_id
+        and (not about_these or verdict.id < about_these[0])
+    ][-1:]
+
+
+def _about(verdict: Artifact) -> int:
+    """Returns the id of the Examples that a verdict is about."""
+    return int(verdict.get_int_custom_property(properties.EXAMPLES_ID))
+
+
+def _read(executions: Iterable[Execution], name: str) -> set[int]:
+    """Returns the ids of the artifacts that executions read as an input."""
+    return {i for execution in executions for i in execution.inputs.get(name, ())}

@@ -1,0 +1,166 @@
+"""The executor of DataGate: profiles the rows, has them judged, stops or goes on."""
+
+import functools
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import Artifact
+from tfx.types.artifact_utils import (
+    decode_split_names,
+    get_single_instance,
+    get_split_uri,
+)
+
+from models import features
+from pipeline.beam.executors import clear, runner_of
+from pipeline.columnar import files, shards
+from pipeline.errors import DataRefusedError
+from pipeline.store import properties
+from pipeline.store.artifact_files import (
+    ANOMALIES_FILE,
+    PROFILE_FILE,
+    ROWS_FILE,
+    SCHEMA_FILE,
+    VERDICT_FILE,
+    VERDICT_TEXT,
+)
+from pipeline.trust import gate, labels, profile
+from pipeline.trust.gate import Baseline, Evidence
+from pipeline.trust.policy import Policy, Verdict, refusal
+
+EXAMPLES = "examples"
+ANOMALIES = "anomalies"
+SCHEMA = "schema"
+QUARANTINE = "quarantine"
+PREVIOUS = "previous"
+LIVE = "live"
+VERDICT = "verdict"
+POLICY = "policy"
+LABEL_POLICY = "label_policy"
+
+_LOG = logging.getLogger(__name__)
+_NO_PREVIOUS = "no baseline yet: no earlier data was accepted"
+_NO_LIVE = "no live model is known, or it has learned from this or the previous data"
+
+Artifacts = Mapping[str, Sequence[Artifact]]
+
+
+class Executor(BaseBeamExecutor):
+    """Profiles the rows, has them judged, and stops the run if the verdict blocks."""
+
+    def Do(  # noqa: N802 - the name is TFX's
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the verdict and the profiles of the splits.
+
+        Args:
+            input_dict: See `DataGateSpec`.
+            output_dict: `verdict`.
+            exec_properties: `policy` and `label_policy`.
+
+        Raises:
+            DataRefusedError: The verdict blocks; the message lists the findings. The
+                verdict is then in the execution's working directory, since TFX
+                removes the outputs of executions that fail.
+        """
+        (examples,), (output,) = input_dict[EXAMPLES], output_dict[VERDICT]
+        label_of = functools.partial(labels.label_of, exec_properties[LABEL_POLICY])
+        runner = runner_of(self, output.uri)
+        splits = {
+            name: profile.describe(
+                shards.shards_of(get_split_uri([examples], name)), label_of, runner
+            )
+            for name in decode_split_names(examples.split_names)
+        }
+        clear(output.uri)
+        policy = Policy.from_json(exec_properties[POLICY])
+        evidence = _evidence(input_dict, splits)
+        verdict = gate.judge(evidence, policy, datetime.now(UTC).date())
+        for finding in verdict.findings:
+            _LOG.warning("%s %s: %s", finding.anomaly, finding.column, finding.text)
+        if verdict.blocking:
+            if self._context and self._context.stateful_working_dir:
+                _write(self._context.stateful_working_dir, verdict)
+            # A failed node is the only thing that every orchestrator stops at.
+            raise DataRefusedError(refusal(verdict))
+        _write(output.uri, verdict)
+        columns, rows = profile.to_bytes(splits)
+        files.write_bytes(files.join(output.uri, PROFILE_FILE), columns)
+        files.write_bytes(files.join(output.uri, ROWS_FILE), rows)
+        output.set_int_custom_property(properties.EXAMPLES_ID, examples.id)
+
+
+def read_baseline(uri: str) -> Baseline:
+    """Reads a DataVerdict artifact as what later data is compared with."""
+    splits = profile.from_bytes(
+        files.read_bytes(files.join(uri, PROFILE_FILE)),
+        files.read_bytes(files.join(uri, ROWS_FILE)),
+    )
+    verdict = Verdict.from_json(
+        files.read_bytes(files.join(uri, VERDICT_FILE)).decode()
+    )
+    return Baseline(profile.merged(list(splits.values())), verdict)
+
+
+def _evidence(input_dict: Artifacts, splits: Mapping[str, profile.Profile]) -> Evidence:
+    examples = get_single_instance(list(input_dict[EXAMPLES]))
+    (quarantine,) = input_dict[QUARANTINE]
+    spans = examples.get_string_custom_property(properties.SPANS)
+    baselines, without = _baselines(input_dict)
+    return Evidence(
+        splits=splits,
+        anomalies=_anomalies(get_single_instance(list(input_dict[ANOMALIES]))),
+        schema=_schema(get_single_instance(list(input_dict[SCHEMA]))),
+        features=features.RAW_COLUMNS,
+        label_columns=features.LABEL_COLUMNS,
+        spans=tuple(int(each["span"]) for each in json.loads(spans or "[]")),
+        quarantined=quarantine.get_int_custom_property(properties.ROWS_QUARANTINED),
+        baselines=baselines,
+        without_baseline=without,
+    )
+
+
+def _baselines(input_dict: Artifacts) -> tuple[dict[str, Baseline], dict[str, str]]:
+    """Returns the baselines, and why there is none, by name."""
+    found: dict[str, Baseline] = {}
+    without: dict[str, str] = {}
+    previous, live = input_dict.get(PREVIOUS) or [], input_dict.get(LIVE) or []
+    if previous:
+        found[gate.PREVIOUS] = read_baseline(previous[0].uri)
+    else:
+        without[gate.PREVIOUS] = _NO_PREVIOUS
+    if live:
+        found[gate.LIVE] = read_baseline(live[0].uri)
+    else:
+        without[gate.LIVE] = _NO_LIVE
+    return found, without
+
+
+def _anomalies(artifact: Artifact) -> dict[str, anomalies_pb2.Anomalies]:
+    return {
+        split: anomalies_pb2.Anomalies.FromString(
+            files.read_bytes(
+                files.join(get_split_uri([artifact], split), ANOMALIES_FILE)
+            )
+        )
+        for split in decode_split_names(artifact.split_names)
+    }
+
+
+def _schema(artifact: Artifact) -> schema_pb2.Schema:
+    text = files.read_text(files.join(artifact.uri, SCHEMA_FILE))
+    return text_format.Parse(text, schema_pb2.Schema())
+
+
+def _write(directory: str, verdict: Verdict) -> None:
+    files.write_text(files.join(directory, VERDICT_FILE), verdict.to_json())
+    files.write_text(files.join(directory, VERDICT_TEXT), verdict.to_text())

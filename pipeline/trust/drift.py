@@ -1,0 +1,323 @@
+"""Drift: does a column's distribution differ from that of a baseline?
+
+Numbers are put into bins that each hold a twentieth of the baseline's rows, and are
+compared by the Jensen-Shannon divergence (base 2: 0 equal, 1 disjoint). Bins of equal
+width, TFDV's default, put almost all rows into one bin when there is an outlier, and
+then a change of unit goes unseen. Texts are compared by the largest change of a value's
+share (L-infinity) and by the share of rows whose value the baseline never had.
+
+Samples of the same data differ too, and small ones differ more. So a threshold is what
+samples of the two sizes exceed with a chosen probability if nothing has changed, found
+by drawing from the baseline; and never less than an effect that is worth a block.
+"""
+
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipeline.trust.checks import Check
+from pipeline.trust.policy import Finding, Policy, Value
+from pipeline.trust.profile import Column, Profile
+
+BINS = 20
+DRAWS = 500
+"""Draws from the baseline; the tail beyond them is that of a gamma distribution."""
+
+JENSEN_SHANNON = "jensen_shannon"
+L_INFINITY = "l_infinity"
+UNSEEN_SHARE = "unseen_share"
+MISSING_SHARE = "missing_share"
+LABEL_RATE = "label_rate"
+
+SMALLEST_EFFECT: Mapping[str, float] = {
+    JENSEN_SHANNON: 0.02,
+    L_INFINITY: 0.1,
+    UNSEEN_SHARE: 0.05,
+    MISSING_SHARE: 0.05,
+    LABEL_RATE: 0.05,
+}
+"""Differences up to these don't block, however certain they are. Kilometres instead of
+miles move the sample's trip_miles by 0.033, fares raised by a tenth fare by 0.02."""
+
+_CHECKS = {
+    JENSEN_SHANNON: Check.DRIFT,
+    L_INFINITY: Check.DRIFT,
+    UNSEEN_SHARE: Check.UNSEEN_VALUES,
+    MISSING_SHARE: Check.MISSING_SHARE,
+    LABEL_RATE: Check.LABEL_RATE,
+}
+_MOVED_SHOWN = 3
+# Texts that the null draws tell apart; the rest is drawn as one.
+_DRAWN_TEXTS = 200
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How a column differs from the baseline by one measure.
+
+    Attributes:
+        value: What was measured.
+        null: What samples of this size have on average if nothing has changed.
+        moved: The bins or values whose shares moved most: name, before, after.
+    """
+
+    value: Value
+    null: float
+    moved: tuple[tuple[str, float, float], ...] = ()
+
+    @property
+    def over(self) -> bool:
+        """Whether it is above its threshold."""
+        return self.value.threshold is not None and (
+            self.value.value > self.value.threshold
+        )
+
+    def finding(self) -> Finding:
+        """Describes it as a finding, with what moved most."""
+        value = self.value
+        moved = "; ".join(f"{n}: {b:.1%} -> {a:.1%}" for n, b, a in self.moved)
+        text = (
+            f"{value.measure.replace('_', ' ')} against the {value.against} data is "
+            f"{value.value:.4f}; the threshold is {value.threshold:.4f}, and unchanged "
+            f"data of this size has {self.null:.4f}" + (f" ({moved})" if moved else "")
+        )
+        return Finding(_CHECKS[value.measure], text, value.column)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Which column is compared with what, and how sure a finding must be."""
+
+    column: str
+    against: str
+    alarm: float
+    floors: Mapping[str, float]
+
+    def value(self, measure: str, measured: float, chance: float) -> Value:
+        """Returns a value; its threshold is what chance explains, or the floor."""
+        threshold = max(float(chance), self.floors[measure])
+        return Value(measure, measured, threshold, self.column, against=self.against)
+
+
+def compare(
+    baseline: Profile,
+    new: Profile,
+    against: str,
+    policy: Policy,
+    schema: schema_pb2.Schema | None = None,
+) -> Iterator[Drift]:
+    """Compares the columns of two profiles, and the label.
+
+    Args:
+        baseline: What is compared with.
+        new: What is judged.
+        against: Name of the baseline.
+        policy: Has the probability of a false alarm, which the columns share.
+        schema: Only its columns are compared, and their drift comparators replace the
+            smallest effects; `None` means all columns.
+
+    Yields:
+        Each measure of each column that both have, in the new profile's order.
+    """
+    if not baseline.rows or not new.rows:
+        return
+    comparators = {f.name: f.drift_comparator for f in schema.feature} if schema else {}
+    # The model reads no other columns than the schema's.
+    shared = [
+        name
+        for name in new.columns
+        if name in baseline.columns and (schema is None or name in comparators)
+    ]
+    alarm = policy.false_alarms / (len(shared) + 1)
+    for name in shared:
+        before, after = baseline.columns[name], new.columns[name]
+        asked = _Asked(name, against, alarm, _floors(comparators.get(name)))
+        missing = (before.missing, before.rows), (after.missing, after.rows)
+        yield _shares_compared(MISSING_SHARE, asked, *missing)
+        if before.present and after.present and before.numeric == after.numeric:
+            measure = _numbers if before.numeric else _texts
+            yield from measure(asked, before, after)
+    if baseline.labelled and new.labelled:
+        yield _shares_compared(
+            LABEL_RATE,
+            _Asked("", against, alarm, SMALLEST_EFFECT),
+            (baseline.positive, baseline.labelled),
+            (new.positive, new.labelled),
+        )
+
+
+def _floors(comparator: schema_pb2.FeatureComparator | None) -> Mapping[str, float]:
+    floors = dict(SMALLEST_EFFECT)
+    if comparator and comparator.HasField("jensen_shannon_divergence"):
+        floors[JENSEN_SHANNON] = comparator.jensen_shannon_divergence.threshold
+    if comparator and comparator.HasField("infinity_norm"):
+        floors[L_INFINITY] = comparator.infinity_norm.threshold
+        floors[UNSEEN_SHARE] = max(floors[UNSEEN_SHARE], floors[L_INFINITY])
+    return floors
+
+
+def edges_of(baseline: Column, bins: int = BINS) -> Floats:
+    """Returns the lower ends of bins with equal numbers of the baseline's rows.
+
+    Returns:
+        float64, ascending and distinct, at most bins - 1: a value that many rows have
+        is the end of one bin only. The first bin has no lower end.
+    """
+    sums = np.cumsum(baseline.counts[:, 0])
+    wanted = sums[-1] * np.arange(1, bins) / bins
+    edges: Floats = np.unique(baseline.values[np.searchsorted(sums, wanted)])
+    return edges
+
+
+def binned(column: Column, edges: Floats) -> Floats:
+    """Counts a column's rows in bins: float64 [len(edges) + 1, 3], as its counts."""
+    place = np.searchsorted(edges, column.values, side="right")
+    counts = np.zeros((len(edges) + 1, column.counts.shape[1]))
+    np.add.at(counts, place, column.counts)
+    return counts
+
+
+def jensen_shannon(one: Floats, other: Floats) -> Floats:
+    """Returns the Jensen-Shannon divergence (base 2) of counts, along the last axis."""
+    first = one / one.sum(axis=-1, keepdims=True)
+    second = other / other.sum(axis=-1, keepdims=True)
+    middle = (first + second) / 2
+    total = _relative_entropy(first, middle) + _relative_entropy(second, middle)
+    divergence: Floats = np.clip(total / 2, 0, 1)
+    return divergence
+
+
+def _relative_entropy(shares: Floats, of: Floats) -> Floats:
+    # Empty bins add nothing, and the logarithm of 1 is what is written for them.
+    ratios = np.divide(shares, of, out=np.ones_like(shares), where=shares > 0)
+    entropy: Floats = (shares * np.log2(ratios)).sum(axis=-1)
+    return entropy
+
+
+def _numbers(asked: _Asked, before: Column, after: Column) -> Iterator[Drift]:
+    edges = edges_of(before)
+    old, new = binned(before, edges)[:, 0], binned(after, edges)[:, 0]
+    null = jensen_shannon(*_drawn(asked.column, old, old.sum(), new.sum()))
+    measured = float(jensen_shannon(old, new))
+    yield Drift(
+        asked.value(JENSEN_SHANNON, measured, _tail(null, asked.alarm)),
+        float(null.mean()),
+        _moved(_names_of_bins(edges), old, new),
+    )
+
+
+def _names_of_bins(edges: Floats) -> list[str]:
+    inner = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+    return [f"below {edges[0]:g}", *inner, f"{edges[-1]:g} and more"]
+
+
+def _texts(asked: _Asked, before: Column, after: Column) -> Iterator[Drift]:
+    names = np.unique(np.concatenate([before.values, after.values]))
+    old, new = _counts_of(before, names), _counts_of(after, names)
+    shares = np.abs(old / before.present - new / after.present)
+    frequent = np.sort(old)[::-1]
+    rest = before.present - frequent[:_DRAWN_TEXTS].sum()
+    drawn = np.append(frequent[:_DRAWN_TEXTS], rest)
+    first, second = _drawn(asked.column, drawn, before.present, after.present)
+    null = np.abs(first / before.present - second / after.present).max(axis=-1)
+    yield Drift(
+        asked.value(L_INFINITY, float(shares.max()), _tail(null, asked.alarm)),
+        float(null.mean()),
+        _moved([repr(str(each)) for each in names], old, new),
+    )
+    # With texts that weren't kept, nobody can tell which of the new ones are new.
+    if not before.other[0]:
+        unseen = old == 0
+        texts = [repr(str(each)) for each in names[unseen]]
+        yield _unseen(asked, before, after, dict(zip(texts, new[unseen], strict=True)))
+
+
+def _unseen(
+    asked: _Asked, before: Column, after: Column, rows: Mapping[str, float]
+) -> Drift:
+    """Measures the rows with values, given with their rows, that the baseline lacks."""
+    share = float((sum(rows.values()) + after.other[0]) / after.present)
+    # Good and Turing: a new row is as likely to be new as a row is to be the only one.
+    expected = float((before.counts[:, 0] == 1).sum()) / before.present
+    spread = _spread(expected, before.present, after.present)
+    threshold = expected + _deviations(asked.alarm) * spread
+    most = sorted(rows.items(), key=lambda pair: -pair[1])[:_MOVED_SHOWN]
+    return Drift(
+        asked.value(UNSEEN_SHARE, share, threshold),
+        expected,
+        tuple((text, 0.0, count / after.present) for text, count in most),
+    )
+
+
+def _shares_compared(
+    measure: str, asked: _Asked, before: tuple[int, int], after: tuple[int, int]
+) -> Drift:
+    """Compares two shares, each given as rows of how many."""
+    old, new = before[0] / before[1], after[0] / after[1]
+    pooled = (before[0] + after[0]) / (before[1] + after[1])
+    spread = _spread(pooled, before[1], after[1])
+    return Drift(
+        asked.value(measure, abs(new - old), _deviations(asked.alarm / 2) * spread),
+        spread * math.sqrt(2 / math.pi),  # the mean of a normal's absolute value
+        ((measure.replace("_", " "), old, new),),
+    )
+
+
+def _spread(share: float, rows_before: int, rows_after: int) -> float:
+    """Returns the standard deviation of a difference of two samples' shares."""
+    return math.sqrt(share * (1 - share) * (1 / rows_before + 1 / rows_after))
+
+
+def _drawn(
+    name: str, counts: Floats, rows_before: float, rows_after: float
+) -> tuple[Floats, Floats]:
+    """Draws pairs of samples from the same distribution, each [DRAWS, bins]."""
+    chance = np.random.default_rng(zlib.crc32(name.encode()))
+    shares = counts / counts.sum()
+    return (
+        chance.multinomial(int(rows_before), shares, DRAWS).astype(np.float64),
+        chance.multinomial(int(rows_after), shares, DRAWS).astype(np.float64),
+    )
+
+
+def _tail(null: Floats, alarm: float) -> float:
+    """Returns what the null exceeds with a small probability.
+
+    The tail is that of the gamma distribution with the null's mean and variance, by the
+    approximation of Wilson and Hilferty (1931): its cube root is nearly normal.
+    """
+    mean, variance = float(null.mean()), float(null.var())
+    if variance == 0:
+        return mean
+    ninth = variance / mean**2 / 9
+    root = 1 - ninth + _deviations(alarm) * math.sqrt(ninth)
+    return float(mean * root**3)
+
+
+def _deviations(alarm: float) -> float:
+    """Returns how many standard deviations a normal value exceeds that rarely."""
+    return -NormalDist().inv_cdf(alarm)
+
+
+def _counts_of(column: Column, names: npt.NDArray[np.generic]) -> Floats:
+    counts = np.zeros(len(names))
+    counts[np.searchsorted(names, column.values)] = column.counts[:, 0]
+    return counts
+
+
+def _moved(
+    names: list[str], old: Floats, new: Floats
+) -> tuple[tuple[str, float, float], ...]:
+    """Returns the bins or values whose share moved most, the largest change first."""
+    before, after = old / (old.sum() or 1), new / (new.sum() or 1)
+    order = np.argsort(-np.abs(after - before), kind="stable")[:_MOVED_SHOWN]
+    return tuple((names[i], float(before[i]), float(after[i])) for i in order)

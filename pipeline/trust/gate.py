@@ -1,0 +1,160 @@
+"""Judges the data of a run: everything that is known of it in, a verdict out."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+
+from pipeline.ingestion.splitting import TRAIN
+from pipeline.trust import anomalies, drift, profile, whole
+from pipeline.trust.checks import Check
+from pipeline.trust.policy import Finding, Policy, Value, Verdict
+from pipeline.trust.profile import Profile
+
+PREVIOUS = "previous"
+"""Name of the baseline that is the data that was accepted before."""
+
+LIVE = "live model's"
+"""Name of the baseline that is the data of the live model."""
+
+_REMEMBERED = 1000
+
+Found = Iterator[Finding | Value]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Accepted data that new data is compared with.
+
+    Attributes:
+        rows: Profile of all its splits together.
+        verdict: What the gate found in it.
+    """
+
+    rows: Profile
+    verdict: Verdict
+
+    def __str__(self) -> str:
+        """Returns what it is, such as "span 15, 1,204 rows"."""
+        spans = self.verdict.spans
+        named = f"span {spans[-1]}, " if len(spans) == 1 else ""
+        if len(spans) > 1:
+            named = f"spans {spans[0]} to {spans[-1]}, "
+        return f"{named}{self.rows.rows:,} rows"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of the data of a run.
+
+    Attributes:
+        splits: Profile of each split.
+        anomalies: ExampleValidator's result of each split.
+        schema: The reviewed schema.
+        features: Raw columns that the model reads.
+        label_columns: Raw columns that the label is computed from.
+        spans: Numbers of the spans that were read; empty without spans.
+        quarantined: Rows that ingestion set aside.
+        baselines: What to compare with, by name.
+        without_baseline: Why there is no baseline of a kind, by its name.
+    """
+
+    splits: Mapping[str, Profile]
+    anomalies: Mapping[str, anomalies_pb2.Anomalies]
+    schema: schema_pb2.Schema
+    features: Collection[str]
+    label_columns: Collection[str]
+    spans: tuple[int, ...] = ()
+    quarantined: int = 0
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
+    without_baseline: Mapping[str, str] = field(default_factory=dict)
+
+
+def judge(evidence: Evidence, policy: Policy, today: date) -> Verdict:
+    """Applies every check, and the policy to what they find.
+
+    Args:
+        evidence: What is known of the data.
+        policy: Severities, limits and exceptions.
+        today: Exceptions that ended before it don't count.
+
+    Returns:
+        The verdict; it has all that was measured, whether something was found or not.
+    """
+    together = profile.merged(list(evidence.splits.values()))
+    checks: list[Callable[[], Found]] = [
+        lambda: _split_by_split(evidence, policy),
+        lambda: whole.find_duplicates(together, policy),
+        lambda: whole.find_overlaps(evidence.splits, TRAIN, policy),
+        lambda: whole.find_missing_labels(together, evidence.label_columns, policy),
+        lambda: whole.find_leakage(together, evidence.features, policy),
+        lambda: _compared(evidence, together, policy),
+        lambda: _known_contents(evidence, together),
+    ]
+    found = [each for check in checks for each in check()]
+    findings = [each for each in found if isinstance(each, Finding)]
+    return Verdict(
+        findings=tuple(policy.judge(findings, today)),
+        measured=tuple(each for each in found if isinstance(each, Value)),
+        rows={name: split.rows for name, split in evidence.splits.items()},
+        compared_with={n: str(each) for n, each in evidence.baselines.items()},
+        without_baseline=dict(evidence.without_baseline),
+        expired=tuple(
+            f"{each}, until {each.until} ({each.because})"
+            for each in (*policy.ended, *policy.exceptions)
+            if each.expired(today)
+        ),
+        spans=evidence.spans,
+        fingerprint=together.named_fingerprint(),
+        history=_history(evidence),
+    )
+
+
+def _split_by_split(evidence: Evidence, policy: Policy) -> Found:
+    for name, split in evidence.splits.items():
+        yield from anomalies.find_few_rows(name, split.rows, policy.min_rows)
+        if name in evidence.anomalies:
+            found = list(anomalies.find_anomalies(name, evidence.anomalies[name]))
+            yield from found
+            yield from anomalies.find_empty_schema(name, found, len(split.columns))
+    rows = sum(split.rows for split in evidence.splits.values())
+    share = evidence.quarantined / max(1, rows + evidence.quarantined)
+    yield Value("quarantined_rows", share)
+    if evidence.quarantined:
+        text = f"{evidence.quarantined:,} rows ({share:.2%}) don't fit and were set "
+        yield Finding(Check.QUARANTINED_ROWS, f"{text}aside")
+
+
+def _compared(evidence: Evidence, new: Profile, policy: Policy) -> Found:
+    for name, baseline in evidence.baselines.items():
+        old = baseline.rows
+        yield from whole.find_lost_rows(old, new, name, policy)
+        for each in drift.compare(old, new, name, policy, evidence.schema):
+            yield each.value
+            if each.over:
+                yield each.finding()
+        yield from whole.find_lost_relations(old, new, name, evidence.features)
+        if _are_other_spans(evidence.spans, baseline.verdict.spans):
+            yield from whole.find_delivered_again(old, new, name)
+
+
+def _known_contents(evidence: Evidence, new: Profile) -> Found:
+    """Finds data that an older span, no baseline any more, had exactly so."""
+    spans = _history(evidence).get(new.named_fingerprint(), ())
+    if _are_other_spans(evidence.spans, spans):
+        text = f"the rows are those of span {', '.join(map(str, spans))}"
+        yield Finding(Check.DELIVERED_AGAIN, text)
+
+
+def _are_other_spans(ours: tuple[int, ...], theirs: tuple[int, ...]) -> bool:
+    return bool(ours and theirs) and not set(ours) & set(theirs)
+
+
+def _history(evidence: Evidence) -> dict[str, tuple[int, ...]]:
+    """Returns the spans of all earlier data of this pipeline, by fingerprint."""
+    known: dict[str, tuple[int, ...]] = {}
+    for baseline in evidence.baselines.values():
+        verdict = baseline.verdict
+        known |= {**verdict.history, verdict.fingerprint: verdict.spans}
+    return dict(list(known.items())[-_REMEMBERED:])

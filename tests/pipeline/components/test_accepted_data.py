@@ -1,0 +1,146 @@
+"""What data is compared with, and that the choice stays."""
+
+from collections.abc import Sequence
+
+import pytest
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from tfx.types import Artifact, artifact_utils
+
+from pipeline.components.accepted_data import AcceptedDataStrategy
+from pipeline.components.versioned_pusher import origin_of
+from pipeline.config import Config
+from pipeline.registry import changes
+from pipeline.store.connection import open_store
+from tests.pipeline.tfx_store import StockStore
+
+
+class _Runs:
+    """Runs of a pipeline: data is judged, and a model is trained and pushed."""
+
+    def __init__(self, config: Config, store: StockStore) -> None:
+        self.base = config.serving_directory
+        self.fake = store
+        self.store = MetadataStore(open_store(config.metadata_url))
+
+    def judge(self, examples: int, live: Sequence[int] = ()) -> int:
+        """Accepts examples; returns the verdict."""
+        verdict = self.fake.artifact("DataVerdict", {"examples_id": examples})
+        self.fake.ran(
+            f"run-{verdict}",
+            "DataGate",
+            inputs={"examples": [examples], "live": live},
+            outputs={"verdict": verdict},
+        )
+        return verdict
+
+    def push(self, verdict: int) -> int:
+        """Trains a model on accepted data, and makes it live."""
+        model = self.fake.artifact("Model")
+        (self.fake.path(model) / "saved_model.pb").write_text(f"model {model}")
+        inputs = {"verdict": [verdict]}
+        self.fake.ran(
+            f"run-{model}", "Trainer", inputs=inputs, outputs={"model": model}
+        )
+        (found,) = self.artifacts("Model", [model])
+        return changes.push(self.fake.path(model), self.base, origin_of(found))
+
+    def artifacts(self, kind: str, ids: Sequence[int] = ()) -> list[Artifact]:
+        """Returns artifacts as TFX hands them over; all if no ids are given."""
+        found = self.store.get_artifacts_by_type(kind)
+        (artifact_type,) = [
+            t for t in self.store.get_artifact_types() if t.name == kind
+        ]
+        return [
+            artifact_utils.deserialize_artifact(artifact_type, a)
+            for a in found
+            if not ids or a.id in ids
+        ]
+
+    def baselines(self, examples: int) -> tuple[list[int], list[int]]:
+        """Returns what examples are compared with: previous and live."""
+        kinds = [t.name for t in self.store.get_artifact_types()]
+        verdicts = self.artifacts("DataVerdict") if "DataVerdict" in kinds else []
+        models = self.artifacts("Model") if "Model" in kinds else []
+        chosen = AcceptedDataStrategy(str(self.base)).resolve_artifacts(
+            self.store,
+            {
+                "examples": self.artifacts("Examples", [examples]),
+                "previous": verdicts,
+                "live": verdicts,
+                "models": models,
+            },
+        )
+        previous, live = chosen["previous"], chosen["live"]
+        return [a.id for a in previous], [a.id for a in live]
+
+
+@pytest.fixture
+def runs(config: Config, store: StockStore) -> _Runs:
+    """A store without a run."""
+    return _Runs(config, store)
+
+
+def test_the_first_data_has_no_baseline(runs: _Runs) -> None:
+    """Before any data was accepted there is nothing to compare with."""
+    assert runs.baselines(runs.fake.examples()) == ([], [])
+
+
+def test_the_data_before_and_the_live_models_are_the_baselines(runs: _Runs) -> None:
+    """The newest verdict about other data, and that which let the live model's in."""
+    oldest, older, new = (runs.fake.examples() for _ in range(3))
+    accepted = runs.judge(oldest)
+    runs.push(accepted)
+    newest = runs.judge(older)
+
+    assert runs.baselines(new) == ([newest], [accepted])
+
+
+def test_data_that_was_refused_is_no_baseline(runs: _Runs) -> None:
+    """Examples without a verdict don't count."""
+    accepted = runs.judge(runs.fake.examples())
+    runs.fake.examples()
+
+    assert runs.baselines(runs.fake.examples()) == ([accepted], [])
+
+
+def test_the_same_data_is_compared_with_the_same(runs: _Runs) -> None:
+    """Neither its own model nor later data changes what data is compared with."""
+    oldest, older, data, later = (runs.fake.examples() for _ in range(4))
+    accepted = runs.judge(oldest)
+    runs.push(accepted)
+    before = runs.judge(older)
+    first = runs.baselines(data)
+    runs.push(runs.judge(data, live=[accepted]))
+    runs.judge(later)
+
+    assert first == ([before], [accepted])
+    assert runs.baselines(data) == first
+
+
+def test_one_baseline_is_not_used_twice(runs: _Runs) -> None:
+    """If the live model has learned from the previous data, there is one baseline."""
+    accepted = runs.judge(runs.fake.examples())
+    runs.push(accepted)
+
+    assert runs.baselines(runs.fake.examples()) == ([accepted], [])
+
+
+def test_after_a_rollback_the_live_models_data_counts(runs: _Runs) -> None:
+    """When an earlier version is live again, new data is compared with its data."""
+    first, second, new = (runs.fake.examples() for _ in range(3))
+    accepted = runs.judge(first)
+    runs.push(accepted)
+    later = runs.judge(second, live=[accepted])
+    runs.push(later)
+
+    changes.rollback(runs.base, None, changes.Author(because="a test"))
+
+    assert runs.baselines(new) == ([later], [accepted])
+
+
+def test_a_verdict_without_files_is_no_baseline(runs: _Runs) -> None:
+    """A verdict whose files were freed can't be compared with."""
+    kept, freed = (runs.judge(runs.fake.examples()) for _ in range(2))
+    runs.fake.path(freed).rmdir()
+
+    assert runs.baselines(runs.fake.examples()) == ([kept], [])

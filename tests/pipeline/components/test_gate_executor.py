@@ -1,0 +1,159 @@
+"""The gate's executor: from artifacts to a verdict, or a refusal."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import Artifact
+from tfx.types.standard_artifacts import ExampleAnomalies
+
+from data import taxi
+from pipeline.components import gate_executor
+from pipeline.components.data_gate import DataVerdict
+from pipeline.components.example_gen import Quarantine
+from pipeline.config import Config
+from pipeline.errors import DataRefusedError
+from pipeline.store import properties
+from pipeline.trust.policy import Policy, Verdict
+from tests.pipeline.components.small_examples import reviewed_schema, write_examples
+
+ROWS = 2000
+SPLITS = {"train": 7, "eval": 1, "test": 2}
+Rows = list[dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def rows() -> Rows:
+    """Random rows of the sample, which is sorted by area."""
+    every = list(csv.DictReader(io.StringIO(taxi.read_sample().decode())))
+    chosen = np.random.default_rng(1).choice(len(every), ROWS, replace=False)
+    return [every[number] for number in chosen]
+
+
+class _Gate:
+    """Runs the executor on rows; each run has directories of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.runs = 0
+        self.refused = directory / "working"
+
+    def run(self, rows: Rows, **inputs: list[Artifact]) -> Artifact:
+        """Returns the verdict's artifact."""
+        self.runs += 1
+        root = self.directory / str(self.runs)
+        root.mkdir()
+        with (root / "trips.csv").open("w") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        examples = write_examples(root / "trips.csv", root / "examples", SPLITS)
+        examples.id = self.runs
+        spans = json.dumps([{"span": self.runs}])
+        examples.set_string_custom_property(properties.SPANS, spans)
+        anomalies = ExampleAnomalies()
+        anomalies.uri, anomalies.split_names = str(root), json.dumps(list(SPLITS))
+        for name in SPLITS:
+            (root / f"Split-{name}").mkdir()
+            nothing = anomalies_pb2.Anomalies().SerializeToString()
+            (root / f"Split-{name}" / "SchemaDiff.pb").write_bytes(nothing)
+        verdict = DataVerdict()
+        verdict.uri, verdict.id = str(root / "verdict"), 100 + self.runs
+        executor = gate_executor.Executor(
+            BaseBeamExecutor.Context(
+                beam_pipeline_args=Config().beam_pipeline_args,
+                stateful_working_dir=str(self.refused),
+            )
+        )
+        executor.Do(
+            {
+                "examples": [examples],
+                "anomalies": [anomalies],
+                "schema": [reviewed_schema(root / "schema")],
+                "quarantine": [Quarantine()],
+                **inputs,
+            },
+            {"verdict": [verdict]},
+            {"policy": Policy().to_json(), "label_policy": "all-trips"},
+        )
+        return verdict
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> _Gate:
+    """A gate in an empty directory."""
+    return _Gate(tmp_path)
+
+
+def _read(directory: str | Path) -> Verdict:
+    return Verdict.from_json((Path(directory) / "verdict.json").read_text())
+
+
+def _in_minutes(rows: Rows) -> Rows:
+    return [
+        {**row, "trip_seconds": str(int(row["trip_seconds"] or 0) // 60)}
+        for row in rows
+    ]
+
+
+def test_good_data_gets_a_verdict(gate: _Gate, rows: Rows) -> None:
+    """The first data passes; the verdict says that nothing was compared."""
+    artifact = gate.run(rows)
+
+    verdict = _read(artifact.uri)
+    assert verdict.findings == ()
+    assert sum(verdict.rows.values()) == ROWS
+    assert verdict.spans == (1,)
+    assert set(verdict.without_baseline) == {"previous", "live model's"}
+    assert "no baseline yet" in (Path(artifact.uri) / "verdict.txt").read_text()
+    assert artifact.get_int_custom_property(properties.EXAMPLES_ID) == 1
+
+
+def test_a_verdict_is_the_baseline_of_the_next(gate: _Gate, rows: Rows) -> None:
+    """Later data is compared with profiles alone, and both baselines are named."""
+    first, second = gate.run(rows[:1000]), gate.run(rows[500:1500])
+
+    third = gate.run(rows[1000:], previous=[second], live=[first])
+
+    verdict = _read(third.uri)
+    assert verdict.findings == ()
+    assert verdict.compared_with == {
+        "previous": "span 2, 1,000 rows",
+        "live model's": "span 1, 1,000 rows",
+    }
+    assert {value.against for value in verdict.measured} == {"", *verdict.compared_with}
+
+
+def test_drifted_data_is_refused(gate: _Gate, rows: Rows) -> None:
+    """A refusal names the column; its verdict stays, and the output is empty."""
+    first = gate.run(rows[:1000])
+
+    with pytest.raises(DataRefusedError, match=r"trip_seconds .*: jensen shannon"):
+        gate.run(_in_minutes(rows[1000:]), previous=[first])
+
+    (finding,) = _read(gate.refused).blocking
+    assert (finding.anomaly, finding.column) == ("DRIFT", "trip_seconds")
+    assert not (gate.directory / "2" / "verdict" / "verdict.json").exists()
+
+
+def test_what_example_validator_found_is_judged(
+    gate: _Gate, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TFDV's anomalies of each split are among the findings."""
+    low = anomalies_pb2.AnomalyInfo.FLOAT_TYPE_SMALL_FLOAT
+    reason = anomalies_pb2.AnomalyInfo.Reason(type=low, description="-5<0")
+    info = anomalies_pb2.AnomalyInfo(reason=[reason])
+
+    def found(_: Any) -> anomalies_pb2.Anomalies:
+        return anomalies_pb2.Anomalies(anomaly_info={"fare": info})
+
+    monkeypatch.setattr(anomalies_pb2.Anomalies, "FromString", found)
+
+    with pytest.raises(DataRefusedError, match=r"fare \(train, eval, test\): .*-5<0"):
+        gate.run(rows[:500])
