@@ -19,8 +19,11 @@ from tfx.orchestration.portable import outputs_utils, runtime_parameter_utils
 from tfx.orchestration.portable.launcher import Launcher
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.orchestration.portable.outputs_utils import OutputsResolver
+from tfx.proto import pusher_pb2
 from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import Artifact
+from tfx.types import standard_component_specs as specs
+from tfx.utils import proto_utils
 
 from pipeline import config as settings
 from pipeline.caching import key as cache_key
@@ -101,7 +104,7 @@ def run_node(
         resolved, {RUN_ID_PARAMETER: run_id}
     )
     file_systems.register()
-    root = resolved.runtime_spec.pipeline_root.field_value.string_value
+    root = str(resolved.runtime_spec.pipeline_root.field_value.string_value)
     # The lock is taken before the cache lookup: outputs that the lookup finds must not
     # be deleted before they are registered.
     with locks.in_use(root):
@@ -114,20 +117,27 @@ def run_node(
             handle.store, execution, cache_key.parts_of(pipeline, node_id)
         )
         if execution.type == PUSHER:
-            _complete_registry(resolved, root, handle.store)
+            _complete_registry(resolved, node_id, handle.store)
     return NodeResult(execution.id, execution.last_known_state == State.CACHED)
 
 
 def _complete_registry(
-    resolved: pipeline_pb2.Pipeline, root: Path, store: MetadataStore
+    resolved: pipeline_pb2.Pipeline, pusher: str, store: MetadataStore
 ) -> None:
     """Adds the model's run, data, code and metrics to the registry of versions.
 
     The push itself is done and true without them, so a failure is logged only; the next
     push or `throughline models` command adds them.
     """
+    # Not from the artifacts' root, which may be in a bucket.
+    values = node_of(resolved, pusher).parameters.parameters
+    destination = pusher_pb2.PushDestination()
+    proto_utils.json_to_proto(
+        values[specs.PUSH_DESTINATION_KEY].field_value.string_value, destination
+    )
+    serving = Path(destination.filesystem.base_directory)
     config = replace(
-        settings.local(), name=resolved.pipeline_info.id, output=root.parent
+        settings.local(), name=resolved.pipeline_info.id, output=serving.parents[1]
     )
     try:
         registered.synchronize(Lineage(config, Graph(store)))

@@ -57,9 +57,9 @@ def read(path: Location) -> schema_pb2.Schema:
     try:
         schema = text_format.Parse(files.read_text(path), schema_pb2.Schema())
     except OSError as error:
-        raise UsageError(
-            f"the schema {path} cannot be read: {error.strerror or error}"
-        ) from error
+        # Arrow puts its own words, path and all, where Python has the system's.
+        reason = os.strerror(error.errno) if error.errno else error
+        raise UsageError(f"the schema {path} cannot be read: {reason}") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not a schema: {error}") from error
     if not schema.feature:

@@ -104,7 +104,7 @@ def test_gone_files_are_told(config: Config, store: StockStore) -> None:
     for path in (store.root / "ModelEvaluation").iterdir():
         path.rmdir()
 
-    with pytest.raises(UsageError, match="not on this machine any more"):
+    with pytest.raises(UsageError, match="not there any more"):
         run_of(config).metrics()
 
 
