@@ -91,8 +91,10 @@ def test_killed_run_does_not_stop_the_next(output: Path, warm: WarmProcess) -> N
 @pytest.mark.parametrize("node", KILLS)
 def test_killed_run_is_resumed(node: str, output: Path, warm: WarmProcess) -> None:
     """A node and its runner, killed at each moment, leave nothing in a resume's way."""
-    flags = (*FLAGS, "--data", output.parent / "data", "--only", node)
-    flags += ("--no-cache", node)
+    flags: tuple[object, ...] = (
+        *(*FLAGS, "--data", output.parent / "data"),
+        *("--only", node, "--no-cache", node),
+    )
     counts = [len(executions(output))]
 
     # The resume of a killed run is killed in turn: a node runs half as often.

@@ -1,5 +1,7 @@
 """Confusion matrices from a histogram: TFMA's own, on arrays."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from tensorflow_model_analysis.metrics import (
@@ -17,7 +19,7 @@ POSITIVE, NEGATIVE = np.array([1.0, 4.0]), np.array([2.0, 1.0])
 
 
 @pytest.fixture(scope="module")
-def computation() -> object:
+def computation() -> Any:
     """TFMA's computation of matrices at five thresholds."""
     *_, last = binary_confusion_matrices.binary_confusion_matrices(
         thresholds=THRESHOLDS, use_histogram=True
@@ -26,7 +28,7 @@ def computation() -> object:
 
 
 @pytest.fixture(scope="module")
-def ours(computation: object) -> HistogramMatrices:
+def ours(computation: Any) -> HistogramMatrices:
     """The same on arrays."""
     found = HistogramMatrices.of(computation)
     assert found is not None
@@ -44,7 +46,7 @@ def test_rows_at_and_above_a_threshold_are_positives(ours: HistogramMatrices) ->
     assert fn.tolist() == [0.0, 1.0, 1.0, 5.0, 5.0]
 
 
-def test_result_is_that_of_tfma(computation: object, ours: HistogramMatrices) -> None:
+def test_result_is_that_of_tfma(computation: Any, ours: HistogramMatrices) -> None:
     """On the same buckets both give the same matrices under the same key."""
     buckets = [
         calibration_histogram.Bucket(int(cell), label, 0.0, label + other)
@@ -52,7 +54,7 @@ def test_result_is_that_of_tfma(computation: object, ours: HistogramMatrices) ->
     ]
     metrics = {ours.histogram: buckets}
 
-    theirs = computation.result(metrics)  # type: ignore[attr-defined] - TFMA's object
+    theirs = computation.result(metrics)
     found = ours.result(metrics)
 
     assert found.keys() == theirs.keys()

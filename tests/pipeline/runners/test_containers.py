@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_the_store_s_url_belongs_in_the_secret() -> None:
         ("retries", -1),
     ],
 )
-def test_what_a_cluster_would_refuse_is_refused(setting: str, value: object) -> None:
+def test_what_a_cluster_would_refuse_is_refused(setting: str, value: Any) -> None:
     """A wrong value ends before anything is compiled."""
     with pytest.raises(UsageError):
-        Containers(**{setting: value})  # type: ignore[arg-type] - wrong on purpose
+        Containers(**{setting: value})

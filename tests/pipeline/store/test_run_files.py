@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,10 @@ from pipeline.store.run_files import (
 )
 
 
-def saved(root: Path, name: str = "20260131-100000-abcd", **values: object) -> Run:
+def saved(root: Path, name: str = "20260131-100000-abcd", **values: Any) -> Run:
     """Writes the record of a run."""
     fields = {"definition": "d", "data": "f", "config": {"seed": 7}, **values}
-    run = Run(name, root / name, **fields)  # type: ignore[arg-type] - by name
+    run = Run(name, root / name, **fields)
     run.save()
     return run
 
