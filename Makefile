@@ -5,7 +5,7 @@
 # command, 3 data rejected, 4 model not blessed) call `.venv/bin/python run_local.py`.
 
 .DEFAULT_GOAL := help
-.PHONY: help env airflow-env run test test-fast lint format bench bench-ingestion notebooks tensorboard lock clean distclean
+.PHONY: help env airflow-env run test test-fast coverage lint format bench bench-ingestion notebooks tensorboard lock clean distclean
 # `make -j` must not run targets such as clean and test at the same time.
 .NOTPARALLEL:
 
@@ -28,12 +28,17 @@ airflow-env: env ## create .venv-airflow2 and .venv-airflow3, for the tests
 run: env ## run the pipeline on this machine
 	@$(PYTHON_HERE) run_local.py $(ARGS)
 
-test: env ## run every test, with coverage; ARGS="-m 'not e2e'" for the quick ones
+test: env ## run every test; ARGS="-m 'not e2e'" for the quick ones
+	@$(PYTHON_HERE) -m pytest $(ON_ALL_CORES) $(ARGS)
+
+test-fast: env ## run all but the end-to-end tests
+	@$(PYTHON_HERE) -m pytest -m "not e2e" $(ON_ALL_CORES) $(ARGS)
+
+# Tracing each line makes the tests of TensorFlow and Beam a third slower, so only on
+# request.
+coverage: env ## run every test and list the lines that none of them runs
 	@rm -f .coverage .coverage.*
 	@$(PYTHON_HERE) -m pytest --cov $(ON_ALL_CORES) $(ARGS)
-
-test-fast: env ## run all but the end-to-end tests, without coverage
-	@$(PYTHON_HERE) -m pytest -m "not e2e" $(ON_ALL_CORES) $(ARGS)
 
 lint: env ## check style, format and types
 	@$(PYTHON_HERE) -m ruff check $(ARGS)

@@ -7,29 +7,29 @@ from pathlib import Path
 
 import pytest
 
-# Files whose tests share runs of the pipeline, the longest first: pytest-xdist starts
-# the groups in this order, so that none of them is what the last core waits for.
-_SHARING = (
-    ("main", ("main_job", "lineage", "notebooks", "report", "readme", "viewers")),
-    ("orchestrators", ("orchestrators",)),
-    ("kills", ("kills",)),
-    (
-        "warm",
-        (
-            "local_runner",
-            "gates",
-            "spans",
-            "reproducible",
-            "terminal",
-            "object_storage",
-        ),
+_HERE = Path(__file__).parent
+
+# Tests that share runs of the pipeline or trained models, by where their paths begin;
+# the longest groups first: pytest-xdist starts the groups in this order, so that none
+# of them is what the last core waits for.
+_SHARING = {
+    "main": tuple(
+        f"e2e/test_{name}.py"
+        for name in ("main_job", "lineage", "notebooks", "report", "readme", "viewers")
     ),
-)
-_GROUP_OF = {
-    f"test_{name}.py": (order, group)
-    for order, (group, names) in enumerate(_SHARING)
-    for name in names
+    "orchestrators": ("e2e/test_orchestrators.py",),
+    "kills": ("e2e/test_kills.py",),
+    "warm": ("e2e/",),
+    "models": ("project/models/",),
 }
+
+
+def _group_of(path: str) -> tuple[int, str]:
+    """Returns the place and the name of a test file's group: its own, if none fits."""
+    for place, (group, beginnings) in enumerate(_SHARING.items()):
+        if path.startswith(beginnings):
+            return place, group
+    return len(_SHARING), path
 
 
 def pytest_configure() -> None:
@@ -51,15 +51,11 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups tests by what they share, or by their file; long groups come first."""
-    order = {}
+    place = {}
     for item in items:
-        end_to_end = item.path.parent.name == "e2e"
-        place, group = len(_SHARING), str(item.path.relative_to(Path(__file__).parent))
-        if end_to_end:
-            place, group = _GROUP_OF.get(item.path.name, (place, group))
-        order[item] = place
+        place[item], group = _group_of(item.path.relative_to(_HERE).as_posix())
         item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=order.__getitem__)
+    items.sort(key=place.__getitem__)
 
 
 @pytest.fixture(scope="session")

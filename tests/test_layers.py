@@ -1,4 +1,7 @@
-"""Rooms depend downwards only; the layers are written down here, and only here."""
+"""The code's structure: rooms depend downwards only, and each module has a test.
+
+The layers and the exceptions are written down here, and only here.
+"""
 
 import ast
 import graphlib
@@ -33,6 +36,17 @@ LAYERS = (
 )
 # They compute: what they are given is data, and the graph is the components' business.
 WITHOUT_MLMD = ("pipeline.columnar", "pipeline.ingestion", "pipeline.quality", "models")
+
+# Modules without a test file of their own, with what tests them instead.
+NO_TWIN = {
+    "pipeline.commands.flags": "commands are tested as commands: test_cli.py",
+    "pipeline.commands.completion": "as above",
+    "pipeline.commands.lineage": "as above, and lineage/test_views.py",
+    "pipeline.commands.run": "as above",
+    "pipeline.commands.schema": "as above",
+    "pipeline.commands.upkeep": "as above, and runners/local/test_gc.py",
+    "data.__main__": "its two forms are in test_taxi.py and test_quarters.py",
+}
 
 FILES = {
     ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(
@@ -113,3 +127,31 @@ def test_what_computes_knows_no_metadata_store(room: str) -> None:
         for name in imports_of(module)
         if is_in(name, "pipeline.store") or is_in(name, "ml_metadata")
     ] == []
+
+
+def twin_of(module: str) -> Path:
+    """Returns where the tests of a module belong; a package's are named after it."""
+    path = FILES[module].relative_to(PROJECT)
+    directory = Path("tests") if path.parts[0] == "pipeline" else Path("tests/project")
+    name = path.parent.name if path.name == "__init__.py" else path.stem
+    return directory / path.parent / f"test_{name}.py"
+
+
+def has_code(module: str) -> bool:
+    """Whether a module defines a function or a class."""
+    body = ast.parse(FILES[module].read_text()).body
+    return any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in body)
+
+
+@pytest.mark.parametrize("module", sorted(FILES.keys() - NO_TWIN))
+def test_each_module_has_tests_at_its_own_path(module: str) -> None:
+    """A reader finds the tests of `a/b.py` in `tests/a/test_b.py`, without a search."""
+    assert not has_code(module) or (PROJECT / twin_of(module)).is_file(), twin_of(
+        module
+    )
+
+
+def test_exceptions_are_modules_without_tests_of_their_own() -> None:
+    """The list names no module that is gone, and none that has got its tests."""
+    assert NO_TWIN.keys() <= FILES.keys()
+    assert [m for m in NO_TWIN if (PROJECT / twin_of(m)).is_file()] == []

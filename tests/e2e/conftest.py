@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from data import taxi
+from tests.e2e.places import SMALL_ROWS, Place
 from tests.e2e.runs import PROJECT, Finished, Rows, finished, run_local, write_csv
 from tests.e2e.warm import WarmProcess
-
-SMALL_ROWS = 600
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -97,3 +96,18 @@ def warm() -> Iterator[WarmProcess]:
     process = WarmProcess.start()
     yield process
     process.stop()
+
+
+@pytest.fixture(scope="session")
+def settled(
+    tmp_path_factory: pytest.TempPathFactory, warm: WarmProcess, sample_rows: Rows
+) -> Place:
+    """A place where the pipeline has run twice, so that every node is cached.
+
+    Tests may run in it what pushes nothing and what no other node depends on.
+    """
+    place = Place(tmp_path_factory.mktemp("settled"), warm, sample_rows)
+    for flags in ((), ("--force",)):
+        run = place.run(*flags)
+        assert run.exit_code == 0, run.text
+    return place

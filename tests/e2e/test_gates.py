@@ -1,4 +1,4 @@
-"""What stops a run, with which exit code, and what the person is told."""
+"""What stops a run, with which exit code and which message."""
 
 import codecs
 import json
@@ -10,6 +10,7 @@ import pytest
 from pipeline.cli import COMMANDS
 from pipeline.ingestion.quarantine import read_rows
 from schema import SCHEMA_PATH
+from tests.e2e.places import Place
 from tests.e2e.runs import Finished, Rows, finished
 from tests.e2e.warm import WarmProcess
 
@@ -169,34 +170,30 @@ def test_directory_without_csv_is_refused(tmp_path: Path, warm: WarmProcess) -> 
     assert str(tmp_path / "data") in run.text
 
 
-def test_candidate_below_the_threshold_is_not_pushed(
-    tmp_path: Path, small_data: MakeData, warm: WarmProcess
-) -> None:
+def test_candidate_below_the_threshold_is_not_pushed(settled: Place) -> None:
     """All nodes run, nothing is pushed, and the missed threshold is given: exit 4."""
-    run = run_warm(
-        warm, tmp_path / "out", *SMOKE, "--data", small_data(), "--min-auc", 0.9999
-    )
+    before = finished(0, "", settled.output)
+
+    run = settled.run("--min-auc", 0.9999)
 
     assert run.exit_code == 4, run.text
     assert "it must be at least 0.9999" in run.text
     assert run.states()["Pusher"] == "COMPLETE"
-    assert not run.versions
+    assert run.versions == before.versions
 
 
 def test_failing_node_is_explained(
     tmp_path: Path, small_data: MakeData, warm: WarmProcess
 ) -> None:
     """A node that fails ends the run with 1, its name, the cause and its log."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "serving").write_text("in the way")
+    (tmp_path / "out" / "artifacts").mkdir(parents=True)
+    (tmp_path / "out" / "artifacts" / "StatisticsGen").write_text("in the way")
 
-    run = run_warm(
-        warm, tmp_path / "out", *SMOKE, "--data", small_data(), "--min-auc", 0.01
-    )
+    run = run_warm(warm, tmp_path / "out", *SMOKE, "--data", small_data())
 
     assert run.exit_code == 1, run.text
-    log = run.run / "logs" / "Pusher.log"
-    assert "Pusher failed" in run.text
+    log = run.run / "logs" / "StatisticsGen.log"
+    assert "StatisticsGen failed" in run.text
     assert "NotADirectoryError" in run.text
     assert str(log) in run.text
     assert "Traceback" not in run.text

@@ -20,7 +20,7 @@ def commands() -> list[str]:
 
 
 # What a command is run with in addition, because all of it would take too long here.
-NARROWED = {"make test": " ARGS='--no-cov tests/pipeline/test_errors.py'"}
+NARROWED = {"make test": " ARGS=tests/pipeline/test_errors.py"}
 
 
 @pytest.mark.parametrize("command", commands())

@@ -81,14 +81,6 @@ def test_runs_of_one_second_have_names_of_their_own(config: Config) -> None:
     assert sorted(set(names)) == names
 
 
-def test_record_is_read_back(config: Config) -> None:
-    """A saved run is read as it was written."""
-    run = done(config)
-
-    assert run_files.read_run(run.directory) == run
-    assert run_files.read_runs(config.runs_directory) == [run]
-
-
 def test_asking_what_changed_makes_no_store(config: Config) -> None:
     """The question creates nothing where the store was deleted."""
     done(config)
@@ -97,14 +89,6 @@ def test_asking_what_changed_makes_no_store(config: Config) -> None:
     run_record.unchanged_since(config)
 
     assert not (config.output / "metadata.db").exists()
-
-
-def test_unknown_run_names_the_known(config: Config) -> None:
-    """A run that does not exist is told with the names of those that do."""
-    run = done(config)
-
-    with pytest.raises(UsageError, match=f"no run nope.*{run.run_id}"):
-        run_files.read_run(config.runs_directory / "nope")
 
 
 def test_unchanged_pipeline_is_recognised(config: Config) -> None:
@@ -261,35 +245,6 @@ def test_server_store_takes_several_runs(config: Config) -> None:
         run_record.output_directory_held(shared),
     ):
         pass
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["", "{", "[]", "null", '{"outcome": "done"}', '{"outcome": "of a newer version"}'],
-)
-def test_an_unreadable_record_is_skipped(
-    content: str, config: Config, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One damaged record is left out with a warning, and later runs go on."""
-    run = done(config)
-    damaged = config.runs_directory / "20200101-000000-damaged"
-    damaged.mkdir()
-    (damaged / run_files.RECORD_FILE).write_text(content)
-
-    runs = run_files.read_runs(config.runs_directory)
-
-    assert runs == [run]
-    assert run_record.unchanged_since(config) == run
-    assert f"{damaged / run_files.RECORD_FILE} can't be read" in caplog.text
-
-
-def test_a_field_of_a_newer_version_is_skipped(config: Config) -> None:
-    """A record with a field that this version doesn't know is left out."""
-    run = done(config)
-    path = run.directory / run_files.RECORD_FILE
-    path.write_text(json.dumps({**json.loads(path.read_text()), "weather": "fine"}))
-
-    assert run_files.read_runs(config.runs_directory) == []
 
 
 def test_a_run_that_lives_is_not_taken_over(config: Config) -> None:

@@ -15,7 +15,7 @@ from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
 from models.model import build_model
 from pipeline.progress import Progress
-from tests.models.conftest import Records, RunTrainer, TrainedModel
+from tests.project.models.conftest import Records, RunTrainer, TrainedModel
 
 SETTINGS = trainer.TrainingSettings(
     hyperparameters=Hyperparameters(

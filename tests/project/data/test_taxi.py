@@ -114,7 +114,7 @@ def test_tfx_is_found_without_importing_it(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
 
     assert done.stdout == "[]\n"

@@ -10,7 +10,7 @@ import tensorflow_transform as tft
 from models.features import LABEL, WEIGHT
 from models.input import Table, evaluation_dataset, training_dataset
 from pipeline.columnar.shards import DamagedShardError
-from tests.models.conftest import Records, Row, transform_rows, write_shard
+from tests.project.models.conftest import Records, Row, transform_rows, write_shard
 
 LABELLED = 304
 """Of the 320 rows to train on, 16 have lost their tips."""

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import features, signatures
-from tests.models.conftest import (
+from tests.project.models.conftest import (
     TEXTS,
     WHOLE_NUMBERS,
     Row,

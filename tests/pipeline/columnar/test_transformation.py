@@ -1,27 +1,19 @@
-"""Statistics and transformation: the same from local workers and from Beam."""
+"""Transformation of shards: literal rows in, literal rows out, in each form."""
 
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
-from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import text_format
-from tensorflow_data_validation.statistics.stats_options import StatsOptions
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipeline.columnar import shards, statistics, transformation
-from pipeline.columnar.engine import OnBeam, Runner, Workers
+from pipeline.columnar import shards, transformation
+from pipeline.columnar.engine import Runner, Workers
 from pipeline.columnar.shards import Shard, ShardWriter
-from pipeline.columnar.statistics import Request
-from pipeline.config import IN_PROCESS_BEAM_RUNNER
-
-ROWS = 450_000
-"""Rows of one column: five partial results."""
+from tests.pipeline.columnar.conftest import make_pipeline
 
 SCHEMA = text_format.Parse(
     """
@@ -32,34 +24,6 @@ SCHEMA = text_format.Parse(
     """,
     schema_pb2.Schema(),
 )
-
-
-def make_pipeline() -> beam.Pipeline:
-    """Makes a Beam pipeline that runs in this process."""
-    return beam.Pipeline(options=PipelineOptions([IN_PROCESS_BEAM_RUNNER]))
-
-
-@pytest.fixture(params=["threads", "beam"])
-def runner(request: pytest.FixtureRequest, tmp_path: Path) -> Runner:
-    """Another form than one local worker."""
-    on_beam = OnBeam(make_pipeline, str(tmp_path / "scratch"))
-    return Workers(3) if request.param == "threads" else on_beam
-
-
-def test_statistics_are_the_same_in_each_form(tmp_path: Path, runner: Runner) -> None:
-    """The statistics are equal to the last bit, whoever computes them."""
-    numbers = np.random.default_rng(1).normal(size=ROWS).astype(np.float32)
-    batch = pa.RecordBatch.from_pydict({"fare": numbers})
-    with ShardWriter(tmp_path / "data" / "a.parquet", batch.schema) as writer:
-        writer.write(batch)
-    found = shards.shards_of(tmp_path / "data")
-    request = Request(StatsOptions().to_json(), sample_rate=0.9)
-
-    one = statistics.describe(found, request, Workers(1))
-    other = statistics.describe(found, request, runner)
-
-    assert 0.89 * ROWS < one.datasets[0].num_examples < 0.91 * ROWS
-    assert other == one
 
 
 def preprocess(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import tensorflow_transform as tft
 
 from models import features
 from models.preprocessing import label_and_weight
-from tests.models.conftest import Analyze, Row, raw_spec, transform_rows
+from tests.project.models.conftest import Analyze, Row, raw_spec, transform_rows
 
 NAN = float("nan")
 

@@ -1,0 +1,37 @@
+"""Output directories with small data beside them, in which the pipeline runs."""
+
+from pathlib import Path
+
+from tests.e2e.runs import Finished, Rows, finished, write_csv
+from tests.e2e.warm import Forked, WarmProcess
+
+SMALL_ROWS = 600
+FLAGS = ("--preset", "smoke", "--min-auc", "0.01", "--max-auc-loss", "1")
+
+
+class Place:
+    """An output directory with small data beside it, and ways to run in it."""
+
+    def __init__(self, root: Path, warm: WarmProcess, rows: Rows) -> None:
+        self.output = root / "out"
+        self.data = write_csv(root / "data" / "trips.csv", rows[:SMALL_ROWS])
+        self.flags = (*FLAGS, "--data", str(self.data))
+        self._warm = warm
+
+    def run(self, *flags: object) -> Finished:
+        """Runs to the end."""
+        code, text = self._warm.run(self.output, *self.flags, *flags)
+        return finished(code, text, self.output)
+
+    def resume(self) -> Finished:
+        """Resumes the run that was stopped, to the end."""
+        code, text = self._warm.run(self.output, "--resume")
+        return finished(code, text, self.output)
+
+    def start(self, *flags: object) -> Forked:
+        """Starts a run and doesn't wait for it."""
+        return self._warm.begin(self.output, *self.flags, *flags)
+
+    def start_resume(self) -> Forked:
+        """Resumes the run that was stopped, and doesn't wait for it."""
+        return self._warm.begin(self.output, "--resume")

@@ -1,0 +1,56 @@
+"""The section about training."""
+
+import json
+
+import pytest
+
+from models.trainer import HISTORY_FILE
+from pipeline.config import Config
+from pipeline.report.blocks import Facts, Grid, Lines
+from pipeline.report.sections.training import section
+from tests.pipeline.report.pages import opened
+from tests.pipeline.tfx_store import StockStore
+
+CURVES = {
+    "step": [10, 20, 30],
+    "loss": [0.6, 0.5, 0.4],
+    "eval_loss": [0.7, 0.5, 0.55],
+    "eval_auc": [0.6, 0.8, 0.79],
+}
+
+
+def test_curves_mark_the_step_that_was_kept(config: Config, store: StockStore) -> None:
+    """The weights with the least evaluation loss are named, with their metrics."""
+    artifact = store.artifact("ModelRun")
+    (store.path(artifact) / HISTORY_FILE).write_text(json.dumps(CURVES))
+    store.ran("monday", "Trainer", outputs={"model_run": artifact})
+
+    shown = section(opened(config))
+
+    assert shown is not None
+    facts, grid = shown.blocks
+    assert isinstance(facts, Facts)
+    assert facts.facts == {
+        "weights kept of step": 20,
+        "last step": 30,
+        "eval loss": 0.5,
+        "eval AUC": 0.8,
+    }
+    assert isinstance(grid, Grid)
+    loss, auc = grid.blocks
+    assert isinstance(loss, Lines)
+    assert loss.mark_x == 20
+    assert loss.series["eval"] == [(10, 0.7), (20, 0.5), (30, 0.55)]
+    assert isinstance(auc, Lines)
+    assert set(auc.series) == {"eval"}
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_run_without_curves_has_no_section(
+    config: Config, store: StockStore, *, registered: bool
+) -> None:
+    """Another trainer's run may have no curves, or no such artifact at all."""
+    outputs = {"model_run": store.artifact("ModelRun")} if registered else {}
+    store.ran("monday", "Trainer", outputs=outputs)
+
+    assert section(opened(config)) is None
