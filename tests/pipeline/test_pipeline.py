@@ -347,7 +347,7 @@ def test_dataflow_ingests_on_this_machine(config: Config) -> None:
         for runner in (a for a in arguments if a.startswith("--runner=")):
             engines[component.id] = runner.removeprefix("--runner=")
     assert engines.pop("ExampleGen") == IN_PROCESS.removeprefix("--runner=")
-    assert engines.keys() == {"StatisticsGen", "Transform", "Evaluator"}
+    assert engines.keys() == {"StatisticsGen", "DataGate", "Transform", "Evaluator"}
     assert set(engines.values()) == {"DataflowRunner"}
     assert pipeline.pipeline_info.pipeline_root == "gs://bucket/taxi"
 
