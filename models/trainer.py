@@ -21,10 +21,7 @@ from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
 from models.model import build_model
 from pipeline import progress
-from pipeline.names import RULE_FILE
-
-HISTORY_FILE = "history.json"
-"""Learning curves in the model run directory; see `write_history`."""
+from pipeline.names import HISTORY_FILE, RULE_FILE
 
 
 class TrainingArguments(Protocol):

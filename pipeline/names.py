@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pipeline.errors import UsageError
 
+HISTORY_FILE = "history.json"
+"""The learning curves in a model run directory; see `models.trainer.write_history`."""
 RULE_FILE = "split_rule.json"
 """The split rule of the rows, next to a transform graph and in a model's extras."""
 PROJECT = Path(__file__).resolve().parents[1]

@@ -21,8 +21,7 @@ from pipeline.columnar import files, shards, statistics
 from pipeline.columnar.statistics import Request
 from pipeline.components.local_files import stock_files
 from pipeline.errors import UsageError
-
-STATISTICS_FILE = stock.DEFAULT_FILE_NAME
+from pipeline.store.artifact_files import STATISTICS_FILE
 
 _LOG = logging.getLogger(__name__)
 

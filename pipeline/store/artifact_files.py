@@ -15,6 +15,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 
 from pipeline.columnar import files
 from pipeline.columnar.files import Location
+from pipeline.names import HISTORY_FILE
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,7 +28,6 @@ VERDICT_FILE = "verdict.json"
 VERDICT_TEXT = "verdict.txt"
 PROFILE_FILE = "columns.parquet"
 ROWS_FILE = "rows.parquet"
-HISTORY_FILE = "history.json"
 _SPLIT = "Split-"
 
 

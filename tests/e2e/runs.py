@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,17 +69,7 @@ class Finished:
 
 def run_local(output: Path, *flags: Any, project: Path = PROJECT) -> Finished:
     """Runs `run_local.py` to its end."""
-    command = [sys.executable, project / "run_local.py", "--output", output, *flags]
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=project,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    return finished(done.returncode, done.stdout, output)
+    return _run([project / "run_local.py"], output, flags, project)
 
 
 def run_local_lightly(output: Path, *flags: Any) -> Finished:
@@ -89,10 +80,16 @@ def run_local_lightly(output: Path, *flags: Any) -> Finished:
         "heavy = {'tensorflow', 'tfx', 'apache_beam'}\n"
         "sys.exit(99 if heavy & set(sys.modules) else code)\n"
     )
-    command = [sys.executable, "-c", program, "--output", output, *flags]
+    return _run(["-c", program], output, flags, PROJECT)
+
+
+def _run(
+    program: Sequence[Any], output: Path, flags: Sequence[Any], project: Path
+) -> Finished:
+    command = [sys.executable, *program, "--output", output, *flags]
     done = subprocess.run(
         [str(part) for part in command],
-        cwd=PROJECT,
+        cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -17,6 +17,7 @@ from pipeline.commands.flags import ALIASES, MAIN
 from pipeline.config import PRESETS, Config, Gate, Quality, Splits, smoke
 from pipeline.errors import DataRefusedError, ThroughlineError, UsageError
 from pipeline.runners import kubeflow
+from tests.pipes import read_one_line
 
 ROOT = Path(__file__).parents[2]
 
@@ -632,20 +633,8 @@ def test_a_reader_that_stops_is_no_failure() -> None:
         "lines = lambda: [print('line', i) for i in range(100_000)] and 0\n"
         "sys.exit(cli.exit_code(lines))\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    ) as process:
-        assert process.stdout
-        assert process.stderr
-        first = process.stdout.readline()
-        process.stdout.close()
-        err = process.stderr.read()
 
-    assert (first, process.returncode, err) == ("line 0\n", 0, "")
+    assert read_one_line(program) == ("line 0\n", 0, "")
 
 
 def _throughline(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -70,8 +70,7 @@ def print_results(
         console.say(f"Done: {', '.join(run.nodes)}", "green")
     _print_quarantine(console, outputs)
     console.say(f"artifacts  {_place(config.artifact_root)}")
-    console.say(f"metadata   {_metadata(config)}")
-    console.say(f"logs       {shown(run.directory / 'logs')}")
+    _print_records(console, config, run)
     return EXIT_DONE if blessed else EXIT_NOT_BLESSED
 
 
@@ -98,9 +97,14 @@ def print_proposal(
     )
     _print_quarantine(console, outputs)
     console.say(f"proposal   {_place(files.join(directory, SCHEMA_FILE))}")
+    _print_records(console, config, run)
+    return EXIT_USAGE
+
+
+def _print_records(console: RunConsole, config: Config, run: Run) -> None:
+    """Prints where the metadata store and the run's logs are."""
     console.say(f"metadata   {_metadata(config)}")
     console.say(f"logs       {shown(run.directory / 'logs')}")
-    return EXIT_USAGE
 
 
 def _print_quarantine(console: RunConsole, outputs: Mapping[str, Outputs]) -> None:

@@ -26,6 +26,7 @@ from pipeline.components import statistics_gen
 from pipeline.errors import UsageError
 from pipeline.ingestion.export import export_split
 from pipeline.progress import Progress
+from pipeline.store.artifact_files import STATISTICS_FILE
 from tests.pipeline.components.small_examples import (
     executor_in_process,
     reviewed_schema,
@@ -81,7 +82,7 @@ def describe(tmp_path: Path) -> Describe:
         )
         names = artifact_utils.decode_split_names(statistics.split_names)
         assert {p.name for p in root.iterdir()} == {f"Split-{n}" for n in names}
-        files = {n: root / f"Split-{n}" / statistics_gen.STATISTICS_FILE for n in names}
+        files = {n: root / f"Split-{n}" / STATISTICS_FILE for n in names}
         return {n: tfdv.load_stats_binary(str(file)) for n, file in files.items()}
 
     return run

@@ -20,6 +20,7 @@ from models import features, trainer
 from models.preprocessing import preprocessing_fn
 from pipeline import progress
 from pipeline.columnar.shards import ShardWriter
+from pipeline.names import HISTORY_FILE
 from pipeline.progress import Progress
 
 Row = dict[str, Any]
@@ -228,5 +229,5 @@ def trained(run_trainer: RunTrainer) -> TrainedModel:
     progress.listen(reports.append)
     arguments = run_trainer()
     progress.listen(None)
-    history = Path(arguments.model_run_dir, trainer.HISTORY_FILE).read_text()
+    history = Path(arguments.model_run_dir, HISTORY_FILE).read_text()
     return TrainedModel(arguments.serving_model_dir, json.loads(history), reports)

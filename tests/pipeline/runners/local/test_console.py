@@ -16,6 +16,7 @@ from rich.console import Console as RichConsole
 from pipeline.progress import Progress
 from pipeline.runners.local.console import RunConsole, State
 from tests import terminals
+from tests.pipes import read_one_line
 
 ROOT = Path(__file__).parents[4]
 
@@ -279,20 +280,7 @@ with own_console(Path({str(tmp_path / "runner.log")!r})) as console:
         console.say(f"line {{number}}")
 Path({str(tmp_path / "done")!r}).touch()
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    ) as process:
-        assert process.stdout
-        assert process.stderr
-        first = process.stdout.readline()
-        process.stdout.close()
-        err = process.stderr.read()
-
-    assert (first, process.returncode, err) == ("line 0\n", 0, "")
+    assert read_one_line(program) == ("line 0\n", 0, "")
     assert (tmp_path / "done").exists()
 
 
