@@ -75,12 +75,30 @@ def _ratio(
     return f"{statistics.median(ratios):.2f}" if ratios else ""
 
 
+def with_table(text: str, turns: Sequence[dict[str, Any]]) -> str:
+    """Returns a page with the table of some turns between its two marks.
+
+    Raises:
+        ValueError: The page lacks the marks, or there are no turns.
+    """
+    if not turns or not _TABLE.search(text):
+        msg = (
+            f"there must be results in {DIRECTORY} (`make bench` writes them), and the "
+            f"lines <!-- make bench --> and <!-- end --> in {README}"
+        )
+        raise ValueError(msg)
+    return _TABLE.sub(f"\\g<1>\n{table(turns)}\n\n\\g<2>", text)
+
+
 def main(arguments: list[str]) -> int:
     """Replaces the README's table by that of the newest results."""
     if arguments:
         print("usage: python -m benchmarks readme", file=sys.stderr)
         return 2
-    text = README.read_text()
-    made = f"\\g<1>\n{table(newest_turns())}\n\n\\g<2>"
-    README.write_text(_TABLE.sub(made, text))
+    try:
+        made = with_table(README.read_text(), newest_turns())
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    README.write_text(made)
     return 0
