@@ -48,14 +48,15 @@ def predict(arguments: list[str]) -> int:
     registry = history.read(flags.config().serving_directory)
     # Before TensorFlow is imported, which takes seconds.
     number = registry.number(flags.model)
-    from pipeline.prediction.batch import Job, predict
-    from pipeline.prediction.raw_model import RawModel
     from pipeline.runners.local.console import quiet
 
-    job = Job(
-        flags.data, flags.out, flags.pattern, flags.encoding, flags.max_quarantined
-    )
     with quiet():
+        from pipeline.prediction.batch import Job, predict
+        from pipeline.prediction.raw_model import RawModel
+
+        job = Job(
+            flags.data, flags.out, flags.pattern, flags.encoding, flags.max_quarantined
+        )
         model = RawModel(versions.version_of(registry.base, number).path)
         started = time.monotonic()
         tally = predict(job, model, _about(registry, number))

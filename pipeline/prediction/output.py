@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import pyarrow as pa
 from pyarrow import csv, parquet
@@ -19,7 +19,7 @@ from pipeline.store import durable
 METADATA_KEY = "throughline"
 _SUFFIXES = (".parquet", ".csv")
 
-Part = pa.RecordBatch | bytes
+Part: TypeAlias = pa.RecordBatch | bytes
 """Scored rows, as a format writes them."""
 
 

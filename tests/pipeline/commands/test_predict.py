@@ -44,8 +44,8 @@ def test_scores_say_which_version_made_them(
     out = tmp_path / "scores.parquet"
     found = {}
     for version in ("live", "previous"):
-        code, said, _ = ask("--out", str(out), "--model", version)
-        assert code == 0
+        code, said, err = ask("--out", str(out), "--model", version)
+        assert (code, err) == (0, "")
         about = json.loads(parquet.read_metadata(out).metadata[b"throughline"])
         assert f"1 rows scored by version {about['version']} in" in said
         found[version] = about
