@@ -2,11 +2,12 @@
 
 import sys
 
-from benchmarks import ingestion, pipeline, results
+from benchmarks import ingestion, pipeline, prediction, results
 
 _BENCHMARKS = {
     "pipeline": pipeline.main,
     "ingestion": ingestion.main,
+    "predict": prediction.main,
     "readme": results.main,
 }
 

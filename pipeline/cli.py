@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, Command] = {
     "schema": Command("schema", "schema"),
     "gate": Command("gate", "gate"),
     "models": Command("models", "models"),
+    "predict": Command("predict", "predict"),
     "lineage": Command("lineage", "lineage"),
     "report": Command("lineage", "report"),
     "export": Command("lineage", "export"),

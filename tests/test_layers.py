@@ -23,7 +23,12 @@ LAYERS = (
     ("pipeline.store",),
     ("pipeline.registry",),
     ("pipeline.config",),
-    ("pipeline.caching", "pipeline.quality", "pipeline.trust"),
+    (
+        "pipeline.caching",
+        "pipeline.quality",
+        "pipeline.trust",
+        "pipeline.prediction",
+    ),
     ("pipeline.components",),
     ("pipeline",),
     ("pipeline.lineage",),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from pipeline import config as settings
-from pipeline.commands import gate, lineage, models, run, upkeep
+from pipeline.commands import gate, lineage, models, predict, run, upkeep
 from pipeline.commands.flags import StoreFlags, flags_class
 from pipeline.errors import EXIT_DONE
 from pipeline.runners import job
@@ -81,6 +81,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
         "schema": schema,
         "gate": gates,
         "models": make_dataclass("models", [("action", _union(actions))]),
+        "predict": predict.PredictFlags,
         "lineage": lineage.LineageFlags,
         "report": lineage.ReportFlags,
         "export": make_dataclass(

@@ -109,7 +109,7 @@ def _list(flags: ListFlags) -> int:
 
 def _show(flags: ShowFlags) -> int:
     registry = _registry(flags)
-    number = _number(registry, flags.version)
+    number = registry.number(flags.version)
     found = registry.describe(number)
     found["path"] = str(registry.base / str(number))
     found["damage"] = versions.version_of(registry.base, number).damage(_memory(flags))
@@ -125,7 +125,7 @@ def _promote(flags: PromoteFlags) -> int:
     base = config.serving_directory
     registry = history.read(base)
     if flags.model in {"live", "previous"} or _is_version(registry, flags.model):
-        number = _number(registry, flags.model)
+        number = registry.number(flags.model)
         change = changes.promote_version(base, number, author, _memory(flags))
     else:
         change = _promote_artifact(config, flags.model, author)
@@ -157,7 +157,7 @@ def _promote_artifact(config: settings.Config, asked: str, author: Author) -> Ch
 
 def _rollback(flags: RollbackFlags) -> int:
     base = flags.config().serving_directory
-    number = _number(history.read(base), flags.version) if flags.version else None
+    number = history.read(base).number(flags.version) if flags.version else None
     author = _author(_reason(flags.because))
     change = changes.rollback(base, number, author, _memory(flags))
     return _answer(flags, change, "rolled back: its model is restored as")
@@ -165,7 +165,7 @@ def _rollback(flags: RollbackFlags) -> int:
 
 def _delete(flags: DeleteFlags) -> int:
     base = flags.config().serving_directory
-    number = _number(history.read(base), flags.version)
+    number = history.read(base).number(flags.version)
     change = changes.delete(base, number, _author(flags.because))
     return _answer(flags, change, "deleted version")
 
@@ -248,19 +248,6 @@ def _registry(flags: ListFlags) -> Registry:
 
 def _is_version(registry: Registry, asked: str) -> bool:
     return asked.isdecimal() and int(asked) in registry.numbers
-
-
-def _number(registry: Registry, asked: str) -> int:
-    """Returns a version by its number or alias."""
-    aliases = {"live": registry.live, "previous": registry.previous}
-    found = int(asked) if asked.isdecimal() else aliases.get(asked)
-    if found is None or found not in registry.numbers:
-        known = ", ".join(map(str, registry.numbers[-5:])) or "none"
-        raise UsageError(
-            f"there is no version {asked!r}; there are {known}, and the aliases live "
-            "and previous"
-        )
-    return found
 
 
 def _memory(flags: ListFlags) -> Any:

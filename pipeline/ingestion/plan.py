@@ -77,6 +77,14 @@ def count_rows(shards: Iterable[Iterable[Piece]]) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
+def whole(found: Source) -> Piece:
+    """Returns a file as one piece, for reading it from its beginning to its end."""
+    if found.kind == "parquet":
+        return Piece(found, 0, None, 1)
+    mark = _MARK_BYTES if found.has_mark else 0
+    return Piece(found, found.start + mark, None, found.line)
+
+
 def stretches(piece: Piece) -> Iterator[Records]:
     """Reads a piece of a CSV file in sections of bounded size.
 

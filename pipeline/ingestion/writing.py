@@ -111,7 +111,7 @@ def note_kinds(numbered: tuple[int, Sequence[Piece]], job: Job) -> None:
     found: list[Kinds] = []
     with contextlib.suppress(DataRefusedError):
         for piece in pieces:
-            for count, kinds in in_order(_kinds_of, _raw(piece), Workers()):
+            for count, kinds in in_order(_kinds_of, sections(piece), Workers()):
                 found.append(kinds)
                 progress.advance(count)
     names = pieces[0].source.names
@@ -157,11 +157,11 @@ def _write(number: int, pieces: Sequence[Piece], kinds: Kinds, job: Job) -> Tall
             split: stack.enter_context(ShardWriter(job.file_of(split, number), schema))
             for split in job.directories
         }
-        refuge = _Lines(job.rejected_of(number), stack)
+        refuge = Lines(job.rejected_of(number), stack)
         for piece in pieces:
             divide = functools.partial(_divided, kinds=written, rule=job.rule)
             name = str(piece.source.path)
-            for ready in in_order(divide, _raw(piece), Workers()):
+            for ready in in_order(divide, sections(piece), Workers()):
                 tally.read[name] += ready.read
                 for split, batch in ready.batches.items():
                     writers[split].write(batch)
@@ -177,7 +177,7 @@ def _write(number: int, pieces: Sequence[Piece], kinds: Kinds, job: Job) -> Tall
 Raw = tuple[Piece, Records | tuple[pa.RecordBatch, int]]
 
 
-def _raw(piece: Piece) -> Iterator[Raw]:
+def sections(piece: Piece) -> Iterator[Raw]:
     """Reads a piece, so much at a time; numbers rows of Parquet."""
     if piece.source.kind != "parquet":
         for records in stretches(piece):
@@ -197,7 +197,8 @@ def _raw(piece: Piece) -> Iterator[Raw]:
         raise DataRefusedError(said) from error
 
 
-def _read(raw: Raw, kinds: Kinds) -> tuple[int, Rows]:
+def parse(raw: Raw, kinds: Kinds) -> tuple[int, Rows]:
+    """Parses a section; returns the number of its rows, and those that fit."""
     piece, found = raw
     name = str(piece.source.path)
     if isinstance(found, Records):
@@ -225,7 +226,7 @@ def _kinds_of(raw: Raw) -> tuple[int, dict[str, Kind]]:
 
 
 def _divided(raw: Raw, kinds: Kinds, rule: SplitRule) -> _Ready:
-    count, rows = _read(raw, kinds)
+    count, rows = parse(raw, kinds)
     splits, wrong = rule.split_of(rows.batch, is_newest=raw[0].is_newest)
     splits = np.delete(splits, list(wrong))
     rows = rows.without(wrong)
@@ -237,7 +238,7 @@ def _divided(raw: Raw, kinds: Kinds, rule: SplitRule) -> _Ready:
     return _Ready(count, batches, rows.rejected)
 
 
-class _Lines:
+class Lines:
     """A file of lines, which is there only if there are any."""
 
     def __init__(self, location: str, stack: ExitStack) -> None:

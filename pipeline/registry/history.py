@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import UsageError
 from pipeline.registry import versions
 from pipeline.store import durable
 
@@ -26,6 +27,7 @@ _LOG = logging.getLogger(__name__)
 
 REGISTRY_FILE = "registry.json"
 FORMAT = 1
+_SHOWN = 5
 
 Facts = Mapping[str, Any]
 
@@ -144,6 +146,22 @@ class Registry:
                 found.setdefault(now, []).append(Period(event.at))
             live = now
         return {number: tuple(each) for number, each in found.items()}
+
+    def number(self, asked: str) -> int:
+        """Returns a version by its number, or by the alias live or previous.
+
+        Raises:
+            UsageError: There is no such version.
+        """
+        aliases = {"live": self.live, "previous": self.previous}
+        found = int(asked) if asked.isdecimal() else aliases.get(asked)
+        if found is None or found not in self.numbers:
+            known = ", ".join(map(str, self.numbers[-_SHOWN:])) or "none"
+            raise UsageError(
+                f"there is no version {asked!r} in {self.base}; there are {known}, and "
+                "the aliases live and previous"
+            )
+        return found
 
     def earlier(self) -> Iterator[int]:
         """Yields the versions to roll back to, the latest first.

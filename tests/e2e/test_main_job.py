@@ -1,12 +1,17 @@
 """The main job on the real taxi data."""
 
+import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from pyarrow import parquet
 
 from pipeline.store.graph import Graph
-from tests.e2e.runs import Finished, Rows, raw_tensors
+from tests.e2e.runs import PROJECT, Finished, Rows, raw_tensors, write_csv
 
 pytestmark = pytest.mark.e2e
 
@@ -120,3 +125,33 @@ def test_second_run_repeats_only_what_changed(second_run: Finished) -> None:
 
     again = {name for name, state in states.items() if state == "COMPLETE"}
     assert again == {"Resolver", "Trainer", "Evaluator", "Pusher"}
+
+
+def test_files_are_scored_by_the_live_model(
+    main_run: Finished, sample_rows: Rows, tmp_path: Path
+) -> None:
+    """`throughline predict` gives each row what the model answers to a client."""
+    (version,) = main_run.versions
+    data = write_csv(tmp_path / "data" / "trips.csv", sample_rows[:500])
+    out = tmp_path / "scores.parquet"
+    where = ["--output", str(main_run.output), "--model", version.name]
+
+    files = ["--data", str(data), "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "predict", *where, *files],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    signature = tf.saved_model.load(str(version)).signatures["serving_raw"]
+    answers = signature(**raw_tensors(signature, sample_rows[:500]))["probability"]
+    table = parquet.read_table(out)
+    about = json.loads(parquet.read_metadata(out).metadata[b"throughline"])
+    assert table["probability"].to_pylist() == pytest.approx(answers.numpy(), abs=1e-6)
+    fares = [row["fare"] or None for row in sample_rows[:500]]
+    assert table["fare"].to_pylist() == fares
+    assert about["version"] == int(version.name)
+    assert about["run"] == main_run.run.name

@@ -211,7 +211,7 @@ def test_delete_keeps_the_live_version(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["show", "7"], "there is no version '7'; there are "),
+        (["show", "7"], "there is no version '7' in "),
         (["show", "latest"], "and the aliases live and previous"),
         (["rollback", "--because", " "], "because is empty"),
         (["lst"], "there is no action of models 'lst'; did you mean 'list'?"),

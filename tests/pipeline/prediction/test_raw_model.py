@@ -1,0 +1,51 @@
+"""A model called with batches: every type, and every missing value."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from pipeline.errors import DataRefusedError, UsageError
+from pipeline.prediction.raw_model import RawModel
+from tests.pipeline.prediction.small_model import save
+
+
+def test_types_come_from_the_signature(small: RawModel) -> None:
+    """What the model reads is known without a schema."""
+    assert small.kinds == {"fare": "FLOAT", "hour": "INT", "payment": "BYTES"}
+
+
+def test_values_and_missing_ones(small: RawModel) -> None:
+    """Columns in any order, with nulls, become what the signature expects."""
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "payment": pa.array([b"Card", b"Cash", None, b"Card"], pa.binary()),
+            "fare": pa.array([5.0, None, 2.0, None], pa.float32()),
+            "other": pa.array(["x"] * 4),
+            "hour": pa.array([3, 13, None, None], pa.int64()),
+        }
+    )
+
+    scores = small(batch)
+
+    assert scores.tolist() == pytest.approx([3.5, 0.0, 0.2, 2.0])
+
+
+def test_lists_are_refused(small: RawModel) -> None:
+    """A column of several values per row is named."""
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "payment": pa.array([b"Card"]),
+            "fare": pa.array([[5.0, 6.0]]),
+            "hour": pa.array([3]),
+        }
+    )
+
+    with pytest.raises(DataRefusedError, match="'fare' holds lists"):
+        small(batch)
+
+
+def test_a_model_without_the_signature(tmp_path: Path) -> None:
+    """A SavedModel of another kind is refused with what it has."""
+    with pytest.raises(UsageError, match="no signature serving_raw; it has other"):
+        RawModel(save(tmp_path / "model", "other"))
