@@ -77,7 +77,7 @@ class Options:
     """How to run the pipeline; `Config` is what to run."""
 
     workers: int = os.cpu_count() or 1
-    """Maximum number of nodes that run at once."""
+    """Maximum number of nodes that run at once, and of workers within each node."""
     resume: tuple[str, ...] | None = None
     """Continue a run where it stopped; the newest stopped run if none is named."""
     first: Annotated[str | None, tyro.conf.arg(name="from")] = None
