@@ -46,7 +46,7 @@ class Finished:
         return MetadataStore(connection_config(f"sqlite:///{self.output}/metadata.db"))
 
     def states(self) -> dict[str, str]:
-        """State of each of its executions, by component class."""
+        """State of the newest of its executions of each component class."""
         store = self.store
         context = store.get_context_by_type_and_name("pipeline_run", self.run.name)
         executions = store.get_executions_by_context(context.id) if context else []
@@ -54,7 +54,7 @@ class Finished:
         state = mlmd.Execution.State.Name
         return {
             types[e.type_id].rpartition(".")[2]: state(e.last_known_state)
-            for e in executions
+            for e in sorted(executions, key=lambda execution: int(execution.id))
         }
 
     def output_of(self, node: str, key: str) -> Path:

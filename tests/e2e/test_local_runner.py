@@ -155,8 +155,9 @@ class Stopped:
         process: Process id of that other one.
         orphans: Nodes that ran when their runner was killed, and then ended.
         failed: A new run, of which the system killed Transform.
+        states_failed: The states of its executions then.
         canceled: It was resumed, and interrupted by Ctrl-C.
-        states: The states of its executions then.
+        states_canceled: The states of its executions then.
         nodes: Nodes that ran when it was interrupted.
         resumed: It was resumed once more, and reached its end.
     """
