@@ -61,7 +61,11 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
     accepting = ("action", Annotated[accept, tyro.conf.Positional])
     texts = [(name, str, "") for name in ("feature", "until", "because")]
     gates: Any = make_dataclass(
-        "gate", [accepting, *texts], bases=(gate.GateFlags,), kw_only=True
+        "gate",
+        [accepting, *texts],
+        bases=(gate.GateFlags,),
+        kw_only=True,
+        frozen=True,
     )
     actions = tuple(
         Annotated[kind, tyro.conf.subcommand(name)]
