@@ -70,6 +70,18 @@ def test_a_models_own_extras_are_kept(model: Path, base: Path) -> None:
     ]
 
 
+def test_a_version_can_be_pushed_as_a_model(model: Path, base: Path) -> None:
+    """What an earlier push added to it is replaced, and is no damage."""
+    first = push(model, base, {"model_id": 1})
+
+    second = push(base / str(first), base, {"model_id": 2})
+
+    version = version_of(base, second)
+    assert version.damage() == ""
+    assert version.origin() == {"model_id": 2}
+    assert version.content() == version_of(base, first).content()
+
+
 def test_versions_are_seconds(model: Path, base: Path) -> None:
     """A version is when it was pushed, in seconds since 1970."""
     before = int(time.time())
