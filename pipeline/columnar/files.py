@@ -4,6 +4,7 @@ A path without a scheme is local. A file that is written appears under its name 
 when it is complete.
 """
 
+import errno
 import functools
 import os
 import tempfile
@@ -28,6 +29,7 @@ _RETRY_SECONDS = 30
 _HIDDEN = (".", "_")
 _PREFIX = "throughline-"
 _COPIED_BYTES = 8 << 20
+_DIRECTORY = fs.FileType.Directory
 
 
 def resolve(location: Location) -> tuple[fs.FileSystem, str]:
@@ -149,7 +151,14 @@ def remove_directory(directory: Location) -> None:
 def opened(location: Location) -> pa.NativeFile:
     """Opens a file for reading; the caller closes it."""
     system, path = resolve(location)
-    return system.open_input_file(path)
+    try:
+        return system.open_input_file(path)
+    except OSError as error:
+        # Arrow gives its own words and no number for this one.
+        if error.errno is None and system.get_file_info(path).type is _DIRECTORY:
+            code = errno.EISDIR
+            raise OSError(code, os.strerror(code), os.fspath(location)) from error
+        raise
 
 
 def read_bytes(location: Location) -> bytes:

@@ -36,6 +36,7 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
     ),
     "encoding": (["cp1252"], Config(encoding="cp1252")),
     "output": (["out"], Config(output=Path("out"))),
+    "artifacts": (["s3://bucket/taxi"], Config(artifacts="s3://bucket/taxi")),
     "schema": (["s.pbtxt"], Config(schema=Path("s.pbtxt"))),
     "metadata": (["mysql://u@h/d"], Config(metadata="mysql://u@h/d")),
     "label-policy": (["card-trips"], Config(label_policy="card-trips")),
