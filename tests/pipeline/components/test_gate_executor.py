@@ -21,9 +21,11 @@ from pipeline.config import Config
 from pipeline.errors import DataRefusedError
 from pipeline.store import properties
 from pipeline.trust.policy import Policy, Verdict
-from tests.pipeline.components.small_examples import reviewed_schema, write_examples
+from schema import SCHEMA_PATH
+from tests.pipeline.components.small_examples import schema_artifact, write_examples
 
 ROWS = 2000
+SCHEMA = SCHEMA_PATH.read_text()
 SPLITS = {"train": 7, "eval": 1, "test": 2}
 Rows = list[dict[str, str]]
 
@@ -53,7 +55,7 @@ class _Gate:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
-        examples = write_examples(root / "trips.csv", root / "examples", SPLITS)
+        examples = write_examples(root / "trips.csv", root / "examples", SPLITS, SCHEMA)
         examples.id = self.runs
         spans = json.dumps([{"span": self.runs}])
         examples.set_string_custom_property(properties.SPANS, spans)
@@ -75,7 +77,7 @@ class _Gate:
             {
                 "examples": [examples],
                 "anomalies": [anomalies],
-                "schema": [reviewed_schema(root / "schema")],
+                "schema": [schema_artifact(root / "schema", SCHEMA)],
                 "quarantine": [Quarantine()],
                 **inputs,
             },

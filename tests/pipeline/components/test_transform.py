@@ -13,24 +13,23 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import Artifact
 from tfx.types.standard_artifacts import Examples, TransformGraph
 
-from data import taxi
-from models import features
 from pipeline import progress
 from pipeline.columnar import shards
 from pipeline.components import transform
 from pipeline.progress import Progress
 from tests.pipeline.components.small_examples import (
+    ROWS,
     Properties,
     executor_in_process,
-    reviewed_schema,
-    write_examples,
+    preprocessing_fn,
+    schema_artifact,
+    write_sales,
 )
 
-ROWS = 4_000
 PROPERTIES: Properties = {
-    "preprocessing_fn": "models.preprocessing.preprocessing_fn",
+    "preprocessing_fn": f"{preprocessing_fn.__module__}.preprocessing_fn",
     "splits_config": json.dumps({"analyze": ["train"], "transform": ["train", "none"]}),
-    "custom_config": json.dumps({"label_policy": "all-trips"}),
+    "custom_config": json.dumps({"shops": 20}),
     "disable_statistics": 1,
     "force_tf_compat_v1": 0,
 }
@@ -38,11 +37,9 @@ PROPERTIES: Properties = {
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """Rows of the sample, all in one split of two."""
+    """The sales, all in one split of two."""
     root = tmp_path_factory.mktemp("examples")
-    file = root / "trips.csv"
-    file.write_bytes(b"".join(taxi.read_sample().splitlines(keepends=True)[: ROWS + 1]))
-    return write_examples(file, root / "out", {"train": 1, "none": 0})
+    return write_sales(root / "out", {"train": 1, "none": 0})
 
 
 def run(
@@ -52,7 +49,7 @@ def run(
     **properties: object,
 ) -> Artifact:
     """Runs an executor of Transform; returns the transformed examples."""
-    schema = reviewed_schema(root / "schema")
+    schema = schema_artifact(root / "schema")
     graph, transformed = TransformGraph(), Examples()
     graph.uri, transformed.uri = str(root / "graph"), str(root / "transformed")
     executor_in_process(executor, root / "beam").Do(
@@ -80,19 +77,27 @@ REPORTS: list[Progress | str] = []
 
 
 @pytest.fixture(scope="module")
-def outputs(
+def transformed(
     examples: Artifact, tmp_path_factory: pytest.TempPathFactory
+) -> Artifact:
+    """The artifact that our executor writes, beside its graph."""
+    progress.listen(REPORTS.append)
+    artifact = run(transform.Executor, examples, tmp_path_factory.mktemp("ours"))
+    progress.listen(None)
+    return artifact
+
+
+@pytest.fixture(scope="module")
+def outputs(
+    examples: Artifact, transformed: Artifact, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
     """What our executor and the stock one write for the same Parquet examples."""
-    root = tmp_path_factory.mktemp("outputs")
-    progress.listen(REPORTS.append)
-    run(transform.Executor, examples, root / "ours")
-    progress.listen(None)
-    run(stock.Executor, examples, root / "stock")
-    return root / "ours", root / "stock"
+    root = tmp_path_factory.mktemp("stock")
+    run(stock.Executor, examples, root)
+    return Path(transformed.uri).parent, root
 
 
-@pytest.mark.usefixtures("outputs")
+@pytest.mark.usefixtures("transformed")
 def test_rows_are_reported_in_two_phases() -> None:
     """Rows are counted once while they are analyzed, and once more while written."""
     last = {r.phase: (r.done, r.total) for r in REPORTS if isinstance(r, Progress)}
@@ -105,7 +110,7 @@ def test_rows_equal_to_stock(outputs: tuple[Path, Path]) -> None:
     ours, theirs = (rows_of(root, "train") for root in outputs)
 
     assert ours.keys() == theirs.keys()
-    assert len(ours[features.LABEL]) == ROWS
+    assert len(ours["sold"]) == ROWS
     for name, values in theirs.items():
         np.testing.assert_array_equal(ours[name], values, err_msg=name)
 
@@ -140,17 +145,15 @@ def test_empty_split_is_written(outputs: tuple[Path, Path]) -> None:
     assert len(list((ours / "transformed" / "Split-none").iterdir())) == 1
 
 
-def test_artifact_names_its_format(examples: Artifact, tmp_path: Path) -> None:
-    """Transformed examples say that they are Parquet, and rows keep their order."""
-    transformed = run(transform.Executor, examples, tmp_path)
-
+def test_artifact_names_its_format(examples: Artifact, transformed: Artifact) -> None:
+    """Transformed examples are marked as Parquet, and rows keep their order."""
     assert examples_utils.get_file_format(transformed) == "FILE_FORMAT_PARQUET"
     assert examples_utils.get_payload_format_string(transformed) == "FORMAT_PARQUET"
     raw = shards.read_table(shards.shards_of(Path(examples.uri, "Split-train")))
     ours = shards.read_table(shards.shards_of(Path(transformed.uri, "Split-train")))
-    paid = [row[0] if row else None for row in raw.column("payment_type").to_pylist()]
-    ids = [row[0] for row in ours.column("payment_type_id").to_pylist()]
-    assert len(set(zip(paid, ids, strict=True))) == len(set(paid))
+    colors = [row[0] if row else None for row in raw.column("color").to_pylist()]
+    ids = [row[0] for row in ours.column("color_id").to_pylist()]
+    assert len(set(zip(colors, ids, strict=True))) == len(set(colors)) == 4
 
 
 def test_statistics_are_left_to_the_stock_executor(
@@ -162,5 +165,5 @@ def test_statistics_are_left_to_the_stock_executor(
     graph = tft.TFTransformOutput(str(tmp_path / "graph"))
     (dataset,) = tfdv.load_stats_binary(graph.pre_transform_statistics_path).datasets
     assert dataset.num_examples == ROWS
-    assert len(rows_of(tmp_path, "train")[features.LABEL]) == ROWS
+    assert len(rows_of(tmp_path, "train")["sold"]) == ROWS
     assert "The stock executor takes over, on Beam, for statistics" in caplog.text
