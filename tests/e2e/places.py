@@ -1,5 +1,6 @@
 """Output directories with small data beside them, in which the pipeline runs."""
 
+import sqlite3
 from pathlib import Path
 
 from tests.e2e.runs import Finished, Rows, finished, write_csv
@@ -32,6 +33,11 @@ class Place:
         """Starts a run and doesn't wait for it."""
         return self._warm.begin(self.output, *self.flags, *flags)
 
-    def start_resume(self) -> Forked:
-        """Resumes the run that was stopped, and doesn't wait for it."""
-        return self._warm.begin(self.output, "--resume")
+
+def executions(output: Path) -> list[tuple[int, str, int]]:
+    """Id, type and state of every execution in the store."""
+    with sqlite3.connect(f"file:{output}/metadata.db?mode=ro", uri=True) as store:
+        return store.execute(
+            "SELECT e.id, t.name, e.last_known_state FROM Execution e"
+            " JOIN Type t ON e.type_id = t.id ORDER BY e.id"
+        ).fetchall()

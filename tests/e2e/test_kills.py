@@ -1,14 +1,13 @@
 """After a kill -9 at any moment of any node, the run can be resumed."""
 
 import json
-import sqlite3
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from pipeline.registry.history import REGISTRY_FILE
-from tests.e2e.places import FLAGS, SMALL_ROWS
+from tests.e2e.places import FLAGS, SMALL_ROWS, executions
 from tests.e2e.runs import Rows, write_csv
 from tests.e2e.warm import MOMENTS, WarmProcess
 
@@ -44,15 +43,6 @@ def output(
     code, text = warm.run(place / "out", *FLAGS, "--data", place / "data")
     assert code == 0, text
     return place / "out"
-
-
-def executions(output: Path) -> list[tuple[int, str, int]]:
-    """Id, type and state of every execution in the store."""
-    with sqlite3.connect(f"file:{output}/metadata.db?mode=ro", uri=True) as store:
-        return store.execute(
-            "SELECT e.id, t.name, e.last_known_state FROM Execution e"
-            " JOIN Type t ON e.type_id = t.id ORDER BY e.id"
-        ).fetchall()
 
 
 def left_behind(output: Path) -> list[str]:

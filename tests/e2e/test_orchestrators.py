@@ -211,4 +211,4 @@ def test_live_table_ends_with_every_node(
 
     assert "\x1b[" in text
     assert "started" not in text
-    assert text[text.rindex("node ") :].count("done") == 11
+    assert text[text.rindex("node ") :].count("done") == 12
