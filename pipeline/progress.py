@@ -160,6 +160,10 @@ class Task:
         """
         with self._lock:
             self._done += count
+            if self._total is not None and self._done > self._total:
+                # Rows are read once more, as TFT does for each level of analyzers, and
+                # how often isn't known: no share is better than one above 100 %.
+                self._total = None
             self._detail = detail or self._detail
             now = self._clock()
             if now - self._reported < _REPORT_SECONDS:

@@ -95,6 +95,18 @@ def test_the_end_has_no_time_left(reports: list[Progress | str], clock: Clock) -
     assert (end.done, end.total, end.seconds_left) == (200, 1_000, None)
 
 
+def test_rows_read_twice_have_no_total(
+    reports: list[Progress | str], clock: Clock
+) -> None:
+    """If more is done than there is, the total is dropped: nothing is above 100 %."""
+    with progress.running(Task(100, clock=clock)):
+        for _ in range(3):
+            clock.now += 1
+            progress.advance(80)
+
+    assert [each.total for each in of(reports)] == [100, None, None, None]
+
+
 def test_a_phase_that_fails_has_no_end(
     reports: list[Progress | str], clock: Clock
 ) -> None:
