@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tfx.components.example_gen.input_processor import FileBasedInputProcessor
@@ -51,7 +52,7 @@ class Quarters:
         code, text = self._warm.run(self.output, *self.flags, *flags)
         return finished(code, text, self.output)
 
-    def properties(self, run: Finished) -> dict[str, object]:
+    def properties(self, run: Finished) -> dict[str, Any]:
         """What the store has of the examples of a run."""
         found = Graph(run.store).outputs_of_run(run.run.name)["ExampleGen"]["examples"]
         return dict(found[0].properties)
@@ -127,7 +128,7 @@ def test_the_store_has_what_tfx_would_put_there(
     assert "version" not in noted
     assert str(noted["input_fingerprint"]).count("sha256:") == 3
     assert noted["spans_passed_over"] == "13"
-    assert [s["span"] for s in json.loads(str(noted["spans"]))] == [14, 15, 16]
+    assert [s["span"] for s in noted["spans"]] == [14, 15, 16]
 
 
 def test_lineage_knows_the_span(arriving: Arriving) -> None:
