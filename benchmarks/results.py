@@ -37,10 +37,10 @@ def table(turns: Sequence[dict[str, Any]]) -> str:
     """Formats medians by size, and the medians of the turns' ratios."""
     lines = [
         (
-            "| rows | stock template | Throughline | plain script "
+            "| rows | turns | stock template | Throughline | plain script "
             "| wall / stock | memory / stock | wall / plain |"
         ),
-        "|---:|---:|---:|---:|---:|---:|---:|",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for rows in dict.fromkeys(turn["rows"] for turn in turns):
         of = {
@@ -48,6 +48,7 @@ def table(turns: Sequence[dict[str, Any]]) -> str:
             for name in ("stock", "ours", "plain")
         }
         cells = [
+            str(len(of["ours"])),
             *(_medians(of[name]) for name in of),
             _ratio(of["ours"], of["stock"], "seconds"),
             _ratio(of["ours"], of["stock"], "peak_megabytes"),

@@ -109,7 +109,7 @@ def test_readme_has_room_for_the_benchmarks() -> None:
     text = results.with_table((PROJECT / "README.md").read_text(), older)
     text = results.with_table(text, newer)
 
-    assert "| 15,002 |  | 14 s, 1,000 MB |" in text
+    assert "| 15,002 | 1 |  | 14 s, 1,000 MB |" in text
     assert "21 s, 1,000 MB" not in text
 
 
