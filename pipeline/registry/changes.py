@@ -172,7 +172,7 @@ def rollback(
                 return dataclasses.replace(change, note=" ".join(damaged))
             damaged.append(f"Version {earlier} was skipped: {found}.")
         raise UsageError(
-            " ".join([_no_earlier(registry), *damaged, _known(registry, "VERSION")])
+            " ".join([_no_earlier(registry), *damaged, *_by_number(registry)])
         )
 
 
@@ -410,6 +410,14 @@ def _no_earlier(registry: Registry) -> str:
     if registry.live is None:
         return f"No version is live in {registry.base}."
     return f"Nothing can be restored: no other model was live before {registry.live}."
+
+
+def _by_number(registry: Registry) -> Iterator[str]:
+    """Yields advice if there are versions beside the live one."""
+    others = [number for number in registry.numbers if number != registry.live]
+    if others:
+        newest = ", ".join(map(str, others[-_SHOWN:]))
+        yield f"To restore another version, give its number: {newest}."
 
 
 def _known(registry: Registry, what: str) -> str:

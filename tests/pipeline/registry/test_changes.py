@@ -227,6 +227,22 @@ def test_rolling_back_twice_goes_two_models_back(tmp_path: Path, base: Path) -> 
         rollback(base, None, ME)
 
 
+def test_a_refused_rollback_names_other_versions_only(
+    tmp_path: Path, base: Path
+) -> None:
+    """What can be restored by its number is listed; the live version isn't."""
+    a = _push(tmp_path, base, "a")
+    with pytest.raises(UsageError) as alone:
+        rollback(base, None, ME)
+    b = _push(tmp_path, base, "b")
+    rollback(base, None, ME)
+    with pytest.raises(UsageError) as others:
+        rollback(base, None, ME)
+
+    assert str(alone.value).endswith(f"was live before {a}.")
+    assert str(others.value).endswith(f"give its number: {a}, {b}.")
+
+
 def test_a_rollback_skips_damaged_versions(tmp_path: Path, base: Path) -> None:
     """What doesn't load is not restored, and the answer names it."""
     _, b, _ = _pushed(tmp_path, base, "abc")
