@@ -2,7 +2,7 @@
 
     python run_local.py
 
-Takes less than half a minute on two idle cores for 15,002 trips, and reaches AUC 0.95
+Takes about half a minute on two idle cores for 15,002 trips, and reaches AUC 0.95
 on the test split. `--help` lists every setting; `throughline run` is the same command.
 """
 
