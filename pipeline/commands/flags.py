@@ -9,8 +9,9 @@ import argparse
 import ast
 import inspect
 import itertools
+import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import (
     dataclass,
     field,
@@ -25,7 +26,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import tyro
 
 from pipeline import config as settings
-from pipeline.errors import UsageError, printable
+from pipeline.errors import EXIT_DONE, EXIT_USAGE, UsageError, no_such, printable
 
 Options = TypeVar("Options")
 
@@ -266,6 +267,26 @@ def _replaced(defaults: Any, values: Mapping[str, Any], group: str = "") -> Any:
         name, _, why = str(error).partition(" ")
         flag = f"{group}.{name}".replace("_", "-")
         raise UsageError(f"{flag} {why}") from error
+
+
+def answer_without_action(command: str, action: str, actions: Collection[str]) -> int:
+    """Prints the usage of a command, or that it has no such action.
+
+    Args:
+        command: Name of the command.
+        action: What was given in place of an action: a flag for help, or a mistake.
+        actions: Names of the command's actions.
+
+    Returns:
+        The exit code.
+    """
+    usage = f"usage: throughline {command} {{{'|'.join(actions)}}} [FLAGS]\n"
+    if action in {"-h", "--help"}:
+        sys.stdout.write(usage)
+        return EXIT_DONE
+    problem = no_such(f"action of {command}", action, actions)
+    sys.stderr.write(f"throughline: {problem}\n{usage}")
+    return EXIT_USAGE
 
 
 def say(text: str) -> None:

@@ -16,14 +16,12 @@ from typing import Any
 import tyro
 
 from pipeline import config as settings
-from pipeline.commands.flags import StoreFlags, say
+from pipeline.commands.flags import StoreFlags, answer_without_action, say
 from pipeline.errors import (
     EXIT_DONE,
-    EXIT_USAGE,
     ThroughlineError,
     UsageError,
     cause_of,
-    no_such,
     printable,
 )
 from pipeline.ingestion import digests
@@ -86,7 +84,7 @@ def models(arguments: list[str]) -> int:
     if action.startswith("--") and action != "--help":
         action, rest = "list", arguments
     if action not in ACTIONS:
-        return _usage(action)
+        return answer_without_action("models", action, ACTIONS)
     kind, do = ACTIONS[action]
     flags = tyro.cli(
         kind,
@@ -177,16 +175,6 @@ ACTIONS: dict[str, tuple[Any, Callable[[Any], int]]] = {
     "rollback": (RollbackFlags, _rollback),
     "delete": (DeleteFlags, _delete),
 }
-
-
-def _usage(action: str) -> int:
-    usage = f"usage: throughline models {{{'|'.join(ACTIONS)}}} [FLAGS]\n"
-    if action in {"-h", "--help"}:
-        sys.stdout.write(usage)
-        return EXIT_DONE
-    problem = no_such("action of models", action, ACTIONS)
-    sys.stderr.write(f"throughline: {problem}\n{usage}")
-    return EXIT_USAGE
 
 
 def _answer(flags: ListFlags, change: Change, done: str) -> int:

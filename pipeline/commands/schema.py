@@ -1,12 +1,10 @@
 """`throughline schema diff` and `throughline schema accept`."""
 
-import sys
-
 import tyro
 
 from pipeline import config as settings
-from pipeline.commands.flags import StoreFlags, say
-from pipeline.errors import EXIT_DONE, EXIT_USAGE, no_such
+from pipeline.commands.flags import StoreFlags, answer_without_action, say
+from pipeline.errors import EXIT_DONE
 
 
 def schema(arguments: list[str]) -> int:
@@ -14,13 +12,7 @@ def schema(arguments: list[str]) -> int:
     actions = {"diff": _diff, "accept": _accept}
     action, *rest = arguments or ["--help"]
     if action not in actions:
-        usage = f"usage: throughline schema {{{'|'.join(actions)}}} [FLAGS]\n"
-        if action in {"-h", "--help"}:
-            sys.stdout.write(usage)
-            return EXIT_DONE
-        problem = no_such("action of schema", action, actions)
-        sys.stderr.write(f"throughline: {problem}\n{usage}")
-        return EXIT_USAGE
+        return answer_without_action("schema", action, actions)
     flags = tyro.cli(StoreFlags, prog=f"throughline schema {action}", args=rest)
     return actions[action](flags.config())
 
