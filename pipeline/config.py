@@ -32,6 +32,7 @@ METADATA_VARIABLE = "THROUGHLINE_METADATA"
 SAMPLE_DATA_DIRECTORY = "sample"
 # Spelled here, because modules that know these nodes must not import TFX.
 DATA_NODE = "ExampleGen"
+STATISTICS_NODE = "StatisticsGen"
 PROPOSAL_NODE = "SchemaGen"
 GATE_NODE = "DataGate"
 _NAMES_SHOWN = 12

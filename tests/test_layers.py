@@ -48,7 +48,6 @@ NO_TWIN = {
     "pipeline.commands.completion": "as above",
     "pipeline.commands.lineage": "as above, and lineage/test_views.py",
     "pipeline.commands.run": "as above",
-    "pipeline.commands.schema": "as above",
     "pipeline.commands.upkeep": "as above, and runners/local/test_gc.py",
     "data.__main__": "its two forms are in test_taxi.py and test_quarters.py",
 }

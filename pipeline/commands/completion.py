@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from pipeline import config as settings
-from pipeline.commands import gate, lineage, models, predict, run, upkeep
-from pipeline.commands.flags import StoreFlags, flags_class
+from pipeline.commands import gate, lineage, models, predict, run, schema, upkeep
+from pipeline.commands.flags import flags_class
 from pipeline.errors import EXIT_DONE
 from pipeline.runners import job
 from pipeline.runners.local import runner
@@ -40,21 +40,14 @@ def completion(arguments: list[str]) -> int:
 def flags_of_commands() -> dict[str, Callable[..., Any]]:
     """Lists each command's flags as a dataclass, for completion only.
 
-    A command may read them in another way: `schema` has no class of its own, and
-    `compile` has other flags for each target.
+    A command may read them in another way: `compile` has other flags for each target.
     """
     from pipeline.runners import argo, kubeflow
 
     # tyro completes subcommands only of a union of types.
-    schema: Any = make_dataclass(
-        "schema",
-        [
-            (
-                "action",
-                Annotated[StoreFlags, tyro.conf.subcommand("diff")]
-                | Annotated[StoreFlags, tyro.conf.subcommand("accept")],
-            )
-        ],
+    of_schema = tuple(
+        Annotated[kind, tyro.conf.subcommand(name)]
+        for name, kind in schema.ACTIONS.items()
     )
     # One set of flags, since without an action it shows the verdict.
     accept, _ = _choice(("accept",))
@@ -82,7 +75,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
         "gc": upkeep.GcFlags,
         "compile": flags_class("compile", every, preset | targets),
         "node": run.NodeFlags,
-        "schema": schema,
+        "schema": make_dataclass("schema", [("action", _union(of_schema))]),
         "gate": gates,
         "models": make_dataclass("models", [("action", _union(actions))]),
         "predict": predict.PredictFlags,

@@ -51,6 +51,9 @@ class Feature:
         lowest: Smallest value.
         median: Median.
         highest: Largest value.
+        nan: Number of values that are NaN.
+        fewest_values: Fewest values of a row that has any.
+        most_values: Most values of a row.
         bars: Quantile histogram; empty for texts.
         texts: The most frequent values; empty for numbers.
     """
@@ -65,6 +68,9 @@ class Feature:
     lowest: float | None = None
     median: float | None = None
     highest: float | None = None
+    nan: int = 0
+    fewest_values: int = 1
+    most_values: int = 1
     bars: tuple[Bar, ...] = ()
     texts: tuple[Value, ...] = ()
 
@@ -145,6 +151,9 @@ def _feature(feature: statistics_pb2.FeatureNameStatistics, rows: int) -> Featur
             lowest=numbers.min if known else None,
             median=numbers.median if known else None,
             highest=numbers.max if known else None,
+            nan=sum(int(each.num_nan) for each in numbers.histograms[:1]),
+            fewest_values=int(numbers.common_stats.min_num_values) or 1,
+            most_values=int(numbers.common_stats.max_num_values) or 1,
             bars=tuple(_quantile_bars(numbers.histograms)),
         )
     stats = feature.string_stats
@@ -154,6 +163,8 @@ def _feature(feature: statistics_pb2.FeatureNameStatistics, rows: int) -> Featur
         rows=rows,
         missing=_missing(stats.common_stats, rows),
         unique=int(stats.unique) or None,
+        fewest_values=int(stats.common_stats.min_num_values) or 1,
+        most_values=int(stats.common_stats.max_num_values) or 1,
         texts=tuple(
             Value(bucket.label, bucket.sample_count)
             for bucket in stats.rank_histogram.buckets

@@ -1,15 +1,14 @@
-"""Compares a proposed schema with the reviewed one, and accepts proposals.
+"""Reads, checks, compares and writes schemas.
 
-SchemaGen infers a proposal from one data set: types, string values and the presence of
-columns, but no ranges, environments or drift thresholds. Accepting a proposal drops
-those from the reviewed schema, and its comments; `diff` shows everything that would be
-dropped except the comments.
+The reviewed schema says what data is accepted; `pipeline.trust.fit` compares data with
+it. SchemaGen's proposal says what one data set looks like: types, string values and the
+presence of columns, but no ranges and no drift thresholds.
 """
 
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,19 @@ from typing import Any
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from models.features import RAW_COLUMNS
 from pipeline.columnar import files
 from pipeline.columnar.files import Location
 from pipeline.config import nearest
 from pipeline.errors import UsageError
 
 WHOLE_SCHEMA = "(schema)"
+
+TRAINING = "TRAINING"
+"""Environment of data with labels: what a run reads."""
+
+SERVING = "SERVING"
+"""Environment of rows without a label: what a model is asked about."""
 
 _NONE = "none"
 _VALUES_SHOWN = 8
@@ -76,26 +82,48 @@ def read(path: Location) -> schema_pb2.Schema:
 
 
 def check(path: Path, slice_columns: Sequence[str]) -> None:
-    """Validates the reviewed schema, and the columns to slice by, before a run.
+    """Validates the reviewed schema, and what depends on it, before a run.
 
     Args:
         path: The reviewed schema; a missing file is valid.
         slice_columns: Columns that the evaluation is sliced by.
 
     Raises:
-        UsageError: It is not a schema, or lacks a column to slice by.
+        UsageError: It is not a schema, lacks a column to slice by, or has a feature
+            that serving requests don't have.
     """
     # `exists` is false for a dangling link, which is a mistake and not a missing
     # schema.
     if not path.exists() and not path.is_symlink():
         return
-    known = [feature.name for feature in read(path).feature]
+    schema = read(path)
+    for feature in schema.feature:
+        if feature.name in RAW_COLUMNS and not is_expected(feature, schema, SERVING):
+            raise UsageError(
+                f"models/features.py declares the feature {feature.name!r}, which is "
+                f"not in the environment {SERVING} of {path}: requests don't have it; "
+                "leave one of the two out"
+            )
+    known = [feature.name for feature in schema.feature]
     for name in slice_columns:
         if name not in known:
             raise UsageError(
                 f"quality.slice-columns names {name!r}, which is no column of {path}; "
                 f"{nearest(name, known)}"
             )
+
+
+def add_environments(schema: schema_pb2.Schema, unknown: Collection[str]) -> None:
+    """Adds the environments TRAINING and SERVING to a schema, in place.
+
+    Args:
+        schema: One without environments.
+        unknown: Columns that serving requests don't have, such as the label's.
+    """
+    schema.default_environment[:] = [TRAINING, SERVING]
+    for feature in schema.feature:
+        if feature.name in unknown:
+            feature.not_in_environment.append(SERVING)
 
 
 def diff(reviewed: schema_pb2.Schema, proposed: schema_pb2.Schema) -> list[Difference]:
@@ -130,21 +158,28 @@ def diff(reviewed: schema_pb2.Schema, proposed: schema_pb2.Schema) -> list[Diffe
     )
 
 
-def lines(differences: Sequence[Difference]) -> list[str]:
-    """Returns what `throughline schema diff` prints, reviewed -> proposed."""
-    if not differences:
-        return ["no difference: the proposal and the reviewed schema agree"]
-    return [
-        *map(str, differences),
-        f"{len(differences)} in all, reviewed -> proposed",
-    ]
+def is_expected(
+    feature: schema_pb2.Feature, schema: schema_pb2.Schema, environment: str
+) -> bool:
+    """Whether data of an environment has a column; TFDV's rule.
+
+    Args:
+        feature: The column.
+        schema: Has the environments that columns are in by default.
+        environment: Such as "SERVING".
+    """
+    if environment in feature.not_in_environment:
+        return False
+    if environment in feature.in_environment:
+        return True
+    return not schema.default_environment or environment in schema.default_environment
 
 
 def accept(proposed_path: Location, schema_path: Path) -> None:
-    """Replaces the reviewed schema by a proposal, atomically.
+    """Makes a proposal the first reviewed schema.
 
     The columns stay in the proposal's order, so the same proposal always gives the same
-    file. Comments in the old file are lost; git has them.
+    file.
 
     Args:
         proposed_path: The proposal.
@@ -154,6 +189,20 @@ def accept(proposed_path: Location, schema_path: Path) -> None:
         UsageError: The proposal is not a schema with columns, or the reviewed schema's
             directory doesn't exist.
     """
+    proposal = read(proposed_path)
+    write(text_format.MessageToString(proposal, as_utf8=True), schema_path)
+
+
+def write(text: str, schema_path: Path) -> None:
+    """Replaces the reviewed schema, atomically.
+
+    Args:
+        text: Its new text.
+        schema_path: The file.
+
+    Raises:
+        UsageError: The file's directory doesn't exist, or it is one itself.
+    """
     if not schema_path.parent.is_dir():
         raise UsageError(
             f"{schema_path} can't be written: {schema_path.parent} is not a directory; "
@@ -161,7 +210,6 @@ def accept(proposed_path: Location, schema_path: Path) -> None:
         )
     if schema_path.is_dir():
         raise UsageError(f"{schema_path} is a directory; give a file's name")
-    text = text_format.MessageToString(read(proposed_path), as_utf8=True)
     # In the same directory, since a rename can't cross file systems. Not
     # `durable.write`, which makes files private: this one is under version control.
     handle, name = tempfile.mkstemp(
@@ -255,7 +303,7 @@ def _value_count(feature: schema_pb2.Feature) -> str:
 
 
 def _range(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> str:
-    domain = _number_domain(feature, schema)
+    domain = number_domain(feature, schema)
     if domain is None:
         return _NONE
     low = f"{_number(domain.min)}" if domain.HasField("min") else "any"
@@ -277,7 +325,8 @@ def _number(bound: Any) -> str:
     return f"{bound:.7g}" if isinstance(bound, float) else str(bound)
 
 
-def _number_domain(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> Any:
+def number_domain(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> Any:
+    """Returns the IntDomain or FloatDomain of a column, in place; `None` without."""
     kind = feature.WhichOneof("domain_info")
     if kind in ("int_domain", "float_domain"):
         return getattr(feature, kind)
@@ -288,24 +337,41 @@ def _number_domain(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> An
     )
 
 
-def _string_values(
+def string_domain(
     feature: schema_pb2.Feature, schema: schema_pb2.Schema
-) -> list[str] | None:
+) -> schema_pb2.StringDomain | None:
+    """Returns the values that a column accepts, in place; `None` if it accepts any."""
     kind = feature.WhichOneof("domain_info")
     if kind == "string_domain":
-        return list(feature.string_domain.value)
+        return feature.string_domain
     if kind == "domain":
         for shared in schema.string_domain:
             if shared.name == feature.domain:
-                return list(shared.value)
+                return shared
     return None
+
+
+def _string_values(
+    feature: schema_pb2.Feature, schema: schema_pb2.Schema
+) -> list[str] | None:
+    domain = string_domain(feature, schema)
+    return list(domain.value) if domain is not None else None
+
+
+def share_outside(feature: schema_pb2.Feature) -> float:
+    """Returns the share of a column's values, 0 to 1, that may be outside its domain.
+
+    The proto has the share inside; a reviewer thinks of what is outside.
+    """
+    if not feature.HasField("distribution_constraints"):
+        return 0.0
+    return 1 - feature.distribution_constraints.min_domain_mass
 
 
 def _unseen_values(feature: schema_pb2.Feature) -> str:
     if not feature.HasField("distribution_constraints"):
         return _NONE
-    # The proto has the share inside the domain; a reviewer thinks of what is outside.
-    return f"{1 - feature.distribution_constraints.min_domain_mass:.4g} of the rows"
+    return f"{share_outside(feature):.4g} of the rows"
 
 
 def _environments(feature: schema_pb2.Feature) -> str:

@@ -12,10 +12,16 @@ from pipeline.store.artifact_files import ANOMALIES_FILE, SCHEMA_FILE
 def test_anomalies_are_found_and_uploaded(
     bucket: str, small_statistics: Artifact
 ) -> None:
-    """A column that the schema lacks is an anomaly, in the artifact's own place."""
+    """In the artifact's own place, and none of columns that only serving has."""
     schema, anomalies = Schema(), ExampleAnomalies()
     schema.uri, anomalies.uri = f"{bucket}/schema/1", f"{bucket}/anomalies/1"
-    text = 'feature { name: "tips" type: FLOAT }'
+    text = """
+        feature { name: "tips" type: FLOAT presence { min_count: 1 } }
+        feature {
+          name: "device" presence { min_count: 1 } not_in_environment: "TRAINING"
+        }
+        default_environment: "TRAINING" default_environment: "SERVING"
+    """
     files.write_text(files.join(schema.uri, SCHEMA_FILE), text)
     executor = example_validator.Executor()
 
@@ -26,7 +32,8 @@ def test_anomalies_are_found_and_uploaded(
     )
 
     data = files.read_bytes(f"{bucket}/anomalies/1/Split-train/{ANOMALIES_FILE}")
-    assert "fare" in anomalies_pb2.Anomalies.FromString(data).anomaly_info
+    found = anomalies_pb2.Anomalies.FromString(data).anomaly_info
+    assert found.keys() == {"fare", "tips"}
     # What the executor returns is what the launcher publishes.
     (written,) = output.output_artifacts["anomalies"].artifacts
     assert written.uri == anomalies.uri == f"{bucket}/anomalies/1"

@@ -1,5 +1,7 @@
 """SchemaGen on statistics in a bucket."""
 
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import Artifact
 from tfx.types.standard_artifacts import Schema
 
@@ -19,4 +21,7 @@ def test_a_schema_is_proposed(bucket: str, small_statistics: Artifact) -> None:
         {"exclude_splits": "null"},
     )
 
-    assert 'name: "fare"' in files.read_text(files.join(schema.uri, SCHEMA_FILE))
+    text = files.read_text(files.join(schema.uri, SCHEMA_FILE))
+    proposed = text_format.Parse(text, schema_pb2.Schema())
+    assert [feature.name for feature in proposed.feature] == ["fare"]
+    assert list(proposed.default_environment) == ["TRAINING", "SERVING"]
