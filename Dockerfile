@@ -37,9 +37,10 @@ COPY schema schema
 COPY data data
 COPY models models
 COPY pipeline pipeline
+COPY serving serving
 RUN uv pip install --python /opt/venv/bin/python --no-cache --no-deps \
         --no-build-isolation --config-settings editable_mode=compat --editable . \
-    && python -m compileall -q schema data models pipeline
+    && python -m compileall -q schema data models pipeline serving
 USER 10001:10001
 CMD ["throughline", "--help"]
 

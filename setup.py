@@ -52,6 +52,8 @@ EXTRAS_REQUIRE = {
         "moto[s3]>=5",
         "flask>=3",
         "flask-cors>=5",
+        # Malformed requests for the server, by the thousand.
+        "hypothesis>=6.100",
         "ruff>=0.14",
         "mypy>=1.18",
         "types-protobuf>=6,<7",
@@ -78,6 +80,14 @@ EXTRAS_REQUIRE = {
     "kubeflow": ["kfp==2.16.1", "kfp-kubernetes>=2.16,<3"],
     "argo": ["hera>=6,<8"],
     "luigi": ["luigi>=3.8,<4"],
+    # `throughline serve`; the newest tensorflow-serving-api that TFX 1.21 accepts.
+    "serving": [
+        "aiohttp>=3.12",
+        "orjson>=3.11",
+        "prometheus-client>=0.22",
+        "grpcio>=1.70",
+        "tensorflow-serving-api==2.19.1",
+    ],
     "celery": ["celery[redis]>=5.6,<6"],
 }
 
@@ -90,7 +100,7 @@ setup(
     packages=find_namespace_packages(
         include=[
             f"{name}{suffix}"
-            for name in ("pipeline", "models", "data", "schema")
+            for name in ("pipeline", "models", "data", "schema", "serving")
             for suffix in ("", ".*")
         ],
         exclude=["*.__pycache__", "*.__pycache__.*"],

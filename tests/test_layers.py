@@ -22,6 +22,7 @@ LAYERS = (
     ("models",),
     ("pipeline.store",),
     ("pipeline.registry",),
+    ("serving",),
     ("pipeline.config",),
     (
         "pipeline.caching",
@@ -41,6 +42,8 @@ LAYERS = (
 )
 # They compute: what they are given is data, and the graph is the components' business.
 WITHOUT_MLMD = ("pipeline.columnar", "pipeline.ingestion", "pipeline.quality", "models")
+# A server's image has none of them, and they cost seconds at its start.
+NOT_IN_SERVING = ("tfx", "apache_beam", "ml_metadata", "tensorflow_transform")
 
 # Modules without a test file of their own, with what tests them instead.
 NO_TWIN = {
@@ -56,14 +59,20 @@ FILES = {
     ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(
         ".__init__"
     ): path
-    for package in ("pipeline", "models", "schema", "data")
+    for package in ("pipeline", "models", "schema", "data", "serving")
     for path in sorted((PROJECT / package).rglob("*.py"))
 }
 
 
-def imports_of(module: str) -> Iterator[str]:
-    """Yields what a module imports, functions' and type checkers' imports too."""
-    for node in ast.walk(ast.parse(FILES[module].read_text())):
+def imports_of(module: str, *, at_once: bool = False) -> Iterator[str]:
+    """Yields what a module imports, functions' and type checkers' imports too.
+
+    Args:
+        module: The module.
+        at_once: Yields only what is imported with the module.
+    """
+    tree = ast.parse(FILES[module].read_text())
+    for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -133,10 +142,31 @@ def test_what_computes_knows_no_metadata_store(room: str) -> None:
     ] == []
 
 
+def test_the_server_needs_neither_tfx_nor_beam() -> None:
+    """Importing `serving/` imports none of them, nor do our modules that it imports."""
+    imported: set[str] = set()
+    waiting = {module for module in FILES if is_in(module, "serving")}
+    while waiting:
+        module = waiting.pop()
+        imported.add(module)
+        # Importing a.b imports a too.
+        named = set(imports_of(module, at_once=True)) | {module.rpartition(".")[0]}
+        waiting |= (named & FILES.keys()) - imported
+
+    assert "pipeline.errors" in imported
+    assert [
+        (module, name)
+        for module in sorted(imported)
+        for name in imports_of(module, at_once=True)
+        if any(is_in(name, package) for package in NOT_IN_SERVING)
+    ] == []
+
+
 def twin_of(module: str) -> Path:
     """Returns where the tests of a module belong; a package's are named after it."""
     path = FILES[module].relative_to(PROJECT)
-    directory = Path("tests") if path.parts[0] == "pipeline" else Path("tests/project")
+    ours = path.parts[0] in {"pipeline", "serving"}
+    directory = Path("tests") if ours else Path("tests/project")
     name = path.parent.name if path.name == "__init__.py" else path.stem
     return directory / path.parent / f"test_{name}.py"
 

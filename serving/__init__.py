@@ -1,0 +1,1 @@
+"""The online server and its request log; imports neither TFX nor Beam."""
