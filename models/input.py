@@ -92,6 +92,12 @@ class Table:
         parts = list(self.batches(pieces))
         return {name: np.concatenate([p[name] for p in parts]) for name in self.spec}
 
+    def first(self, count: int) -> Columns:
+        """Reads the first rows, at most `count`, whether or not they have a label."""
+        piece = next(piece for piece in self.pieces if piece.rows)
+        batch = next(shards.read_batches(piece, rows=count, columns=list(self.spec)))
+        return {name: _dense(batch, self.spec, name) for name in self.spec}
+
     @property
     def row_bytes(self) -> int:
         """Returns the bytes of a row in memory."""

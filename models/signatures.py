@@ -25,16 +25,16 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
-from models import features
+from models import features, names
 
 Tensors = dict[str, tf.Tensor]
 
-SERVING_DEFAULT = "serving_default"
-SERVING_RAW = "serving_raw"
-TRANSFORM_FEATURES = "transform_features"
-COLUMNAR = "columnar_signatures"
-EXAMPLES = "examples"
-PROBABILITY = "probability"
+SERVING_DEFAULT = names.SERVING_DEFAULT
+SERVING_RAW = names.SERVING_RAW
+TRANSFORM_FEATURES = names.TRANSFORM_FEATURES
+COLUMNAR = names.COLUMNAR
+EXAMPLES = names.EXAMPLES
+PROBABILITY = names.PROBABILITY
 
 
 class ServingModel(tf.Module):

@@ -15,13 +15,13 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import signatures
+from models import kept_predictions, signatures
 from models.features import FEATURES, Vocabulary, transformed_name
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
 from models.model import build_model
 from pipeline import progress
-from pipeline.names import HISTORY_FILE, RULE_FILE
+from pipeline.names import HISTORY_FILE, PREDICTIONS_FILE, RULE_FILE
 
 
 class TrainingArguments(Protocol):
@@ -117,6 +117,7 @@ def run_fn(fn_args: TrainingArguments) -> None:
 
     signatures.save(model, transform, fn_args.serving_model_dir)
     _keep_split_rule(fn_args.transform_graph_path, fn_args.serving_model_dir)
+    _keep_predictions(model, evaluation, fn_args.serving_model_dir)
 
 
 def _keep_split_rule(graph: str, model: str) -> None:
@@ -124,10 +125,24 @@ def _keep_split_rule(graph: str, model: str) -> None:
 
     The Evaluator compares it with the rule of the test rows.
     """
-    noted, extras = f"{graph}/{RULE_FILE}", f"{model}/assets.extra"
+    noted = f"{graph}/{RULE_FILE}"
+    extras = f"{model}/{kept_predictions.EXTRAS}"
     if tf.io.gfile.exists(noted):
         tf.io.gfile.makedirs(extras)
         tf.io.gfile.copy(noted, f"{extras}/{RULE_FILE}", overwrite=True)
+
+
+def _keep_predictions(model: keras.Model, table: Table, directory: str) -> None:
+    """Stores predictions of the model as it was trained, to compare the export with."""
+    rows = table.first(kept_predictions.ROWS)
+    inputs = [tensor.name for tensor in model.inputs]
+    scores = model({name: rows[name] for name in inputs}, training=False)
+    answers = {signatures.PROBABILITY: scores[:, 0].numpy()}
+    text = kept_predictions.to_json(rows, inputs, answers)
+    extras = f"{directory}/{kept_predictions.EXTRAS}"
+    tf.io.gfile.makedirs(extras)
+    with tf.io.gfile.GFile(f"{extras}/{PREDICTIONS_FILE}", "w") as file:
+        file.write(text)
 
 
 def make_deterministic(seed: int) -> None:

@@ -572,8 +572,8 @@ class Run:
         """Summarizes the outcome of the run's model.
 
         Returns:
-            "version", "blessed" (each `None` if the run didn't get there), and the
-            candidate's overall metrics.
+            "version", "blessed" by Evaluator and ServingCheck (each `None` if the run
+            didn't get there), and the candidate's overall metrics.
         """
         found: dict[str, Any] = {"version": None, "blessed": None}
         if self.has("PushedModel"):
@@ -582,6 +582,9 @@ class Run:
         if self.has("ModelBlessing"):
             blessing = self.artifact("ModelBlessing").properties
             found["blessed"] = bool(blessing.get("blessed"))
+        if found["blessed"] and self.has("InfraBlessing"):
+            infra = self.artifact("InfraBlessing").properties
+            found["blessed"] = bool(infra.get(properties.BLESSED))
         if self.has("ModelEvaluation"):
             # Not `_location`: a table of all runs must not end at one whose files are
             # gone.
@@ -590,6 +593,19 @@ class Run:
             overall = models.get(results.CANDIDATE, {}).get(results.OVERALL, {})
             found |= overall
         return found
+
+    def serving_check(self) -> dict[str, Any]:
+        """Returns what ServingCheck found.
+
+        Returns:
+            "failures" as sentences and "figures" by name; both empty if the run has no
+            such check, or its files are gone.
+        """
+        if self.has("InfraBlessing"):
+            path = artifact_files.location(self.artifact("InfraBlessing").uri)
+            if path:
+                return artifact_files.read_serving_check(path)
+        return {"failures": [], "figures": {}}
 
     def ending(self) -> str:
         """Returns how the run ended, by its record, else by the metadata store.

@@ -35,6 +35,7 @@ DATA_NODE = "ExampleGen"
 STATISTICS_NODE = "StatisticsGen"
 PROPOSAL_NODE = "SchemaGen"
 GATE_NODE = "DataGate"
+SERVING_NODE = "ServingCheck"
 _NAMES_SHOWN = 12
 _BUCKET = re.compile(r"(?:s3|gs)://[a-z0-9][a-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
 
@@ -194,6 +195,29 @@ class Quality:
 
 
 @dataclass(frozen=True)
+class ServingCheck:
+    """What a model must do in a process of its own before it is pushed."""
+
+    rows: int = 64
+    """Rows of the eval split to send to each signature."""
+    max_load_seconds: float = 60.0
+    """Most seconds until the model is loaded."""
+    max_latency_ms: float = 100.0
+    """Most milliseconds for 95 % of the requests of one row."""
+    max_memory_mb: float = 4096.0
+    """Most memory of the process in MB, TensorFlow's 450 included."""
+    tensorflow_serving_tag: str = ""
+    """Tag of the image tensorflow/serving: TFX's InfraValidator then loads the model in
+    Docker, and none of the other checks is made."""
+
+    def __post_init__(self) -> None:
+        """Rejects bounds that no model keeps."""
+        _require(self, "rows", at_least=1, at_most=10_000, group="serving_check")
+        for name in ("max_load_seconds", "max_latency_ms", "max_memory_mb"):
+            _require(self, name, at_least=0, at_most=LARGEST, group="serving_check")
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of the pipeline."""
 
@@ -237,6 +261,7 @@ class Config:
     gate: Gate = field(default_factory=Gate)
     model: Hyperparameters = field(default_factory=Hyperparameters)
     quality: Quality = field(default_factory=Quality)
+    serving_check: ServingCheck = field(default_factory=ServingCheck)
     beam: Beam = field(default_factory=Beam)
 
     def __post_init__(self) -> None:

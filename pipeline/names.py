@@ -13,6 +13,8 @@ HISTORY_FILE = "history.json"
 """The learning curves in a model run directory; see `models.trainer.write_history`."""
 RULE_FILE = "split_rule.json"
 """The split rule of the rows, next to a transform graph and in a model's extras."""
+PREDICTIONS_FILE = "predictions.json"
+"""Predictions for some rows, in a model's extras; see `models.kept_predictions`."""
 PROJECT = Path(__file__).resolve().parents[1]
 """The checkout that this is part of."""
 

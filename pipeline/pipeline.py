@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.infra_validator.component import InfraValidator
 from tfx.components.pusher.component import Pusher
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
@@ -26,14 +27,15 @@ from tfx.proto import (
     transform_pb2,
 )
 from tfx.types import Channel
+from tfx.types.channel import BaseChannel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from pipeline.components import example_validator as validator_executor
 from pipeline.components import schema_gen as schema_gen_executor
+from pipeline.components import serving_check, versioned_pusher
 from pipeline.components import statistics_gen as statistics_executor
 from pipeline.components import trainer as trainer_executor
 from pipeline.components import transform as transform_executor
-from pipeline.components import versioned_pusher
 from pipeline.components.accepted_data import MODELS, AcceptedDataStrategy
 from pipeline.components.data_gate import DataGate, DataVerdict, require_verdict
 from pipeline.components.evaluator import Executor as EvaluatorExecutor
@@ -41,10 +43,16 @@ from pipeline.components.example_gen import Ingestion
 from pipeline.components.gate_executor import LIVE, PREVIOUS
 from pipeline.components.ingestion import Settings
 from pipeline.components.live_model import BLESSING, MODEL, LiveModelStrategy
-from pipeline.config import IN_PROCESS_ARGUMENTS, VERTEX_MOUNT, Config
+from pipeline.config import (
+    IN_PROCESS_ARGUMENTS,
+    SERVING_NODE,
+    VERTEX_MOUNT,
+    Config,
+)
 from pipeline.ingestion.spans import Newest
 from pipeline.ingestion.splitting import EVAL, TEST, TRAIN, SplitRule
 from pipeline.quality.eval_config import eval_config
+from pipeline.quality.serving_check import Limits
 from pipeline.trust import exceptions
 from pipeline.trust.policy import Policy
 
@@ -151,10 +159,14 @@ def create_pipeline(config: Config) -> Pipeline:
     )
     evaluator.executor_spec = BeamExecutorSpec(EvaluatorExecutor)
 
-    # Model, ModelBlessing -> output/serving/<model>/<version>/
+    # Model, eval Examples -> InfraBlessing: it loads, answers, agrees, in time
+    check = _serving_check(config, trainer.outputs["model"], example_gen)
+
+    # Model, both blessings -> output/serving/<model>/<version>/
     pusher = Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(
                 base_directory=str(config.serving_directory)
@@ -178,6 +190,7 @@ def create_pipeline(config: Config) -> Pipeline:
             trainer,
             baseline,
             evaluator,
+            check,
             pusher,
         ],
         enable_cache=True,
@@ -195,6 +208,18 @@ def _baseline(config: Config) -> Resolver:
         config={"serving_directory": str(config.serving_directory)},
         **channels,
     )
+
+
+def _serving_check(
+    config: Config, model: BaseChannel, example_gen: Ingestion
+) -> InfraValidator:
+    asked = config.serving_check
+    limits = Limits(asked.max_load_seconds, asked.max_latency_ms, asked.max_memory_mb)
+    if tag := asked.tensorflow_serving_tag:
+        return serving_check.in_docker(model, tag, limits).with_id(SERVING_NODE)
+    examples = example_gen.outputs["examples"]
+    component = serving_check.component(model, examples, asked.rows, limits)
+    return component.with_id(SERVING_NODE)
 
 
 def _data_baselines(config: Config, example_gen: Ingestion) -> Resolver | None:

@@ -165,13 +165,19 @@ def verdict_of(artifact: Artifact) -> tuple[str, bool | None, str] | None:
         case "ModelEvaluation" if path and (missed := results.read_reasons(path)):
             verdict = "model", False, "; ".join(missed)
         case "InfraBlessing":
-            words = "it loads and answers" if blessed else "it doesn't load or answer"
-            verdict = "serving", blessed, words
+            verdict = "serving", blessed, _serving(path, blessed=blessed)
         case "PushedModel":
             pushed = bool(artifact.properties.get("pushed"))
             place = str(artifact.properties.get(properties.PUSHED_DESTINATION, ""))
             verdict = "push", pushed, place or "not pushed"
     return verdict
+
+
+def _serving(path: str | None, *, blessed: bool) -> str:
+    if blessed:
+        return "it loads and answers"
+    found = artifact_files.read_serving_check(path)["failures"] if path else []
+    return "; ".join(found) or "it doesn't load or answer"
 
 
 def _anomalies_verdict(path: str | None) -> tuple[str, bool | None, str]:

@@ -8,6 +8,7 @@ stores outlive the files that they refer to.
 import json
 import logging
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from google.protobuf import text_format
@@ -28,6 +29,7 @@ VERDICT_FILE = "verdict.json"
 VERDICT_TEXT = "verdict.txt"
 PROFILE_FILE = "columns.parquet"
 ROWS_FILE = "rows.parquet"
+SERVING_CHECK_FILE = "serving_check.json"
 _SPLIT = "Split-"
 
 
@@ -93,6 +95,15 @@ def read_findings(directory: Location) -> list[dict[str, str]] | None:
     verdict = json.loads(_text_of(directory, VERDICT_FILE) or "null")
     # Before there was a policy, the verdict was the list of findings.
     return verdict["findings"] if isinstance(verdict, dict) else verdict
+
+
+def read_serving_check(directory: Location) -> dict[str, Any]:
+    """Reads an InfraBlessing: "failures" as sentences, and "figures" by name.
+
+    TFX's own InfraValidator writes neither; then both are empty.
+    """
+    text = _text_of(directory, SERVING_CHECK_FILE)
+    return json.loads(text) if text else {"failures": [], "figures": {}}
 
 
 def row_counts(directory: Location) -> dict[str, int]:

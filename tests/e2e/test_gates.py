@@ -243,3 +243,15 @@ def test_wrong_setting_is_told_at_once(
     assert run.exit_code == 2, run.text
     assert said in run.text
     assert "Traceback" not in run.text
+
+
+def test_a_model_that_answers_too_slowly_is_not_pushed(settled: Place) -> None:
+    """A model that ServingCheck refuses ends with 4, and the flag that refused it."""
+    flags = ("--serving-check.max-latency-ms", 1e-6)
+
+    run = settled.run("--from", "ServingCheck", *flags)
+
+    assert run.exit_code == 4, run.text
+    assert "ServingCheck: speed and memory: " in run.text
+    assert "serving-check.max-latency-ms allows 1e-06" in run.text
+    assert run.states()["InfraValidator"] == "COMPLETE"

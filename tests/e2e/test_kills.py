@@ -29,6 +29,7 @@ KILLS = {
     # A resolver publishes its execution itself, and has no output of its own.
     "Baseline": (WRITTEN,),
     "Evaluator": (WRITING,),
+    "ServingCheck": (WRITTEN,),
     "Pusher": MOMENTS,
 }
 

@@ -24,6 +24,7 @@ STANDARD_COMPONENTS = {
     "Transform",
     "Trainer",
     "Evaluator",
+    "InfraValidator",
     "Pusher",
 }
 
@@ -124,7 +125,13 @@ def test_second_run_repeats_only_what_changed(second_run: Finished) -> None:
     states = second_run.states()
 
     again = {name for name, state in states.items() if state == "COMPLETE"}
-    assert again == {"Resolver", "Trainer", "Evaluator", "Pusher"}
+    assert again == {
+        "Resolver",
+        "Trainer",
+        "Evaluator",
+        "InfraValidator",
+        "Pusher",
+    }
 
 
 def test_files_are_scored_by_the_live_model(

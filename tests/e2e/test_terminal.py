@@ -28,6 +28,7 @@ NODES = (
     "Trainer",
     "Baseline",
     "Evaluator",
+    "ServingCheck",
     "Pusher",
 )
 # Full, after as many rows as `small_data` has in their splits.

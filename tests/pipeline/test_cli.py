@@ -14,7 +14,15 @@ from models.hyperparameters import Hyperparameters
 from pipeline import cli
 from pipeline.commands import completion
 from pipeline.commands.flags import ALIASES, MAIN
-from pipeline.config import PRESETS, Config, Gate, Quality, Splits, smoke
+from pipeline.config import (
+    PRESETS,
+    Config,
+    Gate,
+    Quality,
+    ServingCheck,
+    Splits,
+    smoke,
+)
 from pipeline.errors import DataRefusedError, ThroughlineError, UsageError
 from pipeline.runners import kubeflow
 from tests.pipes import read_one_line
@@ -102,6 +110,23 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
     "quality.slice-columns": (
         ["company"],
         Config(quality=Quality(slice_columns=("company",))),
+    ),
+    "serving-check.rows": (["9"], Config(serving_check=ServingCheck(rows=9))),
+    "serving-check.max-load-seconds": (
+        ["9"],
+        Config(serving_check=ServingCheck(max_load_seconds=9)),
+    ),
+    "serving-check.max-latency-ms": (
+        ["9"],
+        Config(serving_check=ServingCheck(max_latency_ms=9)),
+    ),
+    "serving-check.max-memory-mb": (
+        ["9"],
+        Config(serving_check=ServingCheck(max_memory_mb=9)),
+    ),
+    "serving-check.tensorflow-serving-tag": (
+        ["2.19.1"],
+        Config(serving_check=ServingCheck(tensorflow_serving_tag="2.19.1")),
     ),
 }
 
@@ -346,6 +371,7 @@ def test_help_shows_the_main_flags_first(capfd: pytest.CaptureFixture[str]) -> N
         "--gate",
         "--model",
         "--quality",
+        "--serving-check",
         "--beam",
     ]
 

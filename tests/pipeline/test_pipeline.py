@@ -105,12 +105,22 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
         },
         set(),
     ),
+    "ServingCheck": (
+        f"{TFX}.infra_validator.component.InfraValidator",
+        "pipeline.components.serving_check.Executor",
+        {
+            "model": ("Trainer", "model"),
+            "examples": ("ExampleGen", "examples"),
+        },
+        set(),
+    ),
     "Pusher": (
         f"{TFX}.pusher.component.Pusher",
         "pipeline.components.versioned_pusher.Executor",
         {
             "model": ("Trainer", "model"),
             "model_blessing": ("Evaluator", "blessing"),
+            "infra_blessing": ("ServingCheck", "blessing"),
         },
         set(),
     ),

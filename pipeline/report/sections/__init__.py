@@ -16,6 +16,7 @@ from pipeline.report.sections import (
     metrics,
     origin,
     quarantine,
+    serving_check,
     settings,
     slices,
     thresholds,
@@ -35,6 +36,7 @@ ALL: Sequence[Callable[[Run], Section | None]] = (
     metrics.section,
     slices.section,
     thresholds.section,
+    serving_check.section,
     origin.section,
     settings.section,
 )

@@ -48,7 +48,8 @@ def _notes(run: Run) -> Iterator[Block]:
 
 def _reasons(run: Run) -> list[str]:
     path = artifact_files.location(run.artifact("ModelEvaluation").uri)
-    return results.read_reasons(path) if path else []
+    missed = results.read_reasons(path) if path else []
+    return [*missed, *run.serving_check()["failures"]]
 
 
 def _facts(run: Run) -> Iterator[tuple[str, Cell]]:

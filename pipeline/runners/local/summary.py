@@ -9,7 +9,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.table import Table
 
 from pipeline.columnar import files
-from pipeline.config import DATA_NODE, PROPOSAL_NODE, Config
+from pipeline.config import DATA_NODE, PROPOSAL_NODE, SERVING_NODE, Config
 from pipeline.errors import (
     EXIT_DATA_REFUSED,
     EXIT_DONE,
@@ -21,10 +21,16 @@ from pipeline.quality import eval_config, results
 from pipeline.registry import versions
 from pipeline.runners.local.console import RunConsole, shown
 from pipeline.store import properties
-from pipeline.store.artifact_files import SCHEMA_FILE
+from pipeline.store.artifact_files import (
+    SCHEMA_FILE,
+    location,
+    read_serving_check,
+)
 from pipeline.store.graph import Graph, Outputs
 from pipeline.store.run_files import Outcome, Run
 from pipeline.store.url import METADATA_FILE, redact
+
+_NO_REASON = "the model server didn't load the model; the node's log says why"
 
 if TYPE_CHECKING:
     from pipeline.runners.local.scheduler import Failure
@@ -131,9 +137,20 @@ def _print_verdict(
         run.outcome = Outcome.NOT_PUSHED
         return False
     console.say("Not blessed, and so not pushed:", "red")
-    for reason in results.read_reasons(evaluated):
+    for reason in [*results.read_reasons(evaluated), *_unservable(outputs)]:
         console.say(f"  {reason}")
     return False
+
+
+def _unservable(outputs: Mapping[str, Outputs]) -> list[str]:
+    """Returns why ServingCheck refused the model, if it did."""
+    for blessing in outputs.get(SERVING_NODE, {}).get("blessing", []):
+        if blessing.properties.get(properties.BLESSED):
+            return []
+        path = location(blessing.uri)
+        found = read_serving_check(path)["failures"] if path else []
+        return [f"{SERVING_NODE}: {text}" for text in found or [_NO_REASON]]
+    return []
 
 
 def _print_model(

@@ -57,7 +57,7 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     ),
     "what both import": (
         ("models/features.py", "", "\nEDITED = 1\n"),
-        ["DataGate", "Evaluator", "Trainer", "Transform"],
+        ["DataGate", "Evaluator", "ServingCheck", "Trainer", "Transform"],
     ),
     "what the trainer imports": (
         ("models/signatures.py", "", "\nEDITED = 1\n"),
@@ -65,7 +65,7 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     ),
     "the package of modules imported by `from models import`": (
         ("models/__init__.py", "", "\nEDITED = 1\n"),
-        ["DataGate", "Evaluator", "Trainer", "Transform"],
+        ["DataGate", "Evaluator", "ServingCheck", "Trainer", "Transform"],
     ),
     "a docstring": (("models/model.py", '"""', '"""Edited. '), ["Trainer"]),
     "the reviewed schema": (
@@ -89,6 +89,7 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
             "ExampleValidator",
             "Pusher",
             "SchemaGen",
+            "ServingCheck",
             "StatisticsGen",
             "Trainer",
             "Transform",

@@ -29,7 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
 SCHEMA = 'feature { name: "fare" type: FLOAT }\n'
 NODES = (
     "Baseline, ExampleGen, ImportSchemaGen, DataBaselines, StatisticsGen, "
-    "ExampleValidator, SchemaGen, DataGate, Transform, Trainer, Evaluator, Pusher"
+    "ExampleValidator, SchemaGen, DataGate, Transform, Trainer, Evaluator, "
+    "ServingCheck, Pusher"
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import trainer
+from models import features, kept_predictions, trainer
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
 from models.model import build_model
@@ -39,6 +39,17 @@ def weights_of(model_directory: str) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(f"{model_directory}/variables/variables")
     names = [n for n in reader.get_variable_to_shape_map() if n.startswith("weights/")]
     return {name: reader.get_tensor(name) for name in names}
+
+
+def test_predictions_are_kept_for_a_check_of_the_export(trained: TrainedModel) -> None:
+    """The export answers the rows of which the Trainer kept predictions as it did."""
+    kept = kept_predictions.read(Path(trained.directory))
+
+    assert len(kept["rows"]) == kept_predictions.ROWS
+    scores = kept["answers"]["probability"]
+    assert len(scores) == kept_predictions.ROWS
+    assert all(0 < score < 1 for score in scores)
+    assert set(kept["columns"]).isdisjoint({features.LABEL, features.WEIGHT})
 
 
 def test_the_pipelines_settings_are_read() -> None:

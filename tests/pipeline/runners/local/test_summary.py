@@ -1,6 +1,7 @@
 """What a run prints at its end."""
 
 import io
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from pipeline.runners.local import run_record, summary
 from pipeline.runners.local.console import RunConsole
 from pipeline.runners.local.scheduler import Failure
 from pipeline.runners.local.summary import _metric, _metrics_table
+from pipeline.store.artifact_files import SERVING_CHECK_FILE
 from pipeline.store.connection import open_store
 from pipeline.store.run_files import Outcome, Run
 from tests.pipeline.quality.stock_tfma import Rows, by_columns
@@ -107,6 +109,30 @@ def test_a_model_that_was_held_back_is_no_success(
     assert run.outcome is Outcome.NOT_PUSHED
     assert run.model is None
     assert "Blessed, but not pushed: no, because" in screen.getvalue()
+
+
+def test_a_model_that_is_not_served_is_no_success(
+    config: Config,
+    run: Run,
+    store: StockStore,
+    console: RunConsole,
+    screen: io.StringIO,
+) -> None:
+    """A model that ServingCheck refuses ends with 4, and each of its reasons."""
+    evaluation = store.evaluation(auc=0.9)
+    store.ran(run.run_id, "Evaluator", outputs={"evaluation": evaluation})
+    infra = store.artifact("InfraBlessing", {"blessed": 0})
+    found = {"failures": ["agreement: they differ"], "figures": {}}
+    (store.path(infra) / SERVING_CHECK_FILE).write_text(json.dumps(found))
+    store.ran(run.run_id, "ServingCheck", outputs={"blessing": infra})
+    pushed = store.artifact("PushedModel", {"pushed": 0})
+    store.ran(run.run_id, "Pusher", outputs={"pushed_model": pushed})
+
+    code = summary.print_results(console, config, open_store(config.metadata_url), run)
+
+    assert code == EXIT_NOT_BLESSED
+    assert "Not blessed, and so not pushed:" in screen.getvalue()
+    assert "ServingCheck: agreement: they differ" in screen.getvalue()
 
 
 def test_a_proposal_is_something_to_configure(

@@ -1,0 +1,161 @@
+"""TFX's InfraValidator, which needs neither Docker nor a cluster.
+
+The component type, inputs, parameters and output are TFX's; only the executor is ours,
+unless the settings ask for TFX's own, which starts TensorFlow Serving in Docker.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tfx.components.infra_validator.component import InfraValidator
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.proto import infra_validator_pb2
+from tfx.types import Artifact, artifact_utils
+from tfx.types import standard_component_specs as specs
+from tfx.types.channel import BaseChannel
+from tfx.types.component_spec import ExecutionParameter
+from tfx.utils import path_utils, proto_utils
+
+from pipeline.columnar import files, shards
+from pipeline.errors import ThroughlineError
+from pipeline.quality import serving_check
+from pipeline.store import properties
+from pipeline.store.artifact_files import SERVING_CHECK_FILE
+
+LIMITS = "limits"
+"""The parameter that TFX's component doesn't have: `serving_check.Limits` as JSON."""
+
+_SPLIT = "eval"
+_BLESSED, _NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
+_LOG = logging.getLogger(__name__)
+
+
+def component(
+    model: BaseChannel, examples: BaseChannel, rows: int, limits: serving_check.Limits
+) -> InfraValidator:
+    """Creates the component with our executor.
+
+    Args:
+        model: The Trainer's.
+        examples: Raw rows; those of the split `eval` are sent to the model.
+        rows: How many rows to send to each signature.
+        limits: Bounds of time and memory.
+    """
+    validator = InfraValidator(
+        model=model,
+        examples=examples,
+        # Which server loads it is no question here, but TFX wants an answer.
+        serving_spec=infra_validator_pb2.ServingSpec(
+            tensorflow_serving=infra_validator_pb2.TensorFlowServing()
+        ),
+        request_spec=infra_validator_pb2.RequestSpec(
+            tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(),
+            split_name=_SPLIT,
+            num_examples=rows,
+        ),
+        validation_spec=_validation_spec(limits),
+    )
+    validator.executor_spec = ExecutorClassSpec(Executor)
+    validator.spec.PARAMETERS = {
+        **validator.spec.PARAMETERS,
+        LIMITS: ExecutionParameter(type=str),
+    }
+    validator.spec.exec_properties[LIMITS] = limits.to_json()
+    return validator
+
+
+def in_docker(
+    model: BaseChannel, tag: str, limits: serving_check.Limits
+) -> InfraValidator:
+    """Creates TFX's own component: TensorFlow Serving loads the model in Docker.
+
+    Args:
+        model: The Trainer's.
+        tag: Tag of the image tensorflow/serving.
+        limits: Only the time to load counts.
+    """
+    # Without requests: TFX makes them of tf.Examples, and ours are columns.
+    return InfraValidator(
+        model=model,
+        serving_spec=infra_validator_pb2.ServingSpec(
+            tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[tag]),
+            local_docker=infra_validator_pb2.LocalDockerConfig(),
+        ),
+        validation_spec=_validation_spec(limits),
+    )
+
+
+class Executor(BaseExecutor):
+    """Loads the model in a fresh process and asks it; writes an InfraBlessing."""
+
+    def Do(  # noqa: N802 - the name is TFX's
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes whether the model can be served, and what was measured.
+
+        Raises:
+            ThroughlineError: The split to take rows from has none.
+        """
+        limits = serving_check.Limits(**json.loads(exec_properties[LIMITS]))
+        request_spec = infra_validator_pb2.RequestSpec()
+        proto_utils.json_to_proto(exec_properties[specs.REQUEST_SPEC_KEY], request_spec)
+        requests = serving_check.requests_of(
+            _first_rows(
+                input_dict[specs.EXAMPLES_KEY],
+                request_spec.split_name,
+                request_spec.num_examples,
+            )
+        )
+        model = artifact_utils.get_single_instance(input_dict[specs.MODEL_KEY])
+        place = path_utils.serving_model_path(
+            model.uri, path_utils.is_old_model_artifact(model)
+        )
+        with files.local_copy(place) as copy:
+            result = serving_check.check(Path(copy), requests, limits)
+        for failure in result.failures:
+            _LOG.warning("%s", failure)
+        blessing = artifact_utils.get_single_instance(output_dict[specs.BLESSING_KEY])
+        _bless(blessing, result)
+
+
+def _first_rows(examples: Sequence[Artifact], split: str, count: int) -> pa.RecordBatch:
+    """Returns the first rows of a split of each artifact, `count` in each."""
+    found = []
+    for artifact in examples:
+        uri = artifact_utils.get_split_uri([artifact], split)
+        for shard in shards.shards_of(uri):
+            if shard.rows:
+                # Those that the Trainer kept predictions of are among the first ones.
+                found.append(next(shards.read_batches(shard, rows=count)))
+                break
+    if not found:
+        raise ThroughlineError(f"the split {split} has no rows to send to the model")
+    table = pa.Table.from_batches(found, found[0].schema).combine_chunks()
+    return table.to_batches()[0]
+
+
+def _bless(blessing: Artifact, result: serving_check.Result) -> None:
+    """Writes the verdict as TFX's InfraValidator does, and the findings beside it."""
+    blessed = not result.failures
+    files.write_text(
+        files.join(blessing.uri, _BLESSED if blessed else _NOT_BLESSED), ""
+    )
+    files.write_text(files.join(blessing.uri, SERVING_CHECK_FILE), result.to_json())
+    blessing.set_int_custom_property(properties.BLESSED, int(blessed))
+
+
+def _validation_spec(
+    limits: serving_check.Limits,
+) -> infra_validator_pb2.ValidationSpec:
+    return infra_validator_pb2.ValidationSpec(
+        max_loading_time_seconds=math.ceil(limits.max_load_seconds)
+    )
