@@ -38,9 +38,10 @@ COPY data data
 COPY models models
 COPY pipeline pipeline
 COPY serving serving
+COPY operations operations
 RUN uv pip install --python /opt/venv/bin/python --no-cache --no-deps \
         --no-build-isolation --config-settings editable_mode=compat --editable . \
-    && python -m compileall -q schema data models pipeline serving
+    && python -m compileall -q schema data models pipeline serving operations
 USER 10001:10001
 CMD ["throughline", "--help"]
 

@@ -100,7 +100,14 @@ setup(
     packages=find_namespace_packages(
         include=[
             f"{name}{suffix}"
-            for name in ("pipeline", "models", "data", "schema", "serving")
+            for name in (
+                "pipeline",
+                "models",
+                "data",
+                "schema",
+                "serving",
+                "operations",
+            )
             for suffix in ("", ".*")
         ],
         exclude=["*.__pycache__", "*.__pycache__.*"],

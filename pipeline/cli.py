@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, Command] = {
     "gate": Command("gate", "gate"),
     "models": Command("models", "models"),
     "predict": Command("predict", "predict"),
+    "labels": Command("labels", "labels"),
     "lineage": Command("lineage", "lineage"),
     "report": Command("lineage", "report"),
     "export": Command("lineage", "export"),

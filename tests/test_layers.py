@@ -37,6 +37,7 @@ LAYERS = (
     ("pipeline.report",),
     ("pipeline.runners",),
     ("pipeline.runners.local",),
+    ("operations",),
     ("pipeline.commands",),
     ("pipeline.cli",),
 )
@@ -59,7 +60,7 @@ FILES = {
     ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(
         ".__init__"
     ): path
-    for package in ("pipeline", "models", "schema", "data", "serving")
+    for package in ("pipeline", "models", "schema", "data", "serving", "operations")
     for path in sorted((PROJECT / package).rglob("*.py"))
 }
 
@@ -165,7 +166,7 @@ def test_the_server_needs_neither_tfx_nor_beam() -> None:
 def twin_of(module: str) -> Path:
     """Returns where the tests of a module belong; a package's are named after it."""
     path = FILES[module].relative_to(PROJECT)
-    ours = path.parts[0] in {"pipeline", "serving"}
+    ours = path.parts[0] in {"pipeline", "serving", "operations"}
     directory = Path("tests") if ours else Path("tests/project")
     name = path.parent.name if path.name == "__init__.py" else path.stem
     return directory / path.parent / f"test_{name}.py"

@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from pipeline import config as settings
-from pipeline.commands import gate, lineage, models, predict, run, schema, upkeep
+from pipeline.commands import (
+    gate,
+    labels,
+    lineage,
+    models,
+    predict,
+    run,
+    schema,
+    upkeep,
+)
 from pipeline.commands.flags import flags_class
 from pipeline.errors import EXIT_DONE
 from pipeline.runners import job
@@ -79,6 +88,10 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
         "gate": gates,
         "models": make_dataclass("models", [("action", _union(actions))]),
         "predict": predict.PredictFlags,
+        "labels": make_dataclass(
+            "labels",
+            [("what", Annotated[labels.AddFlags, tyro.conf.subcommand("add")])],
+        ),
         "lineage": lineage.LineageFlags,
         "report": lineage.ReportFlags,
         "export": make_dataclass(

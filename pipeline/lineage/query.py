@@ -6,7 +6,7 @@ omitted. Importing this module imports neither TensorFlow nor TFX.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from pipeline.lineage import facts
 from pipeline.lineage.answers import (
     Data,
     DataLineage,
+    File,
     ModelDiff,
     ModelLineage,
     ModelUse,
@@ -327,16 +328,26 @@ class Lineage:
         # Rows are counted from the statistics: stock TFX's examples are TFRecords, and
         # counting those means reading them all.
         path = artifact_files.location(statistics[0].uri) if statistics else None
+        files = tuple(facts.files_of(source, makers[0] if makers else None))
         return Data(
             artifact=source.id,
             run=makers[0].run if makers else "",
             span=span_of(source),
             fingerprint=str(source.properties.get("input_fingerprint", "")),
             rows=artifact_files.row_counts(path) if path else {},
-            files=tuple(facts.files_of(source, makers[0] if makers else None)),
+            files=files,
             spans=facts.spans_of(source),
-            notes=facts.notes_of(source),
+            notes=(*facts.notes_of(source), *self._labels_of(source, files)),
         )
+
+    def _labels_of(self, source: Artifact, files: Sequence[File]) -> Iterator[str]:
+        """Describes which spans are labels that were joined to requests."""
+        spans = facts.spans_of(source)
+        for labels in self.graph.of_type(properties.LABELS_TYPE):
+            span = labels.properties.get(properties.LABELS_SPAN)
+            file = str(labels.properties.get(properties.LABELS_FILE))
+            if span in spans and any(f.path.endswith(file) for f in files):
+                yield f"span {span}: labels of requests, each one's id in {labels.uri}"
 
     def _schema_of(self, inputs: Iterable[Artifact]) -> Schema | None:
         schemas = [a for a in inputs if a.type == "Schema"]

@@ -35,3 +35,8 @@ PUSHED = "pushed"
 PUSHED_VERSION = "pushed_version"
 PUSHED_DESTINATION = "pushed_destination"
 PUSH_NOTE = f"{OURS}push_note"
+
+# On LabelledRequests, the labels that were joined to requests.
+LABELS_TYPE = "LabelledRequests"
+LABELS_SPAN = "span"
+LABELS_FILE = "span_file"

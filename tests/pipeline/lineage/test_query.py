@@ -244,6 +244,23 @@ def test_spans_that_were_read_together(config: Config, store: StockStore) -> Non
         lineage.data("2")
 
 
+def test_labels_of_requests_are_noted(config: Config, store: StockStore) -> None:
+    """A span that is labels leads to the ids of the requests; another one doesn't."""
+    entries = [{"path": "span-3/labels-1.csv", "bytes": 1, "sha256": "a" * 64}]
+    examples = store.examples(span=3, source_files=json.dumps(entries))
+    store.ran("monday", "ExampleGen", outputs={"examples": examples})
+    joined = store.artifact(
+        "LabelledRequests", {"span": 3, "span_file": "labels-1.csv"}
+    )
+    store.artifact("LabelledRequests", {"span": 3, "span_file": "labels-2.csv"})
+    store.artifact("LabelledRequests", {"span": 4, "span_file": "labels-1.csv"})
+
+    (data,) = ask(config).data("3").data
+
+    place = store.path(joined)
+    assert data.notes == (f"span 3: labels of requests, each one's id in {place}",)
+
+
 def test_transformed_examples_are_no_source(config: Config, store: StockStore) -> None:
     """Examples that were written from other Examples are not sources."""
     raw, transformed = store.examples(), store.artifact("Examples")

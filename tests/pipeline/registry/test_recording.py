@@ -6,6 +6,7 @@ from pipeline.config import Config
 from pipeline.registry import history, recording
 from pipeline.registry.changes import Author, delete, promote_version, push, rollback
 from pipeline.registry.versions import identity
+from pipeline.store import records
 from pipeline.store.connection import open_store
 from pipeline.store.graph import Graph
 from tests.pipeline.registry.saved_models import named
@@ -72,9 +73,10 @@ def test_nothing_is_recorded_twice(config: Config, store: StockStore) -> None:
 
     counts = [recording.record(mlmd, config.name, registry) for _ in range(2)]
     (event,) = registry.events[2:]
-    type_id = mlmd.get_execution_type(recording.EXECUTION_TYPE).id
-    recording._put(mlmd, config.name, registry, event, type_id)
+    again = recording._record_of(mlmd, config.name, registry, event)
+    is_new = records.put(mlmd, config.name, again)
 
+    assert not is_new
     assert counts == [1, 0]
     assert len(mlmd.get_executions_by_type(recording.EXECUTION_TYPE)) == 1
 
