@@ -129,12 +129,17 @@ class Gate:
     """Share of the rows, 0 to 1, that may go to quarantine before the run stops."""
     min_rows: int = 1
     """Fewest rows of each split."""
+    min_rows_of_span: int = 1
+    """Fewest rows of each span, all splits together; of all the data without spans."""
     min_share_of_rows: float = 0.1
     """Fewest rows, as a share of those of the data before."""
     max_missing_labels: float = 0.01
     """Largest share of rows, 0 to 1, without a value that the label needs."""
     max_duplicates: float = 0.01
-    """Largest share of rows, 0 to 1, that repeat another row or are in two splits."""
+    """Largest share of rows, 0 to 1, that repeat another row or its key, or are in two
+    splits."""
+    key_columns: tuple[str, ...] = ()
+    """Columns that together identify a row, such as an order's number."""
     max_leakage: float = 0.9
     """Largest share of the label's entropy, 0 to 1, that one feature may explain."""
     false_alarms: float = 0.001
@@ -145,7 +150,8 @@ class Gate:
         shares = ("max_quarantined", "min_share_of_rows", "max_missing_labels")
         for name in (*shares, "max_duplicates", "max_leakage", "false_alarms"):
             _require(self, name, at_least=0, at_most=1, group="gate")
-        _require(self, "min_rows", at_least=1, at_most=LARGEST, group="gate")
+        for name in ("min_rows", "min_rows_of_span"):
+            _require(self, name, at_least=1, at_most=LARGEST, group="gate")
         if not self.false_alarms:
             raise UsageError(
                 "gate.false-alarms is 0.0; it must be above 0, or no drift is found"

@@ -248,6 +248,8 @@ def _policy(config: Config) -> Policy:
         min_share_of_rows=gate.min_share_of_rows,
         max_missing_labels=gate.max_missing_labels,
         max_duplicates=gate.max_duplicates,
+        key_columns=gate.key_columns,
+        min_rows_of_span=gate.min_rows_of_span,
         max_leakage=gate.max_leakage,
         false_alarms=gate.false_alarms,
     )

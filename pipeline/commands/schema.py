@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
@@ -30,12 +31,28 @@ class AcceptFlags(StoreFlags):
     """Columns to accept; all that differ if not given."""
 
 
-ACTIONS: Mapping[str, type[StoreFlags]] = {"diff": DiffFlags, "accept": AcceptFlags}
+@dataclass(frozen=True)
+class ThresholdsFlags(StoreFlags):
+    """Which of the proposed thresholds are accepted into the reviewed schema."""
+
+    accept: tuple[str, ...] = ()
+    """Columns whose proposed threshold is written into the reviewed schema."""
+
+
+ACTIONS: Mapping[str, type[StoreFlags]] = {
+    "diff": DiffFlags,
+    "accept": AcceptFlags,
+    "thresholds": ThresholdsFlags,
+}
 
 
 def schema(arguments: list[str]) -> int:
-    """Show where the newest data doesn't fit the reviewed schema, or accept it."""
-    actions: dict[str, Callable[[list[str]], int]] = {"diff": _diff, "accept": _accept}
+    """Show where data doesn't fit the reviewed schema, accept it, list thresholds."""
+    actions: dict[str, Callable[[list[str]], int]] = {
+        "diff": _diff,
+        "accept": _accept,
+        "thresholds": _thresholds,
+    }
     action, *rest = arguments or ["--help"]
     if action not in actions:
         return answer_without_action("schema", action, actions)
@@ -56,7 +73,7 @@ def _diff(arguments: list[str]) -> int:
 
 def _accept(arguments: list[str]) -> int:
     flags = tyro.cli(AcceptFlags, prog="throughline schema accept", args=arguments)
-    from pipeline.trust import fit, schema_review, schema_text
+    from pipeline.trust import fit, schema_review
 
     config = flags.config()
     if not config.schema.exists():
@@ -66,16 +83,44 @@ def _accept(arguments: list[str]) -> int:
     if not found and not flags.columns:
         say("\n".join(fit.lines(found, rows)))
         return EXIT_DONE
-    before = config.schema.read_text("utf-8")
-    after = schema_text.rewrite(before, fit.widened(reviewed, found, flags.columns))
-    schema_review.write(after, config.schema)
-    name = str(config.schema)
+    _rewrite(config.schema, fit.widened(reviewed, found, flags.columns))
+    return EXIT_DONE
+
+
+def _thresholds(arguments: list[str]) -> int:
+    flags = tyro.cli(
+        ThresholdsFlags, prog="throughline schema thresholds", args=arguments
+    )
+    from pipeline.trust import past, schema_review, thresholds
+    from pipeline.trust.newest import newest_verdict
+
+    config = flags.config()
+    _, verdict = newest_verdict(config)
+    accepted = past.accepted(config)
+    between = thresholds.spread(accepted)
+    found = thresholds.holding(verdict, between, len(accepted))
+    if flags.accept:
+        schema = schema_review.read(config.schema)
+        wanted = thresholds.with_proposals(schema, found, flags.accept)
+        _rewrite(config.schema, wanted)
+        return EXIT_DONE
+    pairs = max(map(len, between.values()), default=0)
+    say("\n".join(thresholds.lines(found, verdict, len(accepted), pairs)))
+    return EXIT_DONE
+
+
+def _rewrite(path: Path, wanted: "schema_pb2.Schema") -> None:
+    """Edits the reviewed schema, and shows the change."""
+    from pipeline.trust import schema_review, schema_text
+
+    before = path.read_text("utf-8")
+    after = schema_text.rewrite(before, wanted)
+    schema_review.write(after, path)
     changed = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), name, name, n=2, lineterm=""
+        before.splitlines(), after.splitlines(), str(path), str(path), n=2, lineterm=""
     )
     say("\n".join(changed))
-    say(f"{name} accepts this now; review the change and commit it")
-    return EXIT_DONE
+    say(f"{path} accepts this now; review the change and commit it")
 
 
 def _accept_proposal(config: "Config", columns: Sequence[str]) -> int:

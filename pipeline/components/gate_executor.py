@@ -1,9 +1,11 @@
 """The executor of DataGate: profiles the rows, has them judged, stops or goes on."""
 
 import functools
+import itertools
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,7 +33,9 @@ from pipeline.store.artifact_files import (
     VERDICT_TEXT,
 )
 from pipeline.trust import gate, labels, profile
+from pipeline.trust.examples import with_rows
 from pipeline.trust.gate import Baseline, Evidence
+from pipeline.trust.past import read_baseline
 from pipeline.trust.policy import Policy, Verdict, refusal
 
 EXAMPLES = "examples"
@@ -75,16 +79,21 @@ class Executor(BaseBeamExecutor):
         (examples,), (output,) = input_dict[EXAMPLES], output_dict[VERDICT]
         label_of = functools.partial(labels.label_of, exec_properties[LABEL_POLICY])
         runner = runner_of(self, output.uri)
-        splits = {
-            name: profile.describe(
-                shards.shards_of(get_split_uri([examples], name)), label_of, runner
-            )
+        policy = Policy.from_json(exec_properties[POLICY])
+        found = {
+            name: shards.shards_of(get_split_uri([examples], name))
             for name in decode_split_names(examples.split_names)
         }
+        splits = {
+            name: profile.describe(split, label_of, runner, policy.key_columns)
+            for name, split in found.items()
+        }
         clear(output.uri)
-        policy = Policy.from_json(exec_properties[POLICY])
         evidence = _evidence(input_dict, splits)
         verdict = gate.judge(evidence, policy, datetime.now(UTC).date())
+        everything = list(itertools.chain.from_iterable(found.values()))
+        exhibits = (with_rows(each, everything) for each in verdict.exhibits)
+        verdict = replace(verdict, exhibits=tuple(exhibits))
         for finding in verdict.findings:
             _LOG.warning("%s %s: %s", finding.anomaly, finding.column, finding.text)
         if verdict.blocking:
@@ -97,18 +106,6 @@ class Executor(BaseBeamExecutor):
         files.write_bytes(files.join(output.uri, PROFILE_FILE), columns)
         files.write_bytes(files.join(output.uri, ROWS_FILE), rows)
         output.set_int_custom_property(properties.EXAMPLES_ID, examples.id)
-
-
-def read_baseline(uri: str) -> Baseline:
-    """Reads a DataVerdict artifact as what later data is compared with."""
-    splits = profile.from_bytes(
-        files.read_bytes(files.join(uri, PROFILE_FILE)),
-        files.read_bytes(files.join(uri, ROWS_FILE)),
-    )
-    verdict = Verdict.from_json(
-        files.read_bytes(files.join(uri, VERDICT_FILE)).decode()
-    )
-    return Baseline(profile.merged(list(splits.values())), verdict)
 
 
 def _evidence(input_dict: Artifacts, splits: Mapping[str, profile.Profile]) -> Evidence:

@@ -33,6 +33,8 @@ class Check(StrEnum):
     LABEL_RELATION = "LABEL_RELATION"
     LEAKAGE = "LEAKAGE"
     DUPLICATE_ROWS = "DUPLICATE_ROWS"
+    DUPLICATE_KEYS = "DUPLICATE_KEYS"
+    MISSING_TOGETHER = "MISSING_TOGETHER"
     SPLITS_OVERLAP = "SPLITS_OVERLAP"
     DELIVERED_AGAIN = "DELIVERED_AGAIN"
 
@@ -46,6 +48,8 @@ NOT_BLOCKING = MappingProxyType(
         NEW_COLUMN: Severity.WARN,
         # Seasons do this: the sample's last four quarters have a fifth of the rows.
         Check.ROWS_HALVED: Severity.WARN,
+        # The values that are there are right; MISSING_SHARE blocks if there are fewer.
+        Check.MISSING_TOGETHER: Severity.WARN,
         # A share above gate.max-quarantined has stopped the run at ingestion already.
         Check.QUARANTINED_ROWS: Severity.WARN,
     }

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipeline.trust.checks import Check
-from pipeline.trust.policy import Finding, Policy, Value
+from pipeline.trust.policy import Exhibit, Finding, Policy, Value
 from pipeline.trust.profile import Column, Profile
 
 BINS = 20
@@ -45,6 +45,10 @@ SMALLEST_EFFECT: Mapping[str, float] = {
 }
 """Differences up to these don't block, however certain they are. Kilometres instead of
 miles move the sample's trip_miles by 0.033, fares raised by a tenth fare by 0.02."""
+
+BY_CHANCE = "chance"
+BY_EFFECT = "smallest effect"
+BY_SCHEMA = "schema"
 
 _CHECKS = {
     JENSEN_SHANNON: Check.DRIFT,
@@ -68,11 +72,14 @@ class Drift:
         value: What was measured.
         null: What samples of this size have on average if nothing has changed.
         moved: The bins or values whose shares moved most: name, before, after.
+        exhibit: All bins or the most frequent values, and which rows are examples;
+            `None` where there are none.
     """
 
     value: Value
     null: float
     moved: tuple[tuple[str, float, float], ...] = ()
+    exhibit: Exhibit | None = None
 
     @property
     def over(self) -> bool:
@@ -100,12 +107,21 @@ class _Asked:
     column: str
     against: str
     alarm: float
-    floors: Mapping[str, float]
+    reviewed: Mapping[str, float]
 
     def value(self, measure: str, measured: float, chance: float) -> Value:
         """Returns a value; its threshold is what chance explains, or the floor."""
-        threshold = max(float(chance), self.floors[measure])
-        return Value(measure, measured, threshold, self.column, against=self.against)
+        floor = self.reviewed.get(measure, SMALLEST_EFFECT[measure])
+        why = BY_SCHEMA if measure in self.reviewed else BY_EFFECT
+        return Value(
+            measure,
+            measured,
+            max(float(chance), floor),
+            self.column,
+            against=self.against,
+            chance=float(chance),
+            because=BY_CHANCE if chance > floor else why,
+        )
 
 
 def compare(
@@ -140,7 +156,7 @@ def compare(
     alarm = policy.false_alarms / (len(shared) + 1)
     for name in shared:
         before, after = baseline.columns[name], new.columns[name]
-        asked = _Asked(name, against, alarm, _floors(comparators.get(name)))
+        asked = _Asked(name, against, alarm, reviewed(comparators.get(name)))
         missing = (before.missing, before.rows), (after.missing, after.rows)
         yield _shares_compared(MISSING_SHARE, asked, *missing)
         if before.present and after.present and before.numeric == after.numeric:
@@ -149,20 +165,48 @@ def compare(
     if baseline.labelled and new.labelled:
         yield _shares_compared(
             LABEL_RATE,
-            _Asked("", against, alarm, SMALLEST_EFFECT),
+            _Asked("", against, alarm, {}),
             (baseline.positive, baseline.labelled),
             (new.positive, new.labelled),
         )
 
 
-def _floors(comparator: schema_pb2.FeatureComparator | None) -> Mapping[str, float]:
-    floors = dict(SMALLEST_EFFECT)
+def distances(before: Profile, after: Profile) -> Iterator[tuple[str, str, float]]:
+    """Measures how far the columns of two profiles are apart, without thresholds.
+
+    Yields:
+        Column, measure and distance; columns that only one of them has are left out.
+    """
+    for name in before.columns.keys() & after.columns.keys():
+        old, new = before.columns[name], after.columns[name]
+        if not (old.present and new.present and old.numeric == new.numeric):
+            continue
+        if old.numeric:
+            edges = edges_of(old)
+            rows = binned(old, edges)[:, 0], binned(new, edges)[:, 0]
+            yield name, JENSEN_SHANNON, float(jensen_shannon(*rows))
+        else:
+            yield name, L_INFINITY, float(_changes(old, new)[1].max())
+
+
+def reviewed(comparator: schema_pb2.FeatureComparator | None) -> dict[str, float]:
+    """Returns the smallest effects by measure that a reviewed schema sets itself."""
+    found = {}
     if comparator and comparator.HasField("jensen_shannon_divergence"):
-        floors[JENSEN_SHANNON] = comparator.jensen_shannon_divergence.threshold
+        found[JENSEN_SHANNON] = comparator.jensen_shannon_divergence.threshold
     if comparator and comparator.HasField("infinity_norm"):
-        floors[L_INFINITY] = comparator.infinity_norm.threshold
-        floors[UNSEEN_SHARE] = max(floors[UNSEEN_SHARE], floors[L_INFINITY])
-    return floors
+        found[L_INFINITY] = comparator.infinity_norm.threshold
+        # A value's share can't grow by more than this, a new value's neither.
+        if found[L_INFINITY] > SMALLEST_EFFECT[UNSEEN_SHARE]:
+            found[UNSEEN_SHARE] = found[L_INFINITY]
+    return found
+
+
+def _changes(before: Column, after: Column) -> tuple[npt.NDArray[np.generic], Floats]:
+    """Returns the texts of two columns, and by how much the share of each changed."""
+    names = np.unique(np.concatenate([before.values, after.values]))
+    old, new = _counts_of(before, names), _counts_of(after, names)
+    return names, np.abs(old / before.present - new / after.present)
 
 
 def edges_of(baseline: Column, bins: int = BINS) -> Floats:
@@ -208,10 +252,20 @@ def _numbers(asked: _Asked, before: Column, after: Column) -> Iterator[Drift]:
     old, new = binned(before, edges)[:, 0], binned(after, edges)[:, 0]
     null = jensen_shannon(*_drawn(asked.column, old, old.sum(), new.sum()))
     measured = float(jensen_shannon(old, new))
+    names = _names_of_bins(edges)
+    grown = int(np.argmax(new / new.sum() - old / old.sum()))
     yield Drift(
         asked.value(JENSEN_SHANNON, measured, _tail(null, asked.alarm)),
         float(null.mean()),
-        _moved(_names_of_bins(edges), old, new),
+        _moved(names, old, new),
+        Exhibit(
+            Check.DRIFT,
+            asked.column,
+            asked.against,
+            _shares(names, old, new),
+            low=float(edges[grown - 1]) if grown else None,
+            high=float(edges[grown]) if grown < len(edges) else None,
+        ),
     )
 
 
@@ -221,23 +275,32 @@ def _names_of_bins(edges: Floats) -> list[str]:
 
 
 def _texts(asked: _Asked, before: Column, after: Column) -> Iterator[Drift]:
-    names = np.unique(np.concatenate([before.values, after.values]))
+    names, shares = _changes(before, after)
     old, new = _counts_of(before, names), _counts_of(after, names)
-    shares = np.abs(old / before.present - new / after.present)
     frequent = np.sort(old)[::-1]
     rest = before.present - frequent[:_DRAWN_TEXTS].sum()
     drawn = np.append(frequent[:_DRAWN_TEXTS], rest)
     first, second = _drawn(asked.column, drawn, before.present, after.present)
     null = np.abs(first / before.present - second / after.present).max(axis=-1)
+    quoted = [repr(str(each)) for each in names]
+    frequent_now = np.argsort(-(old / before.present + new / after.present))[:BINS]
+    grown = int(np.argmax(new / after.present - old / before.present))
     yield Drift(
         asked.value(L_INFINITY, float(shares.max()), _tail(null, asked.alarm)),
         float(null.mean()),
-        _moved([repr(str(each)) for each in names], old, new),
+        _moved(quoted, old, new),
+        Exhibit(
+            Check.DRIFT,
+            asked.column,
+            asked.against,
+            tuple(_shares(quoted, old, new)[place] for place in frequent_now),
+            text=str(names[grown]),
+        ),
     )
     # With texts that weren't kept, nobody can tell which of the new ones are new.
     if not before.other[0]:
         unseen = old == 0
-        texts = [repr(str(each)) for each in names[unseen]]
+        texts = [str(each) for each in names[unseen]]
         yield _unseen(asked, before, after, dict(zip(texts, new[unseen], strict=True)))
 
 
@@ -248,13 +311,21 @@ def _unseen(
     share = float((sum(rows.values()) + after.other[0]) / after.present)
     # Good and Turing: a new row is as likely to be new as a row is to be the only one.
     expected = float((before.counts[:, 0] == 1).sum()) / before.present
-    spread = _spread(expected, before.present, after.present)
-    threshold = expected + _deviations(asked.alarm) * spread
+    deviation = deviation_of(expected, before.present, after.present)
+    threshold = expected + deviations_at(asked.alarm) * deviation
     most = sorted(rows.items(), key=lambda pair: -pair[1])[:_MOVED_SHOWN]
+    moved = tuple((repr(text), 0.0, count / after.present) for text, count in most)
     return Drift(
         asked.value(UNSEEN_SHARE, share, threshold),
         expected,
-        tuple((text, 0.0, count / after.present) for text, count in most),
+        moved,
+        Exhibit(
+            Check.UNSEEN_VALUES,
+            asked.column,
+            asked.against,
+            moved,
+            text=most[0][0] if most else None,
+        ),
     )
 
 
@@ -264,15 +335,20 @@ def _shares_compared(
     """Compares two shares, each given as rows of how many."""
     old, new = before[0] / before[1], after[0] / after[1]
     pooled = (before[0] + after[0]) / (before[1] + after[1])
-    spread = _spread(pooled, before[1], after[1])
+    deviation = deviation_of(pooled, before[1], after[1])
     return Drift(
-        asked.value(measure, abs(new - old), _deviations(asked.alarm / 2) * spread),
-        spread * math.sqrt(2 / math.pi),  # the mean of a normal's absolute value
+        asked.value(
+            measure, abs(new - old), deviations_at(asked.alarm / 2) * deviation
+        ),
+        deviation * math.sqrt(2 / math.pi),  # the mean of a normal's absolute value
         ((measure.replace("_", " "), old, new),),
+        Exhibit(_CHECKS[measure], asked.column, asked.against, missing=True)
+        if measure == MISSING_SHARE and new > old
+        else None,
     )
 
 
-def _spread(share: float, rows_before: int, rows_after: int) -> float:
+def deviation_of(share: float, rows_before: int, rows_after: int) -> float:
     """Returns the standard deviation of a difference of two samples' shares."""
     return math.sqrt(share * (1 - share) * (1 / rows_before + 1 / rows_after))
 
@@ -299,11 +375,11 @@ def _tail(null: Floats, alarm: float) -> float:
     if variance == 0:
         return mean
     ninth = variance / mean**2 / 9
-    root = 1 - ninth + _deviations(alarm) * math.sqrt(ninth)
+    root = 1 - ninth + deviations_at(alarm) * math.sqrt(ninth)
     return float(mean * root**3)
 
 
-def _deviations(alarm: float) -> float:
+def deviations_at(alarm: float) -> float:
     """Returns how many standard deviations a normal value exceeds that rarely."""
     return -NormalDist().inv_cdf(alarm)
 
@@ -318,6 +394,15 @@ def _moved(
     names: list[str], old: Floats, new: Floats
 ) -> tuple[tuple[str, float, float], ...]:
     """Returns the bins or values whose share moved most, the largest change first."""
+    shares = _shares(names, old, new)
+    changes = np.array([abs(after - before) for _, before, after in shares])
+    order = np.argsort(-changes, kind="stable")[:_MOVED_SHOWN]
+    return tuple(shares[place] for place in order)
+
+
+def _shares(
+    names: list[str], old: Floats, new: Floats
+) -> tuple[tuple[str, float, float], ...]:
+    """Returns each bin or value with its share before and after."""
     before, after = old / (old.sum() or 1), new / (new.sum() or 1)
-    order = np.argsort(-np.abs(after - before), kind="stable")[:_MOVED_SHOWN]
-    return tuple((names[i], float(before[i]), float(after[i])) for i in order)
+    return tuple(zip(names, before.tolist(), after.tolist(), strict=True))

@@ -9,7 +9,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from pipeline.ingestion.splitting import TRAIN
 from pipeline.trust import anomalies, drift, profile, whole
 from pipeline.trust.checks import Check
-from pipeline.trust.policy import Finding, Policy, Value, Verdict
+from pipeline.trust.policy import Exhibit, Finding, Policy, Value, Verdict
 from pipeline.trust.profile import Profile
 
 PREVIOUS = "previous"
@@ -20,7 +20,7 @@ LIVE = "live model's"
 
 _REMEMBERED = 1000
 
-Found = Iterator[Finding | Value]
+Found = Iterator[Finding | Value | Exhibit]
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def judge(evidence: Evidence, policy: Policy, today: date) -> Verdict:
     return Verdict(
         findings=tuple(policy.judge(findings, today)),
         measured=tuple(each for each in found if isinstance(each, Value)),
+        exhibits=tuple(each for each in found if isinstance(each, Exhibit)),
         rows={name: split.rows for name, split in evidence.splits.items()},
         compared_with={n: str(each) for n, each in evidence.baselines.items()},
         without_baseline=dict(evidence.without_baseline),
@@ -119,6 +120,12 @@ def _split_by_split(evidence: Evidence, policy: Policy) -> Found:
             yield from found
             yield from anomalies.find_empty_schema(name, found, len(split.columns))
     rows = sum(split.rows for split in evidence.splits.values())
+    spans = max(1, len(evidence.spans))
+    if 0 < rows < policy.min_rows_of_span * spans:
+        text = f"{rows:,} rows"
+        text += f" in {spans} spans" if spans > 1 else ""
+        text += f"; gate.min-rows-of-span is {policy.min_rows_of_span:,}"
+        yield Finding(Check.FEW_ROWS, text)
     share = evidence.quarantined / max(1, rows + evidence.quarantined)
     yield Value("quarantined_rows", share)
     if evidence.quarantined:
@@ -134,6 +141,8 @@ def _compared(evidence: Evidence, new: Profile, policy: Policy) -> Found:
             yield each.value
             if each.over:
                 yield each.finding()
+                yield from filter(None, [each.exhibit])
+        yield from whole.find_missing_together(old, new, name)
         yield from whole.find_lost_relations(old, new, name, evidence.features)
         if _are_other_spans(evidence.spans, baseline.verdict.spans):
             yield from whole.find_delivered_again(old, new, name)

@@ -16,6 +16,7 @@ from pipeline.trust.checks import NOT_BLOCKING, Severity
 _SHOWN = 5
 _SEPARATOR = ":"
 _TINY = 1e-12
+_BAR = 20
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Value:
         column: Name of the column; empty for whole rows.
         split: Name of the split; empty for all of them.
         against: What it is compared with, such as "previous"; empty for nothing.
+        chance: What samples of these sizes exceed in one case of
+            1 / `Policy.false_alarms` if nothing has changed; `None` if it isn't known.
+        because: What the threshold is: "chance", "smallest effect" or "schema".
     """
 
     measure: str
@@ -63,6 +67,50 @@ class Value:
     column: str = ""
     split: str = ""
     against: str = ""
+    chance: float | None = None
+    because: str = ""
+
+
+Row = dict[str, str]
+"""The values of a row by column; missing ones are left out."""
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """What a finding is made of: two histograms, and rows that are examples of it.
+
+    Attributes:
+        anomaly: Name of the finding.
+        column: Name of the column; empty for whole rows.
+        against: Name of the baseline; empty for none.
+        bins: Each bin or value with its share of the baseline and of the data.
+        low: The examples' values in the column are at least this.
+        high: They are below this.
+        text: They are this text.
+        missing: They are missing.
+        hashes: The examples' hashes, if they are whole rows.
+        keys: Columns that are hashed; empty for all.
+        rows: The examples.
+    """
+
+    anomaly: str
+    column: str = ""
+    against: str = ""
+    bins: tuple[tuple[str, float, float], ...] = ()
+    low: float | None = None
+    high: float | None = None
+    text: str | None = None
+    missing: bool = False
+    hashes: tuple[int, ...] = ()
+    keys: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "Exhibit":
+        """Returns an exhibit that was read from JSON, which has no tuples."""
+        bins = tuple((name, before, after) for name, before, after in given["bins"])
+        lists = {name: tuple(given[name]) for name in ("hashes", "keys", "rows")}
+        return cls(**{**given, "bins": bins, **lists})
 
 
 @dataclass(frozen=True)
@@ -107,6 +155,8 @@ class Policy:
         min_share_of_rows: Fewest rows compared with the baseline, 0 to 1.
         max_missing_labels: Largest share of rows without a label, 0 to 1.
         max_duplicates: Largest share of rows that repeat another, 0 to 1.
+        key_columns: Columns whose values together no two rows share.
+        min_rows_of_span: Fewest rows of each span, all splits together.
         max_leakage: Largest share of the label's entropy that a feature may explain.
         false_alarms: Probability that data without a change raises any drift finding.
     """
@@ -118,6 +168,8 @@ class Policy:
     min_share_of_rows: float = 0.1
     max_missing_labels: float = 0.01
     max_duplicates: float = 0.01
+    key_columns: tuple[str, ...] = ()
+    min_rows_of_span: int = 1
     max_leakage: float = 0.9
     false_alarms: float = 0.001
 
@@ -159,6 +211,7 @@ class Policy:
         given["severities"] = {n: Severity(s) for n, s in given["severities"].items()}
         for name in ("exceptions", "ended"):
             given[name] = tuple(Accepted(**each) for each in given[name])
+        given["key_columns"] = tuple(given["key_columns"])
         return cls(**given)
 
 
@@ -169,6 +222,7 @@ class Verdict:
     Attributes:
         findings: What is wrong, with severities.
         measured: Everything that was measured, whether it is a finding or not.
+        exhibits: What some of the findings are made of.
         rows: Number of rows by split.
         compared_with: The baselines, such as {"previous": "span 15, 1,204 rows"}.
         without_baseline: Why there is no baseline of a kind, by its name.
@@ -180,6 +234,7 @@ class Verdict:
 
     findings: tuple[Finding, ...] = ()
     measured: tuple[Value, ...] = ()
+    exhibits: tuple[Exhibit, ...] = ()
     rows: Mapping[str, int] = field(default_factory=dict)
     compared_with: Mapping[str, str] = field(default_factory=dict)
     without_baseline: Mapping[str, str] = field(default_factory=dict)
@@ -210,6 +265,8 @@ class Verdict:
         return cls(
             findings=tuple(findings),
             measured=tuple(measured),
+            # Verdicts of earlier versions have none.
+            exhibits=tuple(map(Exhibit.of, given.pop("exhibits", ()))),
             expired=tuple(given.pop("expired")),
             spans=tuple(given.pop("spans")),
             history={name: tuple(s) for name, s in given.pop("history").items()},
@@ -268,6 +325,14 @@ def one_line(column: str) -> str:
     return column if is_one_line(column) else repr(column)
 
 
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[str]:
+    """Formats rows of texts as aligned columns, the header first."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
 def _lines(verdict: Verdict, most: int | None) -> Iterable[str]:
     rows = ", ".join(f"{split} {count:,}" for split, count in verdict.rows.items())
     yield f"The data was {'refused' if verdict.blocking else 'accepted'}: rows {rows}"
@@ -281,7 +346,7 @@ def _lines(verdict: Verdict, most: int | None) -> Iterable[str]:
     if not verdict.findings:
         yield "Nothing was found."
     else:
-        yield from _table(
+        yield from table(
             ("severity", "anomaly", "column", "split", "what was found"),
             [
                 (
@@ -294,7 +359,37 @@ def _lines(verdict: Verdict, most: int | None) -> Iterable[str]:
                 for f in verdict.findings
             ],
         )
+    for exhibit in verdict.exhibits:
+        yield ""
+        yield from _exhibited(exhibit)
     yield from _measured(verdict.measured, most)
+
+
+def _exhibited(exhibit: Exhibit) -> Iterable[str]:
+    where = f" in {one_line(exhibit.column)}" if exhibit.column else ""
+    yield f"{exhibit.anomaly}{where}"
+    if exhibit.bins:
+        widest = max(max(before, after) for _, before, after in exhibit.bins) or 1.0
+        yield from table(
+            ("  values", f"{exhibit.against}", "", "now", ""),
+            [
+                (
+                    f"  {one_line(name)}",
+                    f"{before:.1%}",
+                    _bar(before / widest),
+                    f"{after:.1%}",
+                    _bar(after / widest),
+                )
+                for name, before, after in exhibit.bins
+            ],
+        )
+    for row in exhibit.rows:
+        values = ", ".join(f"{one_line(n)} {one_line(v)}" for n, v in row.items())
+        yield f"  for example: {values}"
+
+
+def _bar(share: float) -> str:
+    return "#" * round(_BAR * share)
 
 
 def _measured(values: Iterable[Value], most: int | None) -> Iterable[str]:
@@ -307,7 +402,7 @@ def _measured(values: Iterable[Value], most: int | None) -> Iterable[str]:
         return
     compared.sort(key=lambda pair: -pair[0])
     yield ""
-    yield from _table(
+    yield from table(
         ("measured", "column", "against", "value", "threshold"),
         [
             (
@@ -322,10 +417,3 @@ def _measured(values: Iterable[Value], most: int | None) -> Iterable[str]:
     )
     if most is not None and len(compared) > most:
         yield f"… and {len(compared) - most} more, further below their thresholds"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[str]:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()

@@ -12,7 +12,8 @@ in batches, and later data is compared without reading the rows again.
 import functools
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
@@ -92,6 +93,11 @@ class RowHashes:
     counts: Ints
     bound: int = int(_ALL)
 
+    @classmethod
+    def none(cls) -> "RowHashes":
+        """Returns the hashes of no rows."""
+        return cls(np.zeros(0, np.uint64), np.zeros(0, np.int64))
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -103,6 +109,11 @@ class Profile:
         positive: Number of rows with a positive label.
         columns: What is kept of each column, by name.
         hashes: What is kept of the rows.
+        keys: The same of their key columns; none without such columns. It isn't
+            written: keys are compared within the data only.
+        missing_together: Number of rows in which two columns both have no value, by
+            their names in alphabetical order; pairs of which there is none are left
+            out.
         fingerprint: Sum of the rows' hashes modulo 2^64: equal for equal rows in any
             order.
     """
@@ -113,23 +124,31 @@ class Profile:
     columns: Mapping[str, Column]
     hashes: RowHashes
     fingerprint: int
+    keys: RowHashes = field(default_factory=RowHashes.none)
+    missing_together: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def named_fingerprint(self) -> str:
         """Returns the fingerprint with the number of rows, as a text."""
         return f"{self.rows}-{self.fingerprint:016x}"
 
 
-def describe(found: Sequence[Shard], label_of: LabelOf, runner: Runner) -> Profile:
+def describe(
+    found: Sequence[Shard],
+    label_of: LabelOf,
+    runner: Runner,
+    keys: tuple[str, ...] = (),
+) -> Profile:
     """Profiles the rows of a split.
 
     Args:
         found: Its shards.
         label_of: Computes the labels of a batch; picklable for Beam.
         runner: Who does the work.
+        keys: Columns that together identify a row, if there are any.
     """
     pieces = [p for p in shards.split_up(found, ROWS_AT_ONCE) if p.rows]
     total = engine.aggregate(
-        functools.partial(_of_piece, label_of), merged, pieces, runner
+        functools.partial(_of_piece, label_of, keys), merged, pieces, runner
     )
     if total is not None:
         return total
@@ -137,26 +156,35 @@ def describe(found: Sequence[Shard], label_of: LabelOf, runner: Runner) -> Profi
     return of_batch(empty, np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-def _of_piece(label_of: LabelOf, piece: Shard) -> Profile:
+def _of_piece(label_of: LabelOf, keys: tuple[str, ...], piece: Shard) -> Profile:
     return merged(
-        [of_batch(batch, *label_of(batch)) for batch in shards.read_batches(piece)]
+        [
+            of_batch(batch, *label_of(batch), keys)
+            for batch in shards.read_batches(piece)
+        ]
     )
 
 
-def of_batch(batch: pa.RecordBatch, labelled: Ints, positive: Ints) -> Profile:
+def of_batch(
+    batch: pa.RecordBatch,
+    labelled: Ints,
+    positive: Ints,
+    keys: Sequence[str] = (),
+) -> Profile:
     """Profiles one batch.
 
     Args:
         batch: Scalar or list columns; of a list, the first value counts.
         labelled: int64 [rows], 1 where a row has a label.
         positive: int64 [rows], 1 where the label is positive.
+        keys: Columns that together identify a row; rows that lack one of them have no
+            key.
     """
     columns = {
         name: _column_of(lists.unwrap(column), labelled, positive)
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     }
     hashed = row_hashes(batch)
-    distinct, counts = np.unique(hashed, return_counts=True)
     with np.errstate(over="ignore"):
         fingerprint = int(_mixed(hashed).sum(dtype=np.uint64))
     return Profile(
@@ -164,9 +192,47 @@ def of_batch(batch: pa.RecordBatch, labelled: Ints, positive: Ints) -> Profile:
         int(labelled.sum()),
         int((labelled & positive).sum()),
         columns,
-        _bounded(RowHashes(distinct, counts.astype(np.int64))),
+        _counted(hashed),
         fingerprint,
+        _counted(_present_keys(batch, keys)) if keys else RowHashes.none(),
+        _missing_together(batch),
     )
+
+
+def _counted(hashed: Hashed) -> RowHashes:
+    distinct, counts = np.unique(hashed, return_counts=True)
+    return _bounded(RowHashes(distinct, counts.astype(np.int64)))
+
+
+def _present_keys(batch: pa.RecordBatch, keys: Sequence[str]) -> Hashed:
+    present = np.ones(batch.num_rows, bool)
+    for name in keys:
+        present &= np.asarray(lists.unwrap(batch.column(name)).is_valid())
+    return keys_of(batch, keys)[present]
+
+
+def _missing_together(batch: pa.RecordBatch) -> dict[tuple[str, str], int]:
+    missing = {
+        name: ~_is_known(lists.unwrap(column))
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
+    names = sorted(name for name, mask in missing.items() if mask.any())
+    if not names:
+        return {}
+    # One product of matrices; 32 bits count the rows of a batch exactly.
+    masks = np.stack([missing[name] for name in names]).astype(np.float32)
+    both = masks @ masks.T
+    return {
+        (names[i], names[j]): int(both[i, j])
+        for i, j in zip(*np.nonzero(np.triu(both, 1)), strict=True)
+    }
+
+
+def _is_known(column: pa.Array) -> npt.NDArray[np.bool_]:
+    """Whether each cell has a value, by the same rule as `Column.missing`."""
+    if pa.types.is_floating(column.type):
+        return np.asarray(pc.fill_null(pc.is_finite(column), fill_value=False))
+    return np.asarray(column.is_valid())
 
 
 def merged(profiles: Sequence[Profile]) -> Profile:
@@ -187,7 +253,31 @@ def merged(profiles: Sequence[Profile]) -> Profile:
         columns,
         _merged_hashes([p.hashes for p in profiles]),
         sum(p.fingerprint for p in profiles) & int(_ALL),
+        _merged_hashes([p.keys for p in profiles]),
+        _merged_pairs(profiles, names),
     )
+
+
+def _merged_pairs(
+    profiles: Sequence[Profile], names: Iterable[str]
+) -> dict[tuple[str, str], int]:
+    """Adds up the rows in which two columns are missing; an absent one is in all."""
+    total: Counter[tuple[str, str]] = Counter()
+    for each in profiles:
+        total.update(each.missing_together)
+        absent = [name for name in names if name not in each.columns]
+        for one in absent:
+            for other in names:
+                if other != one and (other in each.columns or other > one):
+                    known = each.columns.get(other)
+                    rows = known.missing if known else each.rows
+                    total[min(one, other), max(one, other)] += rows
+    return {pair: rows for pair, rows in sorted(total.items()) if rows}
+
+
+def keys_of(batch: pa.RecordBatch, keys: Sequence[str]) -> Hashed:
+    """Hashes some columns of each row, uint64 [rows]; all if none are named."""
+    return row_hashes(batch.select(list(keys)) if keys else batch)
 
 
 def row_hashes(batch: pa.RecordBatch) -> Hashed:
@@ -211,6 +301,9 @@ def to_bytes(profiles: Mapping[str, Profile]) -> tuple[bytes, bytes]:
             "positive": p.positive,
             "fingerprint": p.fingerprint,
             "bound": p.hashes.bound,
+            "missing_together": [
+                [*names, rows] for names, rows in sorted(p.missing_together.items())
+            ],
             "columns": {
                 name: {
                     "numeric": c.numeric,
@@ -258,6 +351,11 @@ def from_bytes(columns: bytes, hashes: bytes) -> dict[str, Profile]:
             },
             RowHashes(kept["hash"].to_numpy(), kept["rows"].to_numpy(), noted["bound"]),
             noted["fingerprint"],
+            missing_together={
+                (one, other): rows
+                # Profiles of earlier versions don't have it.
+                for one, other, rows in noted.get("missing_together", ())
+            },
         )
     return found
 

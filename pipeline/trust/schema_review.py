@@ -81,15 +81,18 @@ def read(path: Location) -> schema_pb2.Schema:
     return schema
 
 
-def check(path: Path, slice_columns: Sequence[str]) -> None:
+def check(
+    path: Path, slice_columns: Sequence[str], key_columns: Sequence[str] = ()
+) -> None:
     """Validates the reviewed schema, and what depends on it, before a run.
 
     Args:
         path: The reviewed schema; a missing file is valid.
         slice_columns: Columns that the evaluation is sliced by.
+        key_columns: Columns that identify a row.
 
     Raises:
-        UsageError: It is not a schema, lacks a column to slice by, or has a feature
+        UsageError: It is not a schema, lacks one of these columns, or has a feature
             that serving requests don't have.
     """
     # `exists` is false for a dangling link, which is a mistake and not a missing
@@ -105,12 +108,14 @@ def check(path: Path, slice_columns: Sequence[str]) -> None:
                 "leave one of the two out"
             )
     known = [feature.name for feature in schema.feature]
-    for name in slice_columns:
-        if name not in known:
-            raise UsageError(
-                f"quality.slice-columns names {name!r}, which is no column of {path}; "
-                f"{nearest(name, known)}"
-            )
+    named = {"quality.slice-columns": slice_columns, "gate.key-columns": key_columns}
+    for setting, names in named.items():
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"{setting} names {name!r}, which is no column of {path}; "
+                    f"{nearest(name, known)}"
+                )
 
 
 def add_environments(schema: schema_pb2.Schema, unknown: Collection[str]) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pipeline.trust.checks import Check
 from pipeline.trust.drift import binned, edges_of
-from pipeline.trust.policy import Finding, Policy, Value
+from pipeline.trust.policy import Exhibit, Finding, Policy, Value
 from pipeline.trust.profile import Column, Profile, RowHashes
 
 LEAKAGE_BINS = 200
@@ -25,6 +25,8 @@ _AUC_OF_A_LEAK = 0.995
 _RELATION = 0.1
 _LOST = 0.5
 _DELIVERED_AGAIN = 0.5
+_MISSING_TOGETHER = 0.05
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,10 @@ class Explained:
     auc: float
 
 
-def duplicates(profile: Profile) -> float:
-    """Returns the share of the rows that repeat an earlier row of all columns."""
-    rows = int(profile.hashes.counts.sum())
-    return 1 - len(profile.hashes.hashes) / rows if rows else 0.0
+def duplicates(hashed: RowHashes) -> float:
+    """Returns the share of the rows whose hash an earlier row has."""
+    rows = int(hashed.counts.sum())
+    return 1 - len(hashed.hashes) / rows if rows else 0.0
 
 
 def shared_rows(of: Profile, other: Profile) -> float:
@@ -82,9 +84,11 @@ def explained(column: Column) -> Explained | None:
     return Explained(share, _auc(positives[inside], labels[inside]))
 
 
-def find_duplicates(profile: Profile, policy: Policy) -> Iterator[Finding | Value]:
-    """Measures the rows that occur more than once."""
-    share, limit = duplicates(profile), policy.max_duplicates
+def find_duplicates(
+    profile: Profile, policy: Policy
+) -> Iterator[Finding | Value | Exhibit]:
+    """Measures the rows, and the keys, that occur more than once."""
+    share, limit = duplicates(profile.hashes), policy.max_duplicates
     yield Value("duplicate_rows", share, limit)
     if share > limit:
         most = int(profile.hashes.counts.max())
@@ -93,6 +97,65 @@ def find_duplicates(profile: Profile, policy: Policy) -> Iterator[Finding | Valu
             f"{most} times; gate.max-duplicates is {limit:.2%}"
         )
         yield Finding(Check.DUPLICATE_ROWS, text)
+        yield Exhibit(Check.DUPLICATE_ROWS, hashes=_most_frequent(profile.hashes))
+    if not policy.key_columns:
+        return
+    share = duplicates(profile.keys)
+    yield Value("duplicate_keys", share, limit)
+    if share > limit:
+        most = int(profile.keys.counts.max())
+        text = (
+            f"{share:.2%} of the rows have the {' and '.join(policy.key_columns)} of "
+            f"another row, one of which {most} rows have; gate.max-duplicates is "
+            f"{limit:.2%}"
+        )
+        yield Finding(Check.DUPLICATE_KEYS, text)
+        keys = policy.key_columns
+        hashes = _most_frequent(profile.keys)
+        yield Exhibit(Check.DUPLICATE_KEYS, hashes=hashes, keys=keys)
+
+
+def find_missing_together(
+    baseline: Profile, new: Profile, against: str
+) -> Iterator[Finding | Value]:
+    """Finds pairs of columns that lost their values in the same rows.
+
+    That is what a join looks like that finds no partner for some rows: each column
+    alone may be missing as often as before. Measured is by how much more rows both are
+    missing in than if one had nothing to do with the other, compared with the baseline.
+    """
+    grown: dict[tuple[str, str], float] = {}
+    for pair in new.missing_together:
+        if all(name in baseline.columns for name in pair):
+            grown[pair] = _excess(new, pair) - _excess(baseline, pair)
+    worst = max(grown, key=lambda pair: grown[pair], default=None)
+    if worst is None:
+        return
+    limit = _MISSING_TOGETHER
+    yield Value("missing_together", max(grown[worst], 0.0), limit, against=against)
+    for (one, other), excess in grown.items():
+        if excess > limit:
+            before = baseline.missing_together.get((one, other), 0) / baseline.rows
+            now = new.missing_together[one, other] / new.rows
+            text = (
+                f"{now:.1%} of the rows have neither {one} nor {other}, "
+                f"{before:.1%} of the {against} data's: did a join find no partner "
+                "for them?"
+            )
+            yield Finding(Check.MISSING_TOGETHER, text, one)
+
+
+def _excess(profile: Profile, pair: tuple[str, str]) -> float:
+    """Returns by how much more rows lack both columns than by chance, as a share."""
+    if not profile.rows:
+        return 0.0
+    one, other = (profile.columns[name].missing / profile.rows for name in pair)
+    return profile.missing_together.get(pair, 0) / profile.rows - one * other
+
+
+def _most_frequent(rows: RowHashes) -> tuple[int, ...]:
+    order = np.argsort(-rows.counts, kind="stable")[:_EXAMPLES]
+    return tuple(int(rows.hashes[place]) for place in order)
 
 
 def find_overlaps(

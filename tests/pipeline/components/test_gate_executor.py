@@ -139,8 +139,13 @@ def test_drifted_data_is_refused(gate: _Gate, rows: Rows) -> None:
     with pytest.raises(DataRefusedError, match=r"trip_seconds .*: jensen shannon"):
         gate.run(_in_minutes(rows[1000:]), previous=[first])
 
-    (finding,) = _read(gate.refused).blocking
+    verdict = _read(gate.refused)
+    (finding,), (exhibit,) = verdict.blocking, verdict.exhibits
     assert (finding.anomaly, finding.column) == ("DRIFT", "trip_seconds")
+    assert sum(now for _, _, now in exhibit.bins) == pytest.approx(1)
+    assert exhibit.bins[0][2] > exhibit.bins[0][1]
+    assert len(exhibit.rows) == 3
+    assert all(float(row["trip_seconds"]) < exhibit.high for row in exhibit.rows)
     assert not (gate.directory / "2" / "verdict" / "verdict.json").exists()
 
 

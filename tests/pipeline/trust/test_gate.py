@@ -324,6 +324,24 @@ def test_a_tiny_split_stops_the_run(spans: list[pd.DataFrame]) -> None:
     assert finding.text == "884 rows; gate.min-rows is 885"
 
 
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((1,), "884 rows; gate.min-rows-of-span is 885"),
+        ((1, 2), "884 rows in 2 spans; gate.min-rows-of-span is 885"),
+    ],
+)
+def test_a_tiny_span_stops_the_run(
+    spans: list[pd.DataFrame], numbers: tuple[int, ...], text: str
+) -> None:
+    """The floor of a span is one for all of its splits together."""
+    evidence = evidence_of(spans[0], spans=numbers)
+
+    verdict = gate.judge(evidence, Policy(min_rows_of_span=885), TODAY)
+
+    assert [finding.text for finding in verdict.blocking] == [text]
+
+
 def test_the_docs_have_the_table() -> None:
     """docs/data-trust.md says of each defect what catches it."""
     rows = [

@@ -7,6 +7,7 @@ import pytest
 from pipeline.trust.checks import Check, Severity
 from pipeline.trust.policy import (
     Accepted,
+    Exhibit,
     Finding,
     Policy,
     Value,
@@ -84,6 +85,17 @@ def test_a_verdict_travels_as_json() -> None:
     verdict = Verdict(
         findings=(DRIFT,),
         measured=(Value("jensen_shannon", 0.03, 0.02, "fare", against="previous"),),
+        exhibits=(
+            Exhibit(
+                "DRIFT",
+                "fare",
+                "previous",
+                (("below 3", 0.5, 0.9),),
+                high=3.0,
+                rows=({"fare": "1.5", "company": "x"},),
+            ),
+            Exhibit("DUPLICATE_KEYS", hashes=(2**64 - 1,), keys=("trip",)),
+        ),
         rows={"train": 70},
         compared_with={"previous": "70 rows"},
         without_baseline={"live model's": "none"},
@@ -94,6 +106,27 @@ def test_a_verdict_travels_as_json() -> None:
     )
 
     assert Verdict.from_json(verdict.to_json()) == verdict
+
+
+def test_exhibits_are_shown() -> None:
+    """Both histograms, and the rows that are examples."""
+    exhibit = Exhibit(
+        "DRIFT",
+        "fare",
+        "previous",
+        (("below 3", 0.25, 0.5), ("3 and more", 0.75, 0.5)),
+        rows=({"fare": "1.5", "company": "a\nb"},),
+    )
+
+    lines = Verdict(exhibits=(exhibit,)).to_text().splitlines()
+
+    place = lines.index("DRIFT in fare")
+    assert [line.split() for line in lines[place + 1 : place + 4]] == [
+        ["values", "previous", "now"],
+        ["below", "3", "25.0%", "#######", "50.0%", "#############"],
+        ["3", "and", "more", "75.0%", "#" * 20, "50.0%", "#############"],
+    ]
+    assert lines[place + 4] == "  for example: fare 1.5, company 'a\\nb'"
 
 
 def test_a_refusal_names_what_blocks() -> None:

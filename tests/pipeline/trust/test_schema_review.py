@@ -228,6 +228,8 @@ def test_unknown_columns_to_slice_by_are_refused(tmp_path: Path) -> None:
     check(path, ["fare"])
     with pytest.raises(UsageError, match=r"names 'compny'.*did you mean company\?"):
         check(path, ["fare", "compny"])
+    with pytest.raises(UsageError, match=r"gate.key-columns names 'trip', which is no"):
+        check(path, [], ["trip"])
 
 
 def test_a_schema_that_is_not_there_yet_is_no_mistake(tmp_path: Path) -> None:

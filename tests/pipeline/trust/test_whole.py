@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.trust import profile, whole
 from pipeline.trust.checks import Check
-from pipeline.trust.policy import Finding, Policy, Value
+from pipeline.trust.policy import Exhibit, Finding, Policy, Value
 from pipeline.trust.profile import Column, Profile
 from tests.pipeline.trust.rows import batch_of, profile_of, sample
 
@@ -36,7 +36,7 @@ def test_rows_that_repeat_are_counted() -> None:
 
     (finding,) = _findings(whole.find_duplicates(rows, Policy()))
 
-    assert whole.duplicates(rows) == pytest.approx(0.4)
+    assert whole.duplicates(rows.hashes) == pytest.approx(0.4)
     assert "40.00% of the rows repeat another row" in finding.text
     assert "one of them 3 times" in finding.text
 
@@ -48,7 +48,7 @@ def test_duplicates_are_estimated_from_a_sample(
     monkeypatch.setattr(profile, "HASHES", 2000)
     rows = pd.concat([sample(), sample()[:5000]])
 
-    share = whole.duplicates(profile_of(rows))
+    share = whole.duplicates(profile_of(rows).hashes)
 
     assert share == pytest.approx(0.25, abs=0.02)
 
@@ -165,3 +165,48 @@ def test_missing_labels_are_found() -> None:
     assert [finding.column for finding in findings] == ["tips", "fare"]
     assert findings[0].text.startswith("100.00% of the rows have no label without it")
     assert findings[1].text.startswith("2.00%")
+
+
+def _keyed(columns: dict[str, list[float | None]]) -> Profile:
+    batch = batch_of(pd.DataFrame(columns))
+    nothing = np.zeros(batch.num_rows, np.int64)
+    return profile.of_batch(batch, nothing, nothing, ("trip", "leg"))
+
+
+def test_keys_that_repeat_are_counted() -> None:
+    """Rows may differ elsewhere; a row that lacks a part of its key has none."""
+    rows = _keyed(
+        {
+            "trip": [1, 1, 1, 2, None, None],
+            "leg": [1, 1, 2, 1, 1, 1],
+            "fare": [5, 6, 7, 8, 9, 10],
+        }
+    )
+
+    found = list(whole.find_duplicates(rows, Policy(key_columns=("trip", "leg"))))
+
+    (finding,) = _findings(found)
+    (exhibit,) = [each for each in found if isinstance(each, Exhibit)]
+    assert finding.anomaly == Check.DUPLICATE_KEYS
+    assert finding.text.startswith(
+        "25.00% of the rows have the trip and leg of another"
+    )
+    assert exhibit.keys == ("trip", "leg")
+
+
+def test_values_that_go_missing_together_are_found(
+    chance: np.random.Generator,
+) -> None:
+    """Each column is missing as often as before, and now in the same rows."""
+    first, second = (chance.random(2000) < 0.3 for _ in range(2))
+    before = pd.DataFrame({"fare": np.where(first, np.nan, 1.0), "tips": 1.0})
+    before["miles"] = np.where(second, np.nan, 2.0)
+    after = before.assign(miles=np.where(first, np.nan, 2.0))
+
+    apart = whole.find_missing_together(profile_of(before), profile_of(before), "old")
+    together = whole.find_missing_together(profile_of(before), profile_of(after), "old")
+
+    assert _findings(apart) == []
+    (finding,) = _findings(together)
+    assert (finding.anomaly, finding.column) == (Check.MISSING_TOGETHER, "fare")
+    assert "of the rows have neither fare nor miles" in finding.text
