@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -113,7 +114,7 @@ class Profile:
             written: keys are compared within the data only.
         missing_together: Number of rows in which two columns both have no value, by
             their names in alphabetical order; pairs of which there is none are left
-            out.
+            out. `None` if it wasn't counted, in profiles of earlier versions.
         fingerprint: Sum of the rows' hashes modulo 2^64: equal for equal rows in any
             order.
     """
@@ -125,7 +126,7 @@ class Profile:
     hashes: RowHashes
     fingerprint: int
     keys: RowHashes = field(default_factory=RowHashes.none)
-    missing_together: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    missing_together: Mapping[tuple[str, str], int] | None = None
 
     def named_fingerprint(self) -> str:
         """Returns the fingerprint with the number of rows, as a text."""
@@ -260,10 +261,12 @@ def merged(profiles: Sequence[Profile]) -> Profile:
 
 def _merged_pairs(
     profiles: Sequence[Profile], names: Iterable[str]
-) -> dict[tuple[str, str], int]:
+) -> dict[tuple[str, str], int] | None:
     """Adds up the rows in which two columns are missing; an absent one is in all."""
     total: Counter[tuple[str, str]] = Counter()
     for each in profiles:
+        if each.missing_together is None:
+            return None
         total.update(each.missing_together)
         absent = [name for name in names if name not in each.columns]
         for one in absent:
@@ -301,9 +304,7 @@ def to_bytes(profiles: Mapping[str, Profile]) -> tuple[bytes, bytes]:
             "positive": p.positive,
             "fingerprint": p.fingerprint,
             "bound": p.hashes.bound,
-            "missing_together": [
-                [*names, rows] for names, rows in sorted(p.missing_together.items())
-            ],
+            "missing_together": _listed(p.missing_together),
             "columns": {
                 name: {
                     "numeric": c.numeric,
@@ -351,13 +352,21 @@ def from_bytes(columns: bytes, hashes: bytes) -> dict[str, Profile]:
             },
             RowHashes(kept["hash"].to_numpy(), kept["rows"].to_numpy(), noted["bound"]),
             noted["fingerprint"],
-            missing_together={
-                (one, other): rows
-                # Profiles of earlier versions don't have it.
-                for one, other, rows in noted.get("missing_together", ())
-            },
+            missing_together=_by_pair(noted.get("missing_together")),
         )
     return found
+
+
+def _listed(pairs: Mapping[tuple[str, str], int] | None) -> list[list[Any]] | None:
+    if pairs is None:
+        return None
+    return [[*names, rows] for names, rows in sorted(pairs.items())]
+
+
+def _by_pair(listed: list[Any] | None) -> dict[tuple[str, str], int] | None:
+    if listed is None:
+        return None
+    return {(one, other): rows for one, other, rows in listed}
 
 
 _COLUMN_SCHEMA = pa.schema(

@@ -124,33 +124,34 @@ def find_missing_together(
     alone may be missing as often as before. Measured is by how much more rows both are
     missing in than if one had nothing to do with the other, compared with the baseline.
     """
-    grown: dict[tuple[str, str], float] = {}
-    for pair in new.missing_together:
-        if all(name in baseline.columns for name in pair):
-            grown[pair] = _excess(new, pair) - _excess(baseline, pair)
-    worst = max(grown, key=lambda pair: grown[pair], default=None)
-    if worst is None:
+    old, now = baseline.missing_together, new.missing_together
+    if not baseline.rows or old is None or now is None:
+        return
+    grown = {
+        pair: _excess(new, pair, rows) - _excess(baseline, pair, old.get(pair, 0))
+        for pair, rows in now.items()
+        if all(name in baseline.columns for name in pair)
+    }
+    if not grown:
         return
     limit = _MISSING_TOGETHER
-    yield Value("missing_together", max(grown[worst], 0.0), limit, against=against)
+    most = max(0.0, *grown.values())
+    yield Value("missing_together", most, limit, against=against)
     for (one, other), excess in grown.items():
         if excess > limit:
-            before = baseline.missing_together.get((one, other), 0) / baseline.rows
-            now = new.missing_together[one, other] / new.rows
+            before = old.get((one, other), 0) / baseline.rows
             text = (
-                f"{now:.1%} of the rows have neither {one} nor {other}, "
-                f"{before:.1%} of the {against} data's: did a join find no partner "
-                "for them?"
+                f"{now[one, other] / new.rows:.1%} of the rows have neither {one} nor "
+                f"{other}, {before:.1%} of the {against} data's: did a join find no "
+                "partner for them?"
             )
             yield Finding(Check.MISSING_TOGETHER, text, one)
 
 
-def _excess(profile: Profile, pair: tuple[str, str]) -> float:
+def _excess(profile: Profile, pair: tuple[str, str], rows: int) -> float:
     """Returns by how much more rows lack both columns than by chance, as a share."""
-    if not profile.rows:
-        return 0.0
     one, other = (profile.columns[name].missing / profile.rows for name in pair)
-    return profile.missing_together.get(pair, 0) / profile.rows - one * other
+    return rows / profile.rows - one * other
 
 
 def _most_frequent(rows: RowHashes) -> tuple[int, ...]:
