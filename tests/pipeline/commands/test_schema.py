@@ -7,7 +7,10 @@ import pytest
 from pipeline import cli
 from pipeline.config import Config
 from pipeline.errors import UsageError
+from pipeline.trust.policy import Value, Verdict
 from tests.pipeline.tfx_store import StockStore
+from tests.pipeline.trust.test_newest import refuse
+from tests.pipeline.trust.test_past import accept
 
 SCHEMA = """\
 feature {
@@ -64,3 +67,25 @@ def test_a_column_needs_a_reviewed_schema(config: Config, flags: list[str]) -> N
 
     assert cli.COMMANDS["schema"](["accept", *flags]) == 0
     assert 'name: "fare"' in Path(flags[-1]).read_text()
+
+
+def test_thresholds_are_shown_and_accepted(
+    config: Config, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Past fares that move by more than the threshold become the schema's own."""
+    path = Path(flags[-1])
+    path.write_text(SCHEMA)
+    runs = StockStore(config.metadata_url, config.output / "artifacts", config.name)
+    for span, fare in enumerate([1.0, 4.0, 9.0], 1):
+        accept(runs, f"span {span}", [fare] * 50, span)
+    value = Value("jensen_shannon", 0.3, 0.02, "fare", because="smallest effect")
+    verdict = Verdict(measured=(value,), compared_with={"previous": "span 3, 50 rows"})
+    refuse(config, runs, verdict, "newest")
+    run = cli.COMMANDS["schema"]
+
+    assert run(["thresholds", *flags]) == 0
+    out = capsys.readouterr().out
+    assert "fare    jensen_shannon  -        0.3000  0.0200     1.0000" in out
+    assert run(["thresholds", "--accept", "fare", *flags]) == 0
+    added = "  drift_comparator { jensen_shannon_divergence { threshold: 1.0 } }\n"
+    assert path.read_text() == SCHEMA.replace("max: 7 }\n", f"max: 7 }}\n{added}")
