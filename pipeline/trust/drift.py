@@ -214,11 +214,16 @@ def edges_of(baseline: Column, bins: int = BINS) -> Floats:
 
     Returns:
         float64, ascending and distinct, at most bins - 1: a value that many rows have
-        is the end of one bin only. The first bin has no lower end.
+        is the end of one bin only, or a bin of its own if it is the only one. The first
+        bin has no lower end.
     """
     sums = np.cumsum(baseline.counts[:, 0])
     wanted = sums[-1] * np.arange(1, bins) / bins
     edges: Floats = np.unique(baseline.values[np.searchsorted(sums, wanted)])
+    if len(edges) == 1:
+        # One value in nearly all rows: without a bin for larger ones, a constant that
+        # became another one would not have moved.
+        return np.append(edges, np.nextafter(edges, np.inf))
     return edges
 
 

@@ -145,6 +145,7 @@ def test_drifted_data_is_refused(gate: _Gate, rows: Rows) -> None:
     assert sum(now for _, _, now in exhibit.bins) == pytest.approx(1)
     assert exhibit.bins[0][2] > exhibit.bins[0][1]
     assert len(exhibit.rows) == 3
+    assert exhibit.high is not None
     assert all(float(row["trip_seconds"]) < exhibit.high for row in exhibit.rows)
     assert not (gate.directory / "2" / "verdict" / "verdict.json").exists()
 

@@ -161,6 +161,16 @@ def test_bins_have_equal_numbers_of_the_baselines_rows() -> None:
     assert drift.binned(column, edges)[:, 0].sum() == 2000
 
 
+def test_another_constant_has_moved() -> None:
+    """A column of one value is compared by it, whether the new value is larger."""
+    ones, twos = (profile_of(pd.DataFrame({"fare": [n] * 99})) for n in (1.0, 2.0))
+
+    for before, after in ((ones, twos), (twos, ones)):
+        (found,) = drift.distances(before, after)
+        assert found == ("fare", drift.JENSEN_SHANNON, 1.0)
+    assert list(drift.distances(ones, ones)) == [("fare", drift.JENSEN_SHANNON, 0.0)]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
     [
