@@ -1,6 +1,7 @@
 """Spreads the tests over the cores: what shares an expensive fixture stays together."""
 
 import gc
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place[item], group = _group_of(item.path.relative_to(_HERE).as_posix())
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=place.__getitem__)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _flags_of_pytest_are_hidden() -> Iterator[None]:
+    """Takes pytest's flags off `sys.argv`: TFX's Beam executors have absl parse it.
+
+    absl has a flag `-v` too, which wants a number.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", sys.argv[:1])
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -281,6 +281,10 @@ class _Launcher(Launcher):
             metadata_handle, *arguments, **named
         )
         if not execution_lib.is_execution_successful(execution):
+            # TFX leaves a retried execution FAILED or CANCELED while it runs. If the
+            # process is killed, only an unfinished one is ended and cleared up.
+            execution.last_known_state = State.RUNNING
+            metadata_handle.store.put_executions([execution])
             self._output_resolver.claim(metadata_handle.store, execution)
         return execution
 

@@ -6,7 +6,7 @@ remaining files.
 """
 
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -80,8 +80,7 @@ def find(
     states = graph.states()
     events = graph.events(states)
     ours = graph.ids_of_pipeline(pipeline.name)
-    active = {i for i, state in states.items() if state in UNFINISHED}
-    active |= _executions_of_newest(graph, ours, active, keep)
+    active = _active(graph, states, ours, keep)
     # Several pipelines may share a store, and a resolver of one may read the models of
     # another.
     others = states.keys() - ours
@@ -103,6 +102,35 @@ def find(
         and (artifact.live or path.exists())
         and not any(_overlap(path, other) for other in needed if other)
     ]
+
+
+def working_directories(pipeline: Pipeline, keep: int) -> list[Path]:
+    """Finds what failed executions of old runs left in their working directories.
+
+    No artifact refers to them: the verdict of a data gate that stopped its run is there.
+
+    Args:
+        pipeline: The pipeline.
+        keep: Number of its newest runs whose directories are kept, at least 1.
+
+    Returns:
+        Their working directories, without those of runs in progress and of other
+        pipelines.
+    """
+    graph = Graph(MetadataStore(existing_store(pipeline.url)))
+    ours = graph.ids_of_pipeline(pipeline.name)
+    old = ours - _active(graph, graph.states(), ours, keep)
+    root = pipeline.artifacts.resolve()
+    found: list[Path] = []
+    for node in graph.nodes(pipeline.name):
+        above = Path(upkeep.working_directories(root, node))
+        # Of another place than it seems to be, if a link leads there.
+        if not above.is_dir() or above.resolve() != above:
+            continue
+        known = graph.parameters_of(graph.ids_of_node(pipeline.name, node) & old)
+        names = {values.get(properties.DIRECTORY) for values in known}
+        found += [path for path in sorted(above.iterdir()) if path.name in names]
+    return found
 
 
 def free(pipeline: Pipeline, found: Iterable[Unused]) -> list[str]:
@@ -131,6 +159,14 @@ def remove(path: Path) -> str:
     except OSError as error:
         return f"{path} can't be removed: {error.strerror or error}"
     return ""
+
+
+def _active(
+    graph: Graph, states: Mapping[int, str], ours: set[int], keep: int
+) -> set[int]:
+    """Returns the unfinished executions, and those of the newest runs to keep."""
+    unfinished = {i for i, state in states.items() if state in UNFINISHED}
+    return unfinished | _executions_of_newest(graph, ours, unfinished, keep)
 
 
 def _executions_of_newest(

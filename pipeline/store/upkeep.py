@@ -203,6 +203,15 @@ def _directories_of(node_directory: Location, name: str) -> list[str]:
     return [directory for directory in named if files.exists(directory)]
 
 
+def working_directories(root: Location, node: str) -> str:
+    """Returns the directory with the working directories of a node's executions.
+
+    They have the names of the executions' output directories. TFX removes the one of an
+    execution that succeeds, and keeps that of one that fails.
+    """
+    return files.join(root, node, ".system", "stateful_working_dir")
+
+
 def clear_outputs(name: str, node_directory: Location) -> None:
     """Removes the directories of an execution that did not succeed.
 

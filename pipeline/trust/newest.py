@@ -5,7 +5,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from pipeline.columnar import files
 from pipeline.config import GATE_NODE, Config
 from pipeline.errors import UsageError
-from pipeline.store import properties
+from pipeline.store import properties, upkeep
 from pipeline.store.artifact_files import VERDICT_FILE, location
 from pipeline.store.connection import existing_store
 from pipeline.store.graph import Execution, Graph
@@ -39,6 +39,6 @@ def _directories(config: Config, graph: Graph, execution: Execution) -> list[str
     written = [location(a.uri) for a in graph.by_id(execution.wrote())]
     # TFX removes the outputs of an execution that fails, but not its working directory.
     name = str(execution.parameters.get(properties.DIRECTORY, ""))
-    parts = GATE_NODE, ".system", "stateful_working_dir", name
-    working = [files.join(config.artifact_root, *parts)] if name else []
+    above = upkeep.working_directories(config.artifact_root, GATE_NODE)
+    working = [files.join(above, name)] if name else []
     return [*filter(None, written), *working]

@@ -33,6 +33,10 @@ class Place:
         """Starts a run and doesn't wait for it."""
         return self._warm.begin(self.output, *self.flags, *flags)
 
+    def start_resume(self) -> Forked:
+        """Starts to resume the run that was stopped, and doesn't wait for it."""
+        return self._warm.begin(self.output, "--resume")
+
 
 def executions(output: Path) -> list[tuple[int, str, int]]:
     """Id, type and state of every execution in the store."""

@@ -164,10 +164,10 @@ class Stopped:
         orphans: Nodes that ran when their runner was killed, and then ended.
         failed: A new run, of which the system killed Transform.
         states_failed: The states of its executions then.
-        canceled: Another new run, interrupted by Ctrl-C.
+        canceled: It was resumed, and interrupted by Ctrl-C.
         states_canceled: The states of its executions then.
         nodes: Nodes that ran when it was interrupted.
-        resumed: It was resumed, and reached its end.
+        resumed: It was resumed again, and reached its end.
     """
 
     beside: Finished
@@ -204,7 +204,7 @@ def stopped(
     failed = finished(*second.communicate(), place.output)
     states_failed = failed.states()
 
-    third = in_transform(place.start(*part), place.output)
+    third = in_transform(place.start_resume(), place.output)
     nodes = children_of(third)
     os.kill(third.pid, signal.SIGINT)
     canceled = finished(*third.communicate(), place.output)

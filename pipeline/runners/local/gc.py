@@ -18,6 +18,7 @@ from pipeline.store.run_files import Run, read_runs
 from pipeline.store.upkeep import size_of
 
 VERSIONS = "serving versions"
+WORKING = "working directories"
 RUNS = "run directories"
 
 
@@ -28,11 +29,13 @@ class Plan:
     Attributes:
         artifacts: Artifacts that nothing in use depends on.
         versions: Old versions in the model's serving directory.
+        working: What failed nodes of old runs left outside of their outputs.
         runs: Old runs, with their records, logs and reports.
     """
 
     artifacts: list[Unused]
     versions: list[Version]
+    working: list[Path]
     runs: list[Run]
 
     def sizes(self) -> Mapping[str, list[int]]:
@@ -43,6 +46,7 @@ class Plan:
         found = dict(sorted(found.items()))
         for kind, paths in (
             (VERSIONS, [version.path for version in self.versions]),
+            (WORKING, self.working),
             (RUNS, [run.directory for run in self.runs]),
         ):
             if paths:
@@ -76,9 +80,11 @@ def find(config: Config, keep: int, keep_versions: int) -> Plan:
         for origin in origins
         if versions.MODEL_ID in origin and versions.MODEL_URI in origin
     }
+    pipeline = _pipeline_of(config)
     return Plan(
-        artifacts=retention.find(_pipeline_of(config), keep, served),
+        artifacts=retention.find(pipeline, keep, served),
         versions=old,
+        working=retention.working_directories(pipeline, keep),
         runs=list(_old_runs(config, keep, {str(base / str(n)) for n in stay})),
     )
 
@@ -91,7 +97,8 @@ def free(config: Config, plan: Plan) -> list[str]:
     """
     problems = retention.free(_pipeline_of(config), plan.artifacts)
     changes.free(config.serving_directory, plan.versions)
-    problems += [why for run in plan.runs if (why := retention.remove(run.directory))]
+    directories = [*plan.working, *(run.directory for run in plan.runs)]
+    problems += [why for path in directories if (why := retention.remove(path))]
     if plan.runs:
         from pipeline import report
 

@@ -13,7 +13,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import cli, create_pipeline
+from pipeline import cli, create_pipeline, progress
 from pipeline.columnar.shards import ShardWriter
 from pipeline.config import Config
 from pipeline.errors import DataRefusedError, ThroughlineError, UsageError
@@ -228,6 +228,23 @@ def test_a_node_that_failed_can_be_tried_again(project: _Project) -> None:
 
     assert not result.cached
     assert project.states()[-1] == "COMPLETE"
+
+
+def test_a_retried_node_is_running(project: _Project) -> None:
+    """While a node that has failed runs again, the store has its execution RUNNING."""
+    project.put("1.csv", "fare\nmuch\n")
+    with pytest.raises(DataRefusedError):
+        project.ingest("monday")
+    project.put("1.csv", "fare\n1.5\n")
+    seen: list[str] = []
+    progress.listen(lambda _: seen.extend(project.states()))
+
+    try:
+        project.ingest("monday")
+    finally:
+        progress.listen(None)
+
+    assert set(seen) == {"RUNNING"}
 
 
 def test_a_schema_file_that_is_gone(project: _Project) -> None:

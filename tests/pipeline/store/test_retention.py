@@ -11,7 +11,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.config import Config
 from pipeline.errors import UsageError
-from pipeline.store import locks, retention, upkeep
+from pipeline.store import locks, properties, retention, upkeep
 from pipeline.store.connection import open_store
 from pipeline.store.retention import Pipeline
 from tests.pipeline.tfx_store import StockStore, train
@@ -196,6 +196,46 @@ def test_a_killed_call_is_finished_by_the_next(config: Config, store: _Taxi) -> 
 
     assert {g.artifact.id for g in again} == set(marked)
     assert not store.path(refused.model).exists()
+
+
+def _left_behind(
+    config: Config, store: StockStore, run: str, state: mlmd.Execution.State
+) -> Path:
+    """Registers a gate's execution, and what it wrote into its working directory."""
+    kept = {properties.DIRECTORY: f"{store.pipeline}-{run}"}
+    store.ran(run, "DataGate", properties=kept, state=state)
+    above = upkeep.working_directories(config.artifact_root, "DataGate")
+    directory = Path(above, kept[properties.DIRECTORY])
+    directory.mkdir(parents=True)
+    (directory / "verdict.json").write_text("{}")
+    return directory
+
+
+def test_verdicts_of_old_refused_runs_can_go(config: Config, store: _Taxi) -> None:
+    """What failed nodes of old runs left is found; newer and other runs' is not."""
+    failed, running = mlmd.Execution.FAILED, mlmd.Execution.RUNNING
+    old = _left_behind(config, store, "monday", failed)
+    _left_behind(config, _taxi(config, "bikes"), "tuesday", failed)
+    _left_behind(config, store, "wednesday", running)
+    _left_behind(config, store, "thursday", failed)
+    (old.parent / "nobody's").mkdir()
+
+    found = retention.working_directories(_ours(config), 1)
+
+    assert found == [old]
+
+
+def test_working_directories_elsewhere_are_not_followed(
+    config: Config, store: _Taxi
+) -> None:
+    """Nothing is found behind a link that leads out of the artifacts' directory."""
+    old = _left_behind(config, store, "monday", mlmd.Execution.FAILED)
+    train(store, "tuesday")
+    elsewhere = config.output / "elsewhere"
+    old.parent.rename(elsewhere)
+    old.parent.symlink_to(elsewhere)
+
+    assert retention.working_directories(_ours(config), 1) == []
 
 
 def test_what_cannot_be_removed_is_said(config: Config, store: _Taxi) -> None:

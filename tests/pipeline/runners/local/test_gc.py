@@ -6,14 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.config import Config, smoke
 from pipeline.errors import UsageError
 from pipeline.registry import changes, versions
 from pipeline.runners.local import gc, run_record
-from pipeline.store import locks
+from pipeline.store import locks, properties, upkeep
 from pipeline.store.connection import open_store
 from pipeline.store.run_files import Outcome, Run
+from tests.pipeline.tfx_store import StockStore
 
 PROJECT = Path(__file__).resolve().parents[4]
 
@@ -67,6 +69,28 @@ def test_old_versions_and_runs_are_freed(config: Config) -> None:
         ["run", "directories", "1"],
     ]
     assert said[-1].startswith("0 artifacts, ")
+
+
+def test_what_refused_runs_left_is_freed(config: Config) -> None:
+    """The verdict of an old run that its gate stopped goes, and is counted."""
+    store = StockStore(config.metadata_url, config.output / "artifacts", config.name)
+    for run in ("monday", "tuesday"):
+        values = {properties.DIRECTORY: run}
+        failed = mlmd.Execution.FAILED
+        store.ran(run, "DataGate", properties=values, state=failed)
+        above = upkeep.working_directories(config.artifact_root, "DataGate")
+        Path(above, run).mkdir(parents=True)
+        Path(above, run, "verdict.json").write_text("x" * 600_000)
+
+    plan = gc.find(config, keep=1, keep_versions=1)
+    said = gc.lines(plan, dry_run=False)
+    problems = gc.free(config, plan)
+
+    assert problems == []
+    assert [path.name for path in Path(above).iterdir()] == ["tuesday"]
+    assert [line.split() for line in said[:1]] == [
+        ["working", "directories", "1", "0.6", "MB"]
+    ]
 
 
 def test_asking_removes_nothing(config: Config) -> None:
