@@ -21,7 +21,7 @@ from pipeline.config import Config
 from pipeline.ingestion import columns, plan, source, writing
 from pipeline.ingestion.splitting import SplitRule
 
-ROWS = 4_000
+ROWS = 1_000
 SCHEMA = """
 feature { name: "price" type: FLOAT }
 feature { name: "size" type: INT int_domain { is_categorical: true } }
