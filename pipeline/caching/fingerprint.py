@@ -5,10 +5,12 @@ registration. Importing this module imports neither TFX nor TensorFlow.
 """
 
 import ast
+import functools
 import hashlib
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 OWN_PACKAGES = ("models", "pipeline", "schema", "data")
 
@@ -45,6 +47,20 @@ def modules_behind(module: str) -> Iterator[tuple[str, Path]]:
     yield from sorted(found.items())
 
 
+class _Import(NamedTuple):
+    """An import statement.
+
+    Attributes:
+        base: What follows `from`, without dots; `None` in a statement without `from`.
+        level: Number of dots after `from`.
+        names: The names after `import`.
+    """
+
+    base: str | None
+    level: int
+    names: tuple[str, ...]
+
+
 def _imports(module: str, path: Path, *, whole: bool) -> Iterator[tuple[str, bool]]:
     """Yields what a module imports, and whether functions of that may be called.
 
@@ -54,24 +70,38 @@ def _imports(module: str, path: Path, *, whole: bool) -> Iterator[tuple[str, boo
         whole: Include imports within functions: imports that cost time are there, and
             such modules decide a result as much as others.
     """
-    tree = ast.parse(path.read_bytes())
+    for statement in _statements(path.read_bytes(), whole=whole):
+        if statement.base is None:
+            yield from ((name, True) for name in statement.names)
+            continue
+        base = statement.base
+        if statement.level:
+            is_package = path.name == "__init__.py"
+            # A package's relative imports start at itself, a module's at its package.
+            up = module.split(".")[: None if is_package else -1]
+            up = up[: len(up) - statement.level + 1]
+            base = ".".join([*up, *filter(None, [base])])
+        parts = [part for name in statement.names for part in _submodule(base, name)]
+        yield from ((part, True) for part in parts)
+        # `from package import module` runs the package's __init__, but none of its
+        # functions: pipeline/__init__.py imports the whole pipeline in one.
+        yield base, len(parts) < len(statement.names)
+
+
+# By the file's content, so that an edit is always seen. Most modules are behind several
+# nodes, and parsing them took half of the time to compile a pipeline.
+@functools.cache
+def _statements(source: bytes, *, whole: bool) -> tuple[_Import, ...]:
+    """Returns a module's import statements; all, or those that importing it runs."""
+    tree = ast.parse(source)
+    found: list[_Import] = []
     for node in ast.walk(tree) if whole else _run_on_import(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, True) for alias in node.names)
+            found.append(_Import(None, 0, tuple(alias.name for alias in node.names)))
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                is_package = path.name == "__init__.py"
-                # A package's relative imports start at itself, a module's at its
-                # package.
-                up = module.split(".")[: None if is_package else -1]
-                up = up[: len(up) - node.level + 1]
-                base = ".".join([*up, *filter(None, [base])])
-            parts = [part for a in node.names for part in _submodule(base, a.name)]
-            yield from ((part, True) for part in parts)
-            # `from package import module` runs the package's __init__, but none of its
-            # functions: pipeline/__init__.py imports the whole pipeline in one.
-            yield base, len(parts) < len(node.names)
+            names = tuple(alias.name for alias in node.names)
+            found.append(_Import(node.module or "", node.level, names))
+    return tuple(found)
 
 
 def _run_on_import(tree: ast.AST) -> Iterator[ast.AST]:

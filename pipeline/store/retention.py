@@ -107,7 +107,7 @@ def find(
 def working_directories(pipeline: Pipeline, keep: int) -> list[Path]:
     """Finds what failed executions of old runs left in their working directories.
 
-    No artifact refers to them: the verdict of a data gate that stopped its run is there.
+    No artifact refers to them. The verdict of a gate that stopped its run is there.
 
     Args:
         pipeline: The pipeline.

@@ -214,12 +214,17 @@ def serve(descriptor: int) -> None:
     """
     sys.path.insert(0, str(PROJECT))
     import run_local
-    from pipeline import cli
+    from pipeline import cli, create_pipeline
+    from pipeline.config import local
     from pipeline.runners.local.runner import gc_frozen
 
     with gc_frozen():
         for name in MODULES:
             importlib.import_module(name)
+        from pipeline.runners.compiler import compile_pipeline
+
+        # Forks then find the project's modules parsed, and compile in no time.
+        compile_pipeline(create_pipeline(local()))
     programs = {
         "run_local": lambda: cli.exit_code(run_local.main),
         "throughline": cli.main,
