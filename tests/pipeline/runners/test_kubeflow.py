@@ -24,7 +24,7 @@ from pipeline.runners import argo, kubeflow
 from pipeline.runners.containers import Containers, check
 from pipeline.runners.flags import flags_of
 from schema import SCHEMA_PATH
-from tests.pipeline.runners.conftest import Stub
+from tests.pipeline.runners.conftest import UPSTREAM, Stub
 from tests.pipeline.runners.kfp_backend import Backend, Package
 
 STUB = Containers(heavy=("Left",), retries=1)
@@ -35,19 +35,26 @@ def config_in(directory: Path, **fields: Any) -> settings.Config:
     return replace(settings.kubeflow(), output=directory, **fields)
 
 
-@pytest.fixture
-def package(tmp_path: Path, stub: Stub) -> Package:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the four nodes' package; its directory is the volume's."""
+    path = tmp_path_factory.mktemp("volume") / "stub.yaml"
+    # Once: kfp takes more than a second.
+    kubeflow.write(config_in(path.parent), STUB, UPSTREAM, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def package(written: Path) -> Package:
     """The package of the four nodes."""
-    path = tmp_path / "stub.yaml"
-    kubeflow.write(config_in(tmp_path), STUB, stub.upstream, path)
-    return Package.read(path)
+    return Package.read(written)
 
 
 @pytest.fixture
-def backend(tmp_path: Path, stub: Stub) -> Backend:
+def backend(written: Path, stub: Stub) -> Backend:
     """A cluster that has the volume and the secret that the package wants."""
     secrets = {("throughline-metadata", "url"): "sqlite:///unused"}
-    return Backend({"throughline": tmp_path}, secrets, stub.programs)
+    return Backend({"throughline": written.parent}, secrets, stub.programs)
 
 
 def test_nodes_run_in_order_and_in_parallel(
@@ -388,26 +395,22 @@ def api() -> Iterator[Api]:
 
 @pytest.fixture
 def submit(
-    tmp_path: Path, api: Api, stub: Stub, monkeypatch: pytest.MonkeyPatch
+    written: Path, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., int]:
     """Submits the package of the four nodes to the server."""
     monkeypatch.setattr(kubeflow, "POLL_SECONDS", 0.01)
-    config = config_in(tmp_path)
-    path = tmp_path / "stub.yaml"
-    kubeflow.write(config, STUB, stub.upstream, path)
+    config = config_in(written.parent)
 
     def run(**options: Any) -> int:
         host = options.pop("host", api.url)
         return kubeflow.submit(
-            config, kubeflow.Options(submit=True, host=host, **options), path
+            config, kubeflow.Options(submit=True, host=host, **options), written
         )
 
     return run
 
 
-def test_package_is_uploaded_and_run(
-    api: Api, submit: Callable[..., int], stub: Stub
-) -> None:
+def test_package_is_uploaded_and_run(api: Api, submit: Callable[..., int]) -> None:
     """The package arrives as it was written, and a run of this version is started."""
     code = submit()
 
