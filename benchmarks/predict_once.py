@@ -17,7 +17,7 @@ import pandas as pd
 import tensorflow as tf
 
 from benchmarks.prediction import OURS, PLAIN
-from models.features import MISSING_FLOAT, MISSING_INTEGER, MISSING_TEXT
+from models.declarations import MISSING_FLOAT, MISSING_INTEGER, MISSING_TEXT
 from pipeline.prediction.batch import Job, predict
 from pipeline.prediction.raw_model import RawModel
 

@@ -16,7 +16,8 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models.features import LABEL, WEIGHT
+from models.declarations import WEIGHT
+from models.declared import LABEL_NAME
 from pipeline.columnar import shards
 from pipeline.columnar.files import listed
 from pipeline.columnar.shards import Shard
@@ -67,7 +68,7 @@ class Table:
         found = [s for d in directories if listed(d) for s in shards.shards_of(d)]
         table = cls(tuple(shards.split_up(found, rows=1)), spec)
         # Stops at the first batch with a label, so normally one row group is read.
-        if not any(len(rows[LABEL]) for rows in table.batches()):
+        if not any(len(rows[LABEL_NAME]) for rows in table.batches()):
             msg = (
                 f"no row with a known label in {list(patterns)}; the split is empty, "
                 f"or all its rows have {WEIGHT} 0 under this label policy"
@@ -75,17 +76,26 @@ class Table:
             raise ValueError(msg)
         return table
 
-    def batches(self, pieces: Sequence[Shard] | None = None) -> Iterator[Columns]:
+    def batches(
+        self,
+        pieces: Sequence[Shard] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> Iterator[Columns]:
         """Reads labelled rows, in the order of the pieces, a row group at a time.
 
         Rows of weight 0 are dropped before they are batched, not weighed: a step then
-        learns from as many labels under every policy, and steps under "card-trips" are
-        not spent on two rows in three that teach nothing.
+        learns from as many labels under every policy, and steps are not spent on rows
+        that teach nothing.
+
+        Args:
+            pieces: Row groups; all if not given.
+            columns: Only these columns; all if not given.
         """
+        names = list(self.spec if columns is None else columns)
         for piece in self.pieces if pieces is None else pieces:
-            for batch in shards.read_batches(piece, columns=list(self.spec)):
+            for batch in shards.read_batches(piece, columns=[*{*names, WEIGHT}]):
                 labelled = batch.filter(pa.array(_dense(batch, self.spec, WEIGHT) > 0))
-                yield {name: _dense(labelled, self.spec, name) for name in self.spec}
+                yield {name: _dense(labelled, self.spec, name) for name in names}
 
     def load(self, pieces: Sequence[Shard] | None = None) -> Columns:
         """Reads labelled rows into memory, all of them if no pieces are given."""
@@ -171,8 +181,8 @@ def evaluation_dataset(table: Table, row_count: int) -> tf.data.Dataset:
         left = row_count if row_count >= 0 else shards.count_rows(table.pieces)
         for rows in _rebatched(table.batches(), _EVAL_BATCH, keep_rest=True):
             some = {name: values[:left] for name, values in rows.items()}
-            left -= len(some[LABEL])
-            if len(some[LABEL]):
+            left -= len(some[LABEL_NAME])
+            if len(some[LABEL_NAME]):
                 yield some
             if left <= 0:
                 return
@@ -192,7 +202,7 @@ def _shuffled(table: Table, seed: int) -> Iterator[Columns]:
         choices = [()] if whole is not None else table.epoch(chance)
         for choice in choices:
             rows = whole if whole is not None else table.load(choice)
-            order = chance.permutation(len(rows[LABEL]))
+            order = chance.permutation(len(rows[LABEL_NAME]))
             for start in range(0, len(order), _CHUNK_ROWS):
                 places = order[start : start + _CHUNK_ROWS]
                 yield {name: values[places] for name, values in rows.items()}
@@ -206,7 +216,7 @@ def _rebatched(
     held = 0
     for part in parts:
         waiting.append(part)
-        held += len(part[LABEL])
+        held += len(part[LABEL_NAME])
         while held >= rows:
             joined = {n: np.concatenate([w[n] for w in waiting]) for n in part}
             yield {name: values[:rows] for name, values in joined.items()}
@@ -232,7 +242,7 @@ def _generated(
 @tf.autograph.experimental.do_not_convert
 def _split_label(columns: dict[str, tf.Tensor]) -> Batch:
     columns = dict(columns)
-    return columns, columns.pop(LABEL), columns.pop(WEIGHT)
+    return columns, columns.pop(LABEL_NAME), columns.pop(WEIGHT)
 
 
 def _dense(

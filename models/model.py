@@ -1,71 +1,96 @@
 """Builds the Keras model from the hyperparameters and the declared features."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import keras
 
-from models.features import (
-    FEATURES,
+from models.declarations import (
     FIRST_ID,
+    AnyLabel,
+    Binary,
+    Boolean,
     Bucketized,
     Category,
+    Classes,
     Cyclic,
     Feature,
+    FreeText,
     IntegerCategory,
+    Items,
     Numeric,
+    Regression,
+    Timestamp,
     Vocabulary,
-    missing_name,
+    age_name,
     transformed_name,
+    transformed_names,
 )
+from models.declared import FEATURES, LABEL
 from models.hyperparameters import Hyperparameters
+
+# A number further from the mean than this, in standard deviations, is not predicted:
+# with a logarithm it would overflow before the first weights are any good.
+_FARTHEST = 10.0
+
+
+@dataclass(frozen=True)
+class LabelScale:
+    """Mean and standard deviation of a regression's training labels.
+
+    After their logarithm, if they are learned by it.
+    """
+
+    mean: float = 0.0
+    deviation: float = 1.0
 
 
 def build_model(
     hyperparameters: Hyperparameters,
     vocabulary_sizes: Mapping[str, int],
     features: tuple[Feature, ...] = FEATURES,
+    label: AnyLabel = LABEL,
+    scale: LabelScale = LabelScale(),
 ) -> keras.Model:
     """Builds a network that embeds categories and puts dense layers on top.
 
-    Fare and payment type decide together, so categories get embeddings in front of the
-    hidden layers; weights of their own to the output (wide & deep) gained nothing.
+    Categories get embeddings in front of the hidden layers, where they are combined
+    with each other; weights of their own to the output (wide & deep) gained nothing.
 
     Args:
         hyperparameters: Sizes and regularization.
         vocabulary_sizes: Distinct values that each `Vocabulary` keeps, by its
             transformed name.
         features: The features that are the model's inputs.
+        label: What it predicts.
+        scale: Of a regression's labels.
 
     Returns:
         A model, not compiled, from a dict of transformed columns (float32 [N] or
-        [N, 2], int64 [N]) to the probability of the label, float32 [N, 1].
+        [N, any], int64 [N]) to float32 [N, 1], the probability of the label or the
+        predicted number, or [N, classes], the probability of each class.
     """
     inputs: dict[str, keras.KerasTensor] = {}
     parts: list[keras.KerasTensor] = []
     for feature in features:
-        name = transformed_name(feature)
+        names = transformed_names(feature)
         match feature:
-            case Numeric():
-                for number in _number_names(feature):
-                    # Scalars per row, as Transform writes them, so that no signature
-                    # has to reshape.
-                    inputs[number] = keras.Input((), name=number, dtype="float32")
-                    parts.append(keras.layers.Reshape((1,))(inputs[number]))
-            case Cyclic():
-                inputs[name] = keras.Input((2,), name=name, dtype="float32")
-                parts.append(inputs[name])
             case Bucketized() | IntegerCategory() | Vocabulary():
+                (name,) = names
                 inputs[name] = keras.Input((), name=name, dtype="int64")
                 ids = id_count(feature, vocabulary_sizes)
                 parts.append(_embedding(hyperparameters, ids)(inputs[name]))
+            case _:
+                for name in names:
+                    inputs[name] = _number_input(feature, name)
+                    parts.append(_as_column(inputs[name]))
     hidden = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
     for units in hyperparameters.hidden_layers:
         hidden = keras.layers.Dense(
             units, activation="relu", kernel_regularizer=_penalty(hyperparameters)
         )(hidden)
         hidden = keras.layers.Dropout(hyperparameters.dropout)(hidden)
-    probability = keras.layers.Dense(1, activation="sigmoid", name="probability")
-    return keras.Model(inputs, probability(hidden))
+    return keras.Model(inputs, _head(label, scale, hidden))
 
 
 def id_count(feature: Category, vocabulary_sizes: Mapping[str, int]) -> int:
@@ -79,9 +104,42 @@ def id_count(feature: Category, vocabulary_sizes: Mapping[str, int]) -> int:
             return FIRST_ID + vocabulary_sizes[transformed_name(feature)]
 
 
-def _number_names(feature: Numeric) -> list[str]:
-    flags = [missing_name(feature)] if feature.flag_missing else []
-    return [transformed_name(feature), *flags]
+def _number_input(feature: Feature, name: str) -> keras.KerasTensor:
+    match feature:
+        case Cyclic():
+            shape: tuple[int, ...] = (2,)
+        case Timestamp(parts=parts):
+            shape = () if name == age_name(feature) else (2 * len(parts),)
+        case Items(buckets=buckets) | FreeText(buckets=buckets):
+            shape = (buckets,)
+        case Numeric() | Boolean() | Bucketized() | IntegerCategory() | Vocabulary():
+            # Scalars per row, as Transform writes them, so that no signature has to
+            # reshape.
+            shape = ()
+    return keras.Input(shape, name=name, dtype="float32")
+
+
+def _as_column(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    return tensor if len(tensor.shape) > 1 else keras.layers.Reshape((1,))(tensor)
+
+
+def _head(
+    label: AnyLabel, scale: LabelScale, hidden: keras.KerasTensor
+) -> keras.KerasTensor:
+    match label:
+        case Binary():
+            return keras.layers.Dense(1, activation="sigmoid", name="probability")(
+                hidden
+            )
+        case Classes(values=values):
+            return keras.layers.Dense(
+                len(values), activation="softmax", name="probabilities"
+            )(hidden)
+        case Regression(log=log):
+            number = keras.layers.Dense(1, name="deviations")(hidden)
+            number = keras.ops.clip(number, -_FARTHEST, _FARTHEST)
+            number = number * scale.deviation + scale.mean
+            return keras.ops.expm1(number) if log else number
 
 
 def _embedding(hyperparameters: Hyperparameters, ids: int) -> keras.layers.Layer:

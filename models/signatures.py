@@ -2,14 +2,23 @@
 
 | signature | reads | answers |
 |---|---|---|
-| `serving_default` | "examples": raw tf.Examples, string [N] | "probability" [N] |
-| `serving_raw` | each of `features.RAW_COLUMNS`, [N] | "probability" [N] |
+| `serving_default` | "examples": raw tf.Examples, string [N] | see below |
+| `serving_raw` | each column of `declared.RAW_COLUMNS` | the same |
 | `transform_features` | "examples", with the label's columns | transformed columns |
 
-`serving_raw` is for JSON clients. TensorFlow Serving's row format wants every key in
-every row, so a missing value is sent as NaN (numbers with a fraction; the
-bare token NaN in JSON), -1 (whole numbers) or "" (text). `transform_features` is for
-TFMA, which finds `features.LABEL` and `features.WEIGHT` among the transformed columns.
+| task | answers |
+|---|---|
+| binary | "probability" of the label, float32 [N] |
+| classes | "class", the most probable one, as in the data [N]; "probability" of it, |
+| | float32 [N]; "probabilities" of all in the order of the declaration [N, classes] |
+| regression | "prediction", float32 [N], in the label's unit |
+
+`serving_raw` is for JSON clients; its inputs are named by `declarations.input_name`,
+and are [N], or [N, any] for lists, which are filled up with missing values. TensorFlow
+Serving's row format wants every key in every row, so a missing value is sent as NaN
+(numbers with a fraction; the bare token NaN in JSON), as "" (text), or, of a whole
+number, as the feature's `missing_value`. `transform_features` is for TFMA, which finds
+label and weight among the transformed columns.
 
 `COLUMNAR` is no signature but a function of the loaded model, for Python programs that
 have columns: it takes a dict of the raw columns, the label's among them, as parsing
@@ -25,7 +34,17 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
-from models import features, names
+from models import names
+from models.declarations import (
+    MISSING_INTEGER,
+    MISSING_TEXT,
+    AnyLabel,
+    Classes,
+    Regression,
+    input_name,
+    task_of,
+)
+from models.declared import FEATURES, LABEL, LIST_COLUMNS, RAW_COLUMNS
 
 Tensors = dict[str, tf.Tensor]
 
@@ -35,6 +54,36 @@ TRANSFORM_FEATURES = names.TRANSFORM_FEATURES
 COLUMNAR = names.COLUMNAR
 EXAMPLES = names.EXAMPLES
 PROBABILITY = names.PROBABILITY
+PROBABILITIES = names.PROBABILITIES
+CLASS = names.CLASS
+PREDICTION = names.PREDICTION
+
+
+def scores_of(label: AnyLabel) -> str:
+    """Returns the name of the answer that metrics are computed from."""
+    match label:
+        case Classes():
+            return PROBABILITIES
+        case Regression():
+            return PREDICTION
+        case _:
+            return PROBABILITY
+
+
+def described() -> dict[str, Any]:
+    """Returns what a model predicts and reads, as JSON values.
+
+    Returns:
+        "task"; "label", its name; "classes" in the order of the probabilities, if that
+        is the task; "inputs", the column of each input of `serving_raw`.
+    """
+    of_classes = {"classes": LABEL.values} if isinstance(LABEL, Classes) else {}
+    return {
+        "task": task_of(LABEL),
+        "label": LABEL.name,
+        **of_classes,
+        "inputs": {input_name(column): column for column in RAW_COLUMNS},
+    }
 
 
 class ServingModel(tf.Module):
@@ -44,7 +93,7 @@ class ServingModel(tf.Module):
         """Combines the transform graph and the model.
 
         Args:
-            model: Reads transformed columns, answers probabilities [N, 1].
+            model: Reads transformed columns, answers as `build_model` says.
             transform: The graph that Transform made, and the raw columns' types.
         """
         super().__init__()
@@ -64,8 +113,12 @@ class ServingModel(tf.Module):
         """Returns the concrete functions by the names in this module's table."""
         examples = tf.TensorSpec([None], tf.string, name=EXAMPLES)
         raw = {
-            name: tf.TensorSpec([None], self._raw_spec.value[name].dtype, name=name)
-            for name in features.RAW_COLUMNS
+            input_name(column): tf.TensorSpec(
+                [None, None] if column in LIST_COLUMNS else [None],
+                self._raw_spec.value[column].dtype,
+                name=input_name(column),
+            )
+            for column in RAW_COLUMNS
         }
         return {
             SERVING_DEFAULT: _trace(self._answer_examples, examples),
@@ -91,14 +144,18 @@ class ServingModel(tf.Module):
     def _answer_examples(self, examples: tf.Tensor) -> Tensors:
         # Without the label's columns, which a request doesn't have: parsing would fail
         # on a dense feature that is absent.
-        spec = {name: self._raw_spec.value[name] for name in features.RAW_COLUMNS}
+        spec = {name: self._raw_spec.value[name] for name in RAW_COLUMNS}
         return self._answer(tf.io.parse_example(examples, spec))
 
     def _answer_raw(self, **columns: tf.Tensor) -> Tensors:
         return self._answer(
             {
-                name: _like(self._raw_spec.value[name], values)
-                for name, values in columns.items()
+                column: _like(
+                    self._raw_spec.value[column],
+                    columns[input_name(column)],
+                    _missing_values(column),
+                )
+                for column in RAW_COLUMNS
             }
         )
 
@@ -123,7 +180,19 @@ class ServingModel(tf.Module):
         model = self._model.value
         inputs = {tensor.name: transformed[tensor.name] for tensor in model.inputs}
         # training=False, or dropout would make each answer random.
-        return {PROBABILITY: model(inputs, training=False)[:, 0]}
+        return answers_of(LABEL, model(inputs, training=False))
+
+
+def answers_of(label: AnyLabel, outputs: tf.Tensor) -> Tensors:
+    """Names a network's outputs as this module's table says."""
+    if isinstance(label, Classes):
+        best = tf.argmax(outputs, axis=1)
+        return {
+            CLASS: tf.gather(tf.constant(label.values), best),
+            PROBABILITY: tf.reduce_max(outputs, axis=1),
+            PROBABILITIES: outputs,
+        }
+    return {scores_of(label): outputs[:, 0]}
 
 
 def save(model: keras.Model, transform: tft.TFTransformOutput, directory: str) -> None:
@@ -165,11 +234,30 @@ class _Untracked:
         self.value = value
 
 
-def _like(spec: Any, values: tf.Tensor) -> tf.Tensor | tf.SparseTensor:
+def _missing_values(column: str) -> tuple[int, ...]:
+    """Returns the whole numbers that mean "missing" in a column of them."""
+    declared = {
+        feature.missing_value
+        for feature in FEATURES
+        if feature.column == column and hasattr(feature, "missing_value")
+    }
+    return (MISSING_INTEGER, *sorted(each for each in declared if each is not None))
+
+
+def _like(
+    spec: Any, values: tf.Tensor, missing_values: tuple[int, ...]
+) -> tf.Tensor | tf.SparseTensor:
     """Converts values [N] to the tensor that parsing a tf.Example by the spec gives."""
     if isinstance(spec, tf.io.FixedLenFeature):
         return tf.reshape(values, [-1, *spec.shape])
-    # Preprocessing knows the values that mean "missing", so all of them can stay.
-    rows = tf.size(values, out_type=tf.int64)
-    indices = tf.stack([tf.range(rows), tf.zeros([rows], tf.int64)], axis=1)
-    return tf.SparseTensor(indices, values, tf.stack([rows, 1]))
+    if values.dtype == tf.string:
+        present = values != MISSING_TEXT
+    elif values.dtype.is_floating:
+        present = ~tf.math.is_nan(values)
+    else:
+        wanted = tf.constant(missing_values, values.dtype)
+        present = ~tf.reduce_any(values[..., tf.newaxis] == wanted, axis=-1)
+    # A list keeps its items in order, and what it is filled up with goes.
+    dense = values if values.shape.rank > 1 else values[:, tf.newaxis]
+    ragged = tf.ragged.boolean_mask(dense, tf.reshape(present, tf.shape(dense)))
+    return ragged.to_sparse()

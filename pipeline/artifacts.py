@@ -28,7 +28,8 @@ import pandas as pd
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from models import features
+from models import declarations, declared
+from models import features as declaring
 from pipeline import config as settings
 from pipeline.caching.fingerprint import digest
 from pipeline.columnar import files
@@ -57,7 +58,7 @@ from pipeline.trust import distributions
 
 DEFAULT_OUTPUT = PROJECT / "output"
 
-_FEATURES = features.__name__
+_FEATURES = declaring.__name__
 _STATES = {
     "COMPLETE": "done",
     "CACHED": "cached",
@@ -247,7 +248,7 @@ class Run:
         keys = [step.parameters.get(properties.KEY) for step in self.executions]
         ours = [key for key in keys if isinstance(key, dict)]
         declared = {key[_FEATURES] for key in ours if _FEATURES in key}
-        today = digest(Path(features.__file__).read_bytes())
+        today = digest(Path(declaring.__file__).read_bytes())
         # Nodes before Transform don't depend on it, so a run that ended there doesn't
         # declare it.
         if not ours or declared - {today}:
@@ -753,7 +754,7 @@ def live_model(*, output: Path | str | None = None) -> ServingModel:
 
 
 def _role(column: str) -> str:
-    roles = {"feature": features.RAW_COLUMNS, "label": features.LABEL_COLUMNS}
+    roles = {"feature": declared.RAW_COLUMNS, "label": declared.LABEL_COLUMNS}
     found = [role for role, columns in roles.items() if column in columns]
     return " and ".join(found) or "unused"
 
@@ -827,10 +828,10 @@ def _values(column: pa.Array) -> pa.Array:
 
 def _filled(values: pd.Series, dtype: Any) -> list[Any]:
     """Replaces nulls by the values that mean "missing" to `serving_raw`."""
-    missing: Any = features.MISSING_INTEGER
+    missing: Any = declarations.MISSING_INTEGER
     kind: Callable[[Any], Any] = int
     if dtype.name == "string":
-        missing, kind = features.MISSING_TEXT, str
+        missing, kind = declarations.MISSING_TEXT, str
     elif dtype.is_floating:
-        missing, kind = features.MISSING_FLOAT, float
+        missing, kind = declarations.MISSING_FLOAT, float
     return [missing if pd.isna(value) else kind(value) for value in values]

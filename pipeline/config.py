@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from models import features
+from models import declared
 from models.hyperparameters import Hyperparameters
 from pipeline.beam.engines import IN_PROCESS, Beam, refuse_unreachable
 from pipeline.columnar import files
@@ -191,7 +191,7 @@ class Quality:
     """Lowest area under the ROC curve, 0.5 to 1."""
     max_auc_loss: float = 0.005
     """Most that the AUC may be below the live model's, 0 to 1."""
-    slice_columns: tuple[str, ...] = features.SLICE_COLUMNS
+    slice_columns: tuple[str, ...] = declared.SLICE_COLUMNS
     """Raw columns to slice by: metrics are also computed for each of their values."""
 
     def __post_init__(self) -> None:
@@ -253,8 +253,8 @@ class Config:
     """URL of the metadata store (sqlite://, mysql://, postgresql://);
     metadata.db in the output directory if not given. The variable
     THROUGHLINE_METADATA does the same and keeps a password out of the process list."""
-    label_policy: features.LabelPolicy = "all-trips"
-    """Which labels are used: of all trips, or only of those whose tips are recorded."""
+    label_policy: str = next(iter(declared.POLICIES), "")
+    """Which labels are used: one of the policies that the label's declaration has."""
     train_steps: int = 1000
     """Maximum number of training steps (batches)."""
     eval_steps: int = 0
@@ -284,6 +284,7 @@ class Config:
         if self.artifacts is not None:
             _check_artifacts(self.artifacts)
         _check_encoding(self.encoding)
+        _check_policy(self.label_policy)
         if self.wanted_spans is None and self.splits.test_spans:
             raise UsageError(
                 f"splits.test-spans is {self.splits.test_spans}, but the pattern "
@@ -486,6 +487,13 @@ def _check_encoding(name: str) -> None:
             f"encoding is {name!r}, which is not a text encoding of Python's; give one "
             "such as utf-8, cp1252, latin-1 or utf-16"
         ) from error
+
+
+def _check_policy(name: str) -> None:
+    try:
+        declared.LABEL.condition(name)
+    except ValueError as error:
+        raise UsageError(str(error).replace("label_policy", "label-policy")) from error
 
 
 def _require(

@@ -11,6 +11,8 @@ from pipeline.errors import UsageError
 
 HISTORY_FILE = "history.json"
 """The learning curves in a model run directory; see `models.trainer.write_history`."""
+MODEL_FILE = "model.json"
+"""What a model predicts, in its extras; see `models.signatures.described`."""
 RULE_FILE = "split_rule.json"
 """The split rule of the rows, next to a transform graph and in a model's extras."""
 PREDICTIONS_FILE = "predictions.json"

@@ -14,7 +14,7 @@ import pytest
 import tyro
 
 from benchmarks import results
-from models import features
+from models import declared
 from pipeline import cli
 from pipeline.runners import argo, celery, job, kubeflow, luigi
 
@@ -136,8 +136,8 @@ def test_readme_gives_the_model_every_input() -> None:
 
     # The first example uses `ServingModel.predict`, which fills in what is missing.
     short, full = rows
-    assert set(short) < set(features.RAW_COLUMNS)
-    assert sorted(full) == sorted(features.RAW_COLUMNS)
+    assert set(short) < set(declared.RAW_COLUMNS)
+    assert sorted(full) == sorted(declared.RAW_COLUMNS)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ class DataGate(BaseBeamComponent):
 
         Args:
             policy: Severities, limits and exceptions.
-            label_policy: A `features.LabelPolicy`.
+            label_policy: Name of one of the label's policies.
             **inputs: Channels by the names of `DataGateSpec`.
         """
         spec = DataGateSpec(

@@ -19,7 +19,7 @@ from tfx.types.artifact_utils import (
     get_split_uri,
 )
 
-from models import features
+from models import declared
 from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import files, shards
 from pipeline.errors import DataRefusedError
@@ -117,8 +117,8 @@ def _evidence(input_dict: Artifacts, splits: Mapping[str, profile.Profile]) -> E
         splits=splits,
         anomalies=_anomalies(get_single_instance(list(input_dict[ANOMALIES]))),
         schema=_schema(get_single_instance(list(input_dict[SCHEMA]))),
-        features=features.RAW_COLUMNS,
-        label_columns=features.LABEL_COLUMNS,
+        features=declared.RAW_COLUMNS,
+        label_columns=declared.LABEL_COLUMNS,
         spans=tuple(int(each["span"]) for each in json.loads(spans or "[]")),
         quarantined=quarantine.get_int_custom_property(properties.ROWS_QUARANTINED),
         baselines=baselines,

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
-from models.features import MISSING_FLOAT, MISSING_INTEGER, MISSING_TEXT
+from models.declarations import MISSING_FLOAT, MISSING_INTEGER, MISSING_TEXT
 from models.signatures import PROBABILITY, SERVING_RAW
 from pipeline.columnar.lists import is_list
 from pipeline.errors import DataRefusedError, UsageError

@@ -7,7 +7,7 @@ from tensorflow_model_analysis.proto import (
     config_pb2,
 )
 
-from models import features, signatures
+from models import declared, signatures
 from pipeline.config import Quality
 
 METRICS = (
@@ -50,10 +50,10 @@ def eval_config(quality: Quality) -> config_pb2.EvalConfig:
         model_specs=[
             config_pb2.ModelSpec(
                 signature_name="serving_default",
-                prediction_key=signatures.PROBABILITY,
+                prediction_key=signatures.scores_of(declared.LABEL),
                 preprocessing_function_names=["transform_features"],
-                label_key=features.LABEL,
-                example_weight_key=features.WEIGHT,
+                label_key=declared.LABEL_NAME,
+                example_weight_key=declared.WEIGHT_NAME,
             )
         ],
         slicing_specs=[

@@ -19,7 +19,13 @@ from typing import Any
 import pyarrow as pa
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from models.features import MISSING_FLOAT, MISSING_INTEGER, MISSING_TEXT, RAW_COLUMNS
+from models.declarations import (
+    MISSING_FLOAT,
+    MISSING_INTEGER,
+    MISSING_TEXT,
+    input_name,
+)
+from models.declared import LIST_COLUMNS, RAW_COLUMNS
 from pipeline.names import PROJECT
 from pipeline.quality import serving_probe
 
@@ -163,11 +169,19 @@ def _as_sent(rows: pa.RecordBatch) -> dict[str, Any]:
     return {
         "examples": [each.hex() for each in examples],
         "raw": {
-            name: list(map(_first, rows.column(name).to_pylist()))
-            for name in RAW_COLUMNS
-            if name in rows.schema.names
+            input_name(column): list(
+                map(_items if column in LIST_COLUMNS else _first, cells)
+            )
+            for column in RAW_COLUMNS
+            if column in rows.schema.names
+            for cells in [rows.column(column).to_pylist()]
         },
     }
+
+
+def _items(cell: Sequence[Any] | None) -> list[Any]:
+    """Returns a cell's values, as JSON can hold them."""
+    return [_first([value]) for value in cell or ()]
 
 
 def _first(cell: Sequence[Any] | None) -> Any:

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import kept_predictions
-from models.features import MISSING_FLOAT, MISSING_INTEGER, MISSING_TEXT
+from models.declarations import MISSING_FLOAT, MISSING_INTEGER, MISSING_TEXT
 from models.names import SERVING_DEFAULT, SERVING_RAW, TRANSFORM_FEATURES
 from pipeline.names import PREDICTIONS_FILE
 
@@ -115,18 +115,27 @@ class Probe:
         """Returns rows as the inputs of the signature for raw values."""
         specs = self.signatures[SERVING_RAW].structured_input_signature[1]
         return {
-            name: self._column(rows.raw.get(name, [None] * len(rows)), spec.dtype)
+            name: self._column(rows.raw.get(name, [None] * len(rows)), spec)
             for name, spec in specs.items()
         }
 
-    def _column(self, values: Sequence[Any], dtype: Any) -> Any:
+    def _column(self, values: Sequence[Any], spec: Any) -> Any:
+        if spec.shape.rank == 1:
+            return self._constant(values, spec.dtype, [len(values)])
+        # Lists are filled up to the longest with values that mean "missing".
+        lists = [value or [] for value in values]
+        width = max(map(len, lists), default=0)
+        flat = [v for each in lists for v in [*each, *[None] * (width - len(each))]]
+        return self._constant(flat, spec.dtype, [len(lists), width])
+
+    def _constant(self, values: Sequence[Any], dtype: Any, shape: Sequence[int]) -> Any:
+        missing: Any = MISSING_FLOAT if dtype.is_floating else MISSING_INTEGER
         if dtype.name == "string":
             texts = [MISSING_TEXT if value is None else value for value in values]
-            held = [text.encode("utf-8", "surrogateescape") for text in texts]
-            return self.tensorflow.constant(held, dtype, shape=[len(held)])
-        missing = MISSING_FLOAT if dtype.is_floating else MISSING_INTEGER
-        numbers = [missing if value is None else value for value in values]
-        return self.tensorflow.constant(numbers, dtype, shape=[len(numbers)])
+            held: list[Any] = [t.encode("utf-8", "surrogateescape") for t in texts]
+        else:
+            held = [missing if value is None else value for value in values]
+        return self.tensorflow.constant(held, dtype, shape=shape)
 
 
 @dataclass(frozen=True)

@@ -1,46 +1,70 @@
 """The label of raw rows, by the definition that training uses."""
 
+import functools
+
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import tensorflow as tf
 
-from models import features, preprocessing
+from models import preprocessing
+from models.declarations import WEIGHT, AnyLabel, Classes, Regression
+from models.declared import LABEL
 from pipeline.columnar import lists
+from pipeline.columnar.tensors import ToTensors
 from pipeline.trust.profile import Ints
 
-_COLUMNS = (*features.LABEL_COLUMNS, features.PAYMENT_TYPE)
 
-
-def label_of(policy: str, batch: pa.RecordBatch) -> tuple[Ints, Ints]:
+def label_of(
+    policy: str, batch: pa.RecordBatch, label: AnyLabel = LABEL
+) -> tuple[Ints, Ints]:
     """Computes the labels of a batch.
 
+    Checks of the data know two kinds of rows, so labels that aren't binary are divided:
+    numbers into those above `Regression.middle` and the others, classes into the first
+    and the second half of those declared.
+
     Args:
-        policy: A `features.LabelPolicy`; labels that it calls unknown don't count.
+        policy: Name of one of the label's policies; labels that it calls unknown don't
+            count.
         batch: Raw rows, of scalar or list columns.
+        label: The declaration.
 
     Returns:
         Whether each row has a label, and whether it is positive: int64 [rows]. No row
         has one if a column that the label is computed from is absent.
     """
-    absent = [name for name in _COLUMNS if name not in batch.schema.names]
+    absent = [name for name in label.read if name not in batch.schema.names]
     if absent or not batch.num_rows:
         nothing = np.zeros(batch.num_rows, np.int64)
         return nothing, nothing
-    tensors = {
-        name: tf.constant(_dense(lists.unwrap(batch.column(name)))) for name in _COLUMNS
-    }
-    found = preprocessing.label_and_weight(tensors, policy)
-    known = found[features.WEIGHT].numpy() > 0
-    return known.astype(np.int64), found[features.LABEL].numpy().astype(np.int64)
+    columns = {name: lists.wrap(batch.column(name)) for name in label.read}
+    rows = pa.RecordBatch.from_pydict(columns)
+    tensors = _reader(tuple((n, c.type.value_type) for n, c in columns.items()))(rows)
+    found = preprocessing.label_and_weight(tensors, policy, label)
+    known = found[WEIGHT].numpy() > 0
+    values = found[label.name].numpy()
+    return known.astype(np.int64), _positive(label, values).astype(np.int64)
 
 
-def _dense(column: pa.Array) -> np.ndarray:
-    """Returns a column's values, the model's sentinel where there is none."""
-    kind = lists.item_type(column.type)
-    if pa.types.is_large_binary(kind):
-        filled = pc.fill_null(column.cast(kind), features.MISSING_TEXT.encode())
-        return np.array(filled.to_pylist(), object)
+def _positive(label: AnyLabel, values: np.ndarray) -> np.ndarray:
+    match label:
+        case Classes(values=classes):
+            return values >= len(classes) / 2
+        case Regression(middle=None):
+            # All alike: checks that compare two kinds of rows then find nothing.
+            return np.zeros(len(values), bool)
+        case Regression(middle=middle):
+            return values > middle
+        case _:
+            return values > 0
+
+
+@functools.cache
+def _reader(kinds: tuple[tuple[str, pa.DataType], ...]) -> ToTensors:
+    return ToTensors.of({n: tf.io.VarLenFeature(_dtype(k)) for n, k in kinds})
+
+
+def _dtype(kind: pa.DataType) -> tf.DType:
     if pa.types.is_integer(kind):
-        return np.asarray(pc.fill_null(column.cast(kind), features.MISSING_INTEGER))
-    return np.asarray(pc.fill_null(column.cast(kind), features.MISSING_FLOAT))
+        return tf.int64
+    return tf.float32 if pa.types.is_floating(kind) else tf.string

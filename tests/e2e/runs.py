@@ -12,7 +12,7 @@ import tensorflow as tf
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from models import features
+from models import declarations
 from pipeline.quality import results
 from pipeline.store.connection import connection_config
 from pipeline.store.graph import Graph
@@ -118,7 +118,10 @@ def write_csv(path: Path, rows: Rows) -> Path:
 
 def raw_tensors(signature: Any, rows: Rows) -> dict[str, tf.Tensor]:
     """Turns rows of text into what a signature for JSON clients wants to be sent."""
-    missing = {tf.float32: features.MISSING_FLOAT, tf.int64: features.MISSING_INTEGER}
+    missing = {
+        tf.float32: declarations.MISSING_FLOAT,
+        tf.int64: declarations.MISSING_INTEGER,
+    }
     tensors = {}
     for name, spec in signature.structured_input_signature[1].items():
         texts = [row[name] for row in rows]

@@ -11,7 +11,7 @@ from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from data import taxi
-from models import features
+from models import declared
 from pipeline.columnar import lists
 from pipeline.trust import gate, labels, profile, schema_review
 from pipeline.trust.gate import Baseline, Evidence
@@ -74,8 +74,8 @@ def evidence_of(
         splits={"train": profile_of(rows)},
         anomalies={"train": anomalies_of(rows)},
         schema=SCHEMA,
-        features=features.RAW_COLUMNS,
-        label_columns=features.LABEL_COLUMNS,
+        features=declared.RAW_COLUMNS,
+        label_columns=declared.LABEL_COLUMNS,
         spans=spans,
         baselines=baselines,
     )

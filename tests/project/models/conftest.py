@@ -17,6 +17,7 @@ from tensorflow_transform.tf_metadata.dataset_metadata import DatasetMetadata
 from tensorflow_transform.tf_metadata.metadata_io import write_metadata
 
 from models import features, trainer
+from models.declared import RAW_COLUMNS
 from models.preprocessing import preprocessing_fn
 from pipeline import progress
 from pipeline.columnar.shards import ShardWriter
@@ -68,7 +69,7 @@ def _trip(index: int) -> Row:
 
 def raw_spec() -> Spec:
     """Every column may be missing, as in the reviewed schema."""
-    dtypes = dict.fromkeys((*features.RAW_COLUMNS, features.TIPS), tf.float32)
+    dtypes = dict.fromkeys((*RAW_COLUMNS, features.TIPS), tf.float32)
     dtypes |= dict.fromkeys(TEXTS, tf.string) | dict.fromkeys(WHOLE_NUMBERS, tf.int64)
     return {name: tf.io.VarLenFeature(dtype) for name, dtype in dtypes.items()}
 
@@ -126,7 +127,7 @@ def analyze(tmp_path_factory: pytest.TempPathFactory) -> Analyze:
         rows: Sequence[Row],
         spec: Spec,
         batch_rows: int | None = None,
-        policy: features.LabelPolicy = "all-trips",
+        policy: str = "all-trips",
     ) -> tft.TFTransformOutput:
         directory = tmp_path_factory.mktemp("transform")
         metadata = DatasetMetadata.from_feature_spec(spec)

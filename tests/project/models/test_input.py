@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow_transform as tft
 
-from models.features import LABEL, WEIGHT
+from models.declarations import WEIGHT
+from models.declared import LABEL_NAME as LABEL
 from models.input import Table, evaluation_dataset, training_dataset
 from pipeline.columnar.shards import DamagedShardError
 from tests.project.models.conftest import Records, Row, transform_rows, write_shard

@@ -3,17 +3,23 @@
 import keras
 import numpy as np
 
-from models.features import (
+from models.declarations import (
+    Boolean,
     Bucketized,
     Category,
+    Classes,
     Cyclic,
     Feature,
+    FreeText,
     IntegerCategory,
+    Items,
     Numeric,
+    Regression,
+    Timestamp,
     Vocabulary,
 )
 from models.hyperparameters import Hyperparameters
-from models.model import build_model, id_count
+from models.model import LabelScale, build_model, id_count
 
 ONE_OF_EACH: tuple[Feature, ...] = (
     Numeric("height", flag_missing=True),
@@ -21,6 +27,10 @@ ONE_OF_EACH: tuple[Feature, ...] = (
     Cyclic("hour", period=24),
     IntegerCategory("area", minimum=1, maximum=77),
     Vocabulary("colour"),
+    Boolean("sold"),
+    Timestamp("built", parts=("weekday", "yearday"), age=True),
+    Items("tags", buckets=3),
+    FreeText("text", buckets=2),
 )
 SIZES = {"colour_id": 3}
 ROWS = {
@@ -30,6 +40,11 @@ ROWS = {
     "hour_cycle": np.array([[0.0, 1.0], [1.0, 0.0]], np.float32),
     "area_id": np.array([0, 78]),
     "colour_id": np.array([0, 4]),
+    "sold_flag": np.array([-1.0, 1.0], np.float32),
+    "built_cycles": np.array([[0, 1, 1, 0], [1, 0, 0, 1]], np.float32),
+    "built_age": np.array([-1.0, 1.0], np.float32),
+    "tags_items": np.array([[0, 1, 0], [1, 0, 2]], np.float32),
+    "text_words": np.array([[0, 1], [1, 0]], np.float32),
 }
 
 
@@ -85,3 +100,32 @@ def test_no_hidden_layers_make_a_linear_model() -> None:
     model = build_model(Hyperparameters(hidden_layers=()), SIZES, ONE_OF_EACH)
 
     assert model.predict(ROWS, verbose=0).shape == (2, 1)
+
+
+def test_classes_are_answered_with_a_distribution() -> None:
+    """One probability for each declared class, which sum up to 1."""
+    label = Classes(column="kind", values=("a", "b", "c"))
+
+    answers = build_model(Hyperparameters(), SIZES, ONE_OF_EACH, label).predict(
+        ROWS, verbose=0
+    )
+
+    assert answers.shape == (2, 3)
+    np.testing.assert_allclose(answers.sum(axis=1), 1.0, rtol=1e-6)
+
+
+def test_numbers_are_answered_in_the_unit_of_the_label() -> None:
+    """Before any training the answer is near the mean, with a logarithm too."""
+    plain, log = (
+        build_model(
+            Hyperparameters(),
+            SIZES,
+            ONE_OF_EACH,
+            Regression(column="price", log=log),
+            LabelScale(mean, deviation),
+        )
+        for log, mean, deviation in ((False, 5000.0, 1.0), (True, np.log1p(5000), 1e-3))
+    )
+
+    assert abs(plain.predict(ROWS, verbose=0) - 5000).max() < 50
+    assert abs(log.predict(ROWS, verbose=0) - 5000).max() < 250

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +12,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import features, signatures
+from models.declarations import WEIGHT, Classes, Regression
+from models.declared import RAW_COLUMNS
 from tests.project.models.conftest import (
     TEXTS,
     WHOLE_NUMBERS,
@@ -37,7 +40,7 @@ def answers(served: Any, rows: list[Row]) -> np.ndarray:
 def as_columns(rows: list[Row]) -> dict[str, tf.Tensor]:
     """Rows as a JSON client sends them: every key, sentinels for what is missing."""
     columns = {}
-    for name in features.RAW_COLUMNS:
+    for name in RAW_COLUMNS:
         dtype, missing = tf.float32, cast("Any", float("nan"))
         if name in TEXTS:
             dtype, missing = tf.string, ""
@@ -93,8 +96,8 @@ def test_transformed_features_carry_label_and_weight(served: Any) -> None:
 
     columns = served.signatures["transform_features"](examples)
 
-    assert columns[features.LABEL].numpy().tolist() == [1, 0, 0]
-    assert columns[features.WEIGHT].numpy().tolist() == [1.0, 1.0, 0.0]
+    assert columns[features.LABEL.name].numpy().tolist() == [1, 0, 0]
+    assert columns[WEIGHT].numpy().tolist() == [1.0, 1.0, 0.0]
 
 
 def test_transformed_features_are_those_of_training(
@@ -166,3 +169,42 @@ def test_a_version_holds_no_state_of_the_training(trained: TrainedModel) -> None
     variables = [name for name, shape in saved if shape]
     assert len(variables) > 8
     assert all(name.startswith("weights/") for name in variables)
+
+
+def test_whole_numbers_mean_missing_only_where_a_feature_says_so(served: Any) -> None:
+    """-1 is no hour by the sample's declaration; without one it would be a value."""
+    present = signatures._like(tf.io.VarLenFeature(tf.int64), tf.constant([-1, 3]), ())
+    absent = signatures._like(
+        tf.io.VarLenFeature(tf.int64), tf.constant([-1, 3]), (-1,)
+    )
+
+    assert signatures._missing_values(features.TRIP_START_HOUR) == (-(2**63), -1)
+    assert signatures._missing_values(features.FARE) == (-(2**63),)
+    assert present.values.numpy().tolist() == [-1, 3]
+    assert absent.values.numpy().tolist() == [3]
+    assert absent.indices.numpy().tolist() == [[1, 0]]
+
+
+def test_a_version_says_what_it_predicts(trained: TrainedModel) -> None:
+    """Programs that know nothing of the project read it beside the model."""
+    described = json.loads(
+        Path(trained.directory, "assets.extra/model.json").read_text()
+    )
+
+    assert (described["task"], described["label"]) == ("binary", "big_tipper")
+    assert list(described["inputs"].values()) == list(RAW_COLUMNS)
+
+
+def test_answers_are_named_by_the_task() -> None:
+    """Classes are answered by their values, numbers as they are."""
+    outputs = tf.constant([[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]])
+
+    classes = signatures.answers_of(
+        Classes(column="c", values=("x", "y", "z")), outputs
+    )
+    numbers = signatures.answers_of(Regression(column="n"), outputs[:, :1])
+
+    assert classes["class"].numpy().tolist() == [b"y", b"x"]
+    assert classes["probability"].numpy() == pytest.approx([0.7, 0.6])
+    assert classes["probabilities"].shape == (2, 3)
+    assert numbers["prediction"].numpy() == pytest.approx([0.1, 0.6])

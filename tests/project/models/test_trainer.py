@@ -10,10 +10,12 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import features, kept_predictions, trainer
+from models import kept_predictions, tasks, trainer
+from models.declarations import WEIGHT
+from models.declared import LABEL
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
-from models.model import build_model
+from models.model import LabelScale, build_model
 from pipeline.progress import Progress
 from tests.project.models.conftest import Records, RunTrainer, TrainedModel
 
@@ -26,6 +28,8 @@ SETTINGS = trainer.TrainingSettings(
     train_steps=12,
     eval_rows=-1,
 )
+
+AS_DECLARED = tasks.training_of(LABEL, LabelScale())
 
 
 def arguments(**changes: object) -> SimpleNamespace:
@@ -49,7 +53,7 @@ def test_predictions_are_kept_for_a_check_of_the_export(trained: TrainedModel) -
     scores = kept["answers"]["probability"]
     assert len(scores) == kept_predictions.ROWS
     assert all(0 < score < 1 for score in scores)
-    assert set(kept["columns"]).isdisjoint({features.LABEL, features.WEIGHT})
+    assert set(kept["columns"]).isdisjoint({LABEL.name, WEIGHT})
 
 
 def test_the_pipelines_settings_are_read() -> None:
@@ -103,6 +107,7 @@ def test_a_step_moves_every_weight(
         evaluation_dataset(Table.of([records.evaluation], transform), -1),
         settings,
         str(tmp_path),
+        training=AS_DECLARED,
     )
 
     unmoved = [
@@ -123,7 +128,9 @@ def test_training_stops_early_and_keeps_the_best_weights(
     )
     training = training_dataset(Table.of([records.train], transform), 64, seed=1)
 
-    history = trainer.fit(model, training, contrary, SETTINGS, str(tmp_path))
+    history = trainer.fit(
+        model, training, contrary, SETTINGS, str(tmp_path), training=AS_DECLARED
+    )
 
     best = int(np.argmin(history["eval_loss"]))
     assert len(history["step"]) == best + 1 + SETTINGS.hyperparameters.patience

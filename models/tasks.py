@@ -1,0 +1,90 @@
+"""What training and its messages need to know of the three kinds of task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from models.declarations import AnyLabel, Binary, Classes, Regression
+from models.input import Table
+from models.model import LabelScale
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained for a label.
+
+    Attributes:
+        loss: What is minimized.
+        metrics: What is also measured on each evaluation.
+        shown: Name of the metric that is shown beside the loss, and its title.
+    """
+
+    loss: Any
+    metrics: list[Any]
+    shown: tuple[str, str]
+
+
+def training_of(label: AnyLabel, scale: LabelScale) -> Training:
+    """Returns loss and metrics for a label."""
+    match label:
+        case Binary():
+            return Training(
+                keras.losses.BinaryCrossentropy(),
+                [keras.metrics.AUC(name="auc")],
+                ("auc", "AUC"),
+            )
+        case Classes():
+            return Training(
+                keras.losses.SparseCategoricalCrossentropy(),
+                [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+                ("accuracy", "accuracy"),
+            )
+        case Regression(log=log):
+            return Training(
+                _unexplained(scale, log=log),
+                [keras.metrics.RootMeanSquaredError(name="rmse")],
+                ("rmse", "RMSE"),
+            )
+
+
+def label_scale(label: AnyLabel, train: Table) -> LabelScale:
+    """Measures the labels of the training rows; the same for any order of them.
+
+    Args:
+        label: The declaration; only a regression's labels are read.
+        train: The training rows.
+    """
+    if not isinstance(label, Regression):
+        return LabelScale()
+    count, total, squares = 0, 0.0, 0.0
+    for rows in train.batches(None, (label.name,)):
+        numbers = rows[label.name].astype(np.float64)
+        numbers = np.log1p(np.maximum(numbers, 0.0)) if label.log else numbers
+        count += len(numbers)
+        total += float(numbers.sum())
+        squares += float((numbers**2).sum())
+    mean = total / count
+    # A label of one value has no deviation to divide by.
+    deviation = max(squares / count - mean**2, 0.0) ** 0.5 or 1.0
+    return LabelScale(mean, deviation)
+
+
+def _unexplained(scale: LabelScale, *, log: bool) -> Callable[..., tf.Tensor]:
+    """Returns the squared error as a share of the labels' variance.
+
+    Predicting the mean has a loss of about 1, whatever the label's unit.
+    """
+
+    def loss(labels: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
+        if log:
+            labels = tf.math.log1p(tf.maximum(labels, 0.0))
+            # A prediction is above -1: it is an exponential minus 1.
+            predictions = tf.math.log1p(predictions)
+        error = (tf.cast(labels, predictions.dtype) - predictions) / scale.deviation
+        return tf.reduce_mean(tf.square(error), axis=-1)
+
+    return loss
