@@ -321,11 +321,11 @@ def test_no_live_model_is_told(config: Config) -> None:
 
 
 def test_missing_values_become_what_the_model_expects() -> None:
-    """Nulls are sent as NaN, -1 or an empty text, by the type of the input."""
+    """Nulls are sent as values that no column holds, by the type of the input."""
     import tensorflow as tf
 
     values = pd.Series([None, 3])
 
-    assert artifacts._filled(values, tf.int64) == [-1, 3]
+    assert artifacts._filled(values, tf.int64) == [-(2**63), 3]
     assert artifacts._filled(pd.Series([None, "Cash"]), tf.string) == ["", "Cash"]
     assert str(artifacts._filled(values, tf.float32)) == "[nan, 3.0]"
