@@ -7,7 +7,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.components.schema_gen import executor as stock
 from tfx.types import Artifact
 
-from models import features
+from models import declared
 from pipeline.columnar import files
 from pipeline.components.local_files import OnLocalFiles
 from pipeline.store.artifact_files import SCHEMA_FILE
@@ -28,7 +28,7 @@ class Executor(OnLocalFiles, stock.Executor):
         for artifact in output_dict["schema"]:
             place = files.join(artifact.uri, SCHEMA_FILE)
             schema = text_format.Parse(files.read_text(place), schema_pb2.Schema())
-            unknown = set(features.LABEL_COLUMNS) - set(features.RAW_COLUMNS)
+            unknown = set(declared.LABEL_COLUMNS) - set(declared.RAW_COLUMNS)
             schema_review.add_environments(schema, unknown)
             text = text_format.MessageToString(schema, as_utf8=True)
             files.write_text(place, text)

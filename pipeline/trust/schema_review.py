@@ -16,7 +16,7 @@ from typing import Any
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from models.features import RAW_COLUMNS
+from models.declared import RAW_COLUMNS
 from pipeline.columnar import files
 from pipeline.columnar.files import Location
 from pipeline.config import nearest
