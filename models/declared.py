@@ -3,17 +3,19 @@
 The rest of the project reads declarations from here.
 """
 
-from models.declarations import WEIGHT as WEIGHT_NAME
 from models.declarations import (
+    MISSING_INTEGER,
     AnyLabel,
     Classes,
     Feature,
+    FreeText,
     Items,
     Task,
     input_name,
     task_of,
     transformed_names,
 )
+from models.declarations import WEIGHT as WEIGHT_NAME
 from models.features import FEATURES, LABEL, SLICE_COLUMNS
 
 _MOST_CLASSES = 1000
@@ -84,6 +86,20 @@ LABEL_NAME = _LABEL.name
 POLICIES: tuple[str, ...] = tuple(_LABEL.policies)
 """Names of the label's policies, the default first."""
 
+
+def missing_integers(column: str) -> tuple[int, ...]:
+    """Returns the whole numbers that mean "missing" in requests, in a column of them.
+
+    Data itself has no such numbers: there a value is missing or it isn't.
+    """
+    declared = {
+        feature.missing_value
+        for feature in _FEATURES
+        if feature.column == column and not isinstance(feature, Items | FreeText)
+    }
+    return (MISSING_INTEGER, *sorted(each for each in declared if each is not None))
+
+
 __all__ = [
     "FEATURES",
     "LABEL",
@@ -95,5 +111,6 @@ __all__ = [
     "SLICE_COLUMNS",
     "TASK",
     "WEIGHT_NAME",
+    "missing_integers",
     "problems",
 ]

@@ -36,7 +36,6 @@ from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
 from models import names
 from models.declarations import (
-    MISSING_INTEGER,
     MISSING_TEXT,
     AnyLabel,
     Classes,
@@ -44,7 +43,7 @@ from models.declarations import (
     input_name,
     task_of,
 )
-from models.declared import FEATURES, LABEL, LIST_COLUMNS, RAW_COLUMNS
+from models.declared import LABEL, LIST_COLUMNS, RAW_COLUMNS, missing_integers
 
 Tensors = dict[str, tf.Tensor]
 
@@ -153,7 +152,7 @@ class ServingModel(tf.Module):
                 column: _like(
                     self._raw_spec.value[column],
                     columns[input_name(column)],
-                    _missing_values(column),
+                    missing_integers(column),
                 )
                 for column in RAW_COLUMNS
             }
@@ -232,16 +231,6 @@ def _missing(feature: Any, rows: tf.Tensor) -> tf.Tensor | tf.SparseTensor:
 class _Untracked:
     def __init__(self, value: Any) -> None:
         self.value = value
-
-
-def _missing_values(column: str) -> tuple[int, ...]:
-    """Returns the whole numbers that mean "missing" in a column of them."""
-    declared = {
-        feature.missing_value
-        for feature in FEATURES
-        if feature.column == column and hasattr(feature, "missing_value")
-    }
-    return (MISSING_INTEGER, *sorted(each for each in declared if each is not None))
 
 
 def _like(

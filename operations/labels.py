@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models import features
+from models import declared
 from operations import joining, ledger, outcomes, requests, training_files
 from operations.joining import Ints, Status
 from operations.ledger import About, Entry, Ledger
@@ -245,7 +245,7 @@ class _Join:
             until = limits["max"] + timedelta(microseconds=1)
         name = keys[0] if keys else REQUEST_ID
         values = pc.unique(found[name])
-        kinds = {n: self.kinds[n] for n in features.RAW_COLUMNS if n in self.kinds}
+        kinds = {n: self.kinds[n] for n in declared.RAW_COLUMNS if n in self.kinds}
         parts = [
             batch.filter(pc.is_in(batch.column(name), values))
             for batch in self.log.batches(kinds, since, until)
@@ -318,7 +318,7 @@ class _Join:
         mine, theirs = places
         kind = requests.TYPES[self.kinds.get(name, "BYTES")]
         # The model must learn from what it was asked, so the request's value counts.
-        if name in features.RAW_COLUMNS and name in asked.column_names:
+        if name in declared.RAW_COLUMNS and name in asked.column_names:
             return _array(asked, name).take(theirs)
         if name in found.column_names and name not in ledger.FIXED:
             return _array(found, name).take(mine)
@@ -333,10 +333,10 @@ class _Join:
         asked = [
             name
             for name in self.form.names
-            if name in there & set(features.RAW_COLUMNS)
+            if name in there & set(declared.RAW_COLUMNS)
             and name not in self.job.roles.keys
         ]
-        known = there | {*features.RAW_COLUMNS, self.job.time_column}
+        known = there | {*declared.RAW_COLUMNS, self.job.time_column}
         empty = [name for name in self.form.names if name not in known]
         said = {
             "taken from the requests, not from the file": asked,

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models import features
+from models import declared
 from operations.requests import REQUEST_ID, ROW, TIME_TYPE
 from pipeline.errors import DataRefusedError, UsageError
 from pipeline.ingestion import plan, source, writing
@@ -50,10 +50,10 @@ class Roles:
                 f"{self.time or 'empty'}; to join by columns give both, to join by "
                 "request_id neither"
             )
-        if unknown := sorted(set(self.keys) - set(features.RAW_COLUMNS)):
+        if unknown := sorted(set(self.keys) - set(declared.RAW_COLUMNS)):
             raise UsageError(
                 f"key names {', '.join(unknown)}, which no request has; keys are among "
-                f"{', '.join(features.RAW_COLUMNS)}"
+                f"{', '.join(declared.RAW_COLUMNS)}"
             )
 
     @property
@@ -105,8 +105,8 @@ def _check_columns(found: source.Source, roles: Roles) -> None:
 
 def label_columns() -> tuple[str, ...]:
     """Returns the columns of the label that requests don't have."""
-    known = features.RAW_COLUMNS
-    return tuple(name for name in features.LABEL_COLUMNS if name not in known)
+    known = declared.RAW_COLUMNS
+    return tuple(name for name in declared.LABEL_COLUMNS if name not in known)
 
 
 def _parsed(raw: writing.Raw, kinds: Kinds) -> pa.Table:

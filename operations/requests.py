@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from models import features
+from models.declarations import MISSING_TEXT
+from models.declared import missing_integers
 from pipeline.config import Config
 from pipeline.errors import ThroughlineError
 from pipeline.ingestion import columns
@@ -59,11 +60,6 @@ FIXED: Mapping[str, pa.DataType] = {
     STATUS: pa.string(),
 }
 """The other columns that can be read, with their types."""
-
-_SENTINELS: Mapping[Kind, object] = {
-    "INT": features.MISSING_INTEGER,
-    "BYTES": features.MISSING_TEXT.encode(),
-}
 
 
 def directory_of(config: Config) -> Path:
@@ -158,11 +154,11 @@ def _typed(
     for name, kind in kinds.items():
         column = f"{request_log.FEATURE_PREFIX}{name}"
         values = batch.column(column) if column in there else pa.nulls(rows)
-        arrays.append(as_kind(values, kind))
+        arrays.append(as_kind(values, kind, name))
     return pa.RecordBatch.from_arrays(arrays, [*fixed, *kinds])
 
 
-def as_kind(column: pa.Array, kind: Kind) -> pa.Array:
+def as_kind(column: pa.Array, kind: Kind, name: str) -> pa.Array:
     """Converts received values to what ingestion would have made of them.
 
     Training data is compared with them: a price of 12.05 must not be another number
@@ -171,6 +167,7 @@ def as_kind(column: pa.Array, kind: Kind) -> pa.Array:
     Args:
         column: Values as they were received, one per row.
         kind: Type of the feature.
+        name: Name of the feature, which decides what stands for "missing".
 
     Returns:
         int64, float32 or binary; null where a value is missing, stands for "missing"
@@ -182,6 +179,8 @@ def as_kind(column: pa.Array, kind: Kind) -> pa.Array:
     if pa.types.is_floating(values.type):
         unfit |= np.asarray(pc.fill_null(pc.is_nan(values), fill_value=False))
     else:
-        same = pc.equal(values, pa.scalar(_SENTINELS[kind], values.type))
-        unfit |= np.asarray(pc.fill_null(same, fill_value=False))
+        missing: tuple[object, ...] = missing_integers(name)
+        if kind == "BYTES":
+            missing = (MISSING_TEXT.encode(),)
+        unfit |= np.asarray(pc.is_in(values, pa.array(missing, values.type)))
     return pc.if_else(pa.array(~unfit), values, None) if unfit.any() else values

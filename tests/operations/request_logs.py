@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from models import features
+from models import declared
 from pipeline.ingestion.columns import kinds_of_schema
 from pipeline.ingestion.source import expected_columns
 from pipeline.trust import schema_review
@@ -62,7 +62,7 @@ def request(number: int, **values: Any) -> dict[str, Any]:
 def write(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Writes a segment of a request log; returns its path."""
     kinds = kinds_of_schema(schema_review.read(SCHEMA_PATH))
-    schema = request_log.schema({name: kinds[name] for name in features.RAW_COLUMNS})
+    schema = request_log.schema({name: kinds[name] for name in declared.RAW_COLUMNS})
     first = min(row["time"] for row in rows)
     name = request_log.name_of(first, f"writer-{len(rows)}")
     path = directory / request_log.SEGMENTS / f"{first:%Y-%m-%d}" / f"{name}.parquet"

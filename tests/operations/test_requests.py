@@ -63,7 +63,7 @@ def test_features_are_as_ingestion_makes_them(config: Config) -> None:
 
 def test_a_value_that_does_not_fit_is_null() -> None:
     """A client may send 2.5 where a whole number belongs."""
-    found = requests.as_kind(pa.array([2.5, 3.0]), "INT")
+    found = requests.as_kind(pa.array([2.5, 3.0]), "INT", "trip_seconds")
 
     assert found.to_pylist() == [None, 3]
 

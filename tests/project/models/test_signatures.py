@@ -13,7 +13,7 @@ import tensorflow_transform as tft
 
 from models import features, signatures
 from models.declarations import WEIGHT, Classes, Regression
-from models.declared import RAW_COLUMNS
+from models.declared import RAW_COLUMNS, missing_integers
 from tests.project.models.conftest import (
     TEXTS,
     WHOLE_NUMBERS,
@@ -178,8 +178,8 @@ def test_whole_numbers_mean_missing_only_where_a_feature_says_so(served: Any) ->
         tf.io.VarLenFeature(tf.int64), tf.constant([-1, 3]), (-1,)
     )
 
-    assert signatures._missing_values(features.TRIP_START_HOUR) == (-(2**63), -1)
-    assert signatures._missing_values(features.FARE) == (-(2**63),)
+    assert missing_integers(features.TRIP_START_HOUR) == (-(2**63), -1)
+    assert missing_integers(features.FARE) == (-(2**63),)
     assert present.values.numpy().tolist() == [-1, 3]
     assert absent.values.numpy().tolist() == [3]
     assert absent.indices.numpy().tolist() == [[1, 0]]
