@@ -6,6 +6,7 @@ fixed size, so both forms give the same result to the last bit. Beam's elements 
 shards and partial results, never rows.
 """
 
+import ctypes
 import functools
 import logging
 import os
@@ -66,6 +67,9 @@ class OnBeam:
 Runner = Workers | OnBeam
 
 
+# Of glibc's malloc.h.
+_M_ARENA_MAX = -8
+
 # Of this process: a runner sets it in the nodes that it forks.
 _limit = 0
 
@@ -89,6 +93,20 @@ def limit_workers(count: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(count)
     except RuntimeError as error:
         _LOG.warning("TensorFlow keeps its number of threads: %s", error)
+
+
+def return_freed_memory() -> None:
+    """Makes this process return memory when it is freed, not keep it for later.
+
+    Arrow's own allocator and glibc, with an arena for each thread, keep the most that
+    they have ever handed out: at 300,000 rows 110 MB of Transform's 900 and 140 MB of
+    the Trainer's 810. Neither node takes longer without.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+    libc = ctypes.CDLL(None)
+    # Other C libraries have no such setting.
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def cores() -> int:

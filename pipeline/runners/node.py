@@ -27,7 +27,7 @@ from tfx.utils import proto_utils
 
 from pipeline import config as settings
 from pipeline.caching import key as cache_key
-from pipeline.columnar import files
+from pipeline.columnar import engine, files
 from pipeline.components import file_systems, span_driver
 from pipeline.config import METADATA_VARIABLE
 from pipeline.errors import (
@@ -98,6 +98,7 @@ def run_node(
         ThroughlineError: The node did not run, although the launcher raised nothing.
         Exception: Whatever the executor raised.
     """
+    engine.return_freed_memory()
     resolved = pipeline_pb2.Pipeline()
     resolved.CopyFrom(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(
