@@ -35,6 +35,8 @@ INSTALL_REQUIRES = [
     "markupsafe>=2",
     "pandas>=2,<3",
     "rich>=14",
+    # Writes monitoring's gauges in Prometheus' text format.
+    "prometheus-client>=0.22",
     # Parses cron expressions, to reject an invalid schedule at compile time.
     "cronsim>=2.7",
     "tyro>=1",

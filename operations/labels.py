@@ -18,6 +18,7 @@ from operations.outcomes import EVENT_TIME, LABEL_TIME, LINE, Roles
 from operations.requests import PREDICTION, REQUEST_ID, ROW, TIME, VERSION, Log
 from operations.training_files import Place
 from pipeline.config import Config
+from pipeline.errors import UsageError
 from pipeline.ingestion import digests
 from pipeline.ingestion.columns import Kinds, kinds_of_schema
 from pipeline.trust import schema_review
@@ -80,9 +81,12 @@ def add(config: Config, file: Path | None, job: Job, now: datetime) -> Added:
         now: The time for outcomes that don't say when they became known.
 
     Raises:
-        UsageError: A column is missing, or another process is adding labels.
+        UsageError: There is no such file, it lacks a column, or another process is
+            adding labels.
         DataRefusedError: The file can't be read, or a row of it doesn't fit.
     """
+    if file and not file.is_file():
+        raise UsageError(f"there is no file {file}; give a file of outcomes")
     schema = schema_review.read(config.schema)
     kinds = kinds_of_schema(schema)
     book = ledger_of(config)

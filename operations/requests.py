@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 from models.declarations import MISSING_TEXT
 from models.declared import missing_integers
+from pipeline.columnar.lists import is_list
 from pipeline.config import Config
 from pipeline.errors import ThroughlineError
 from pipeline.ingestion import columns
@@ -176,11 +177,16 @@ def as_kind(column: pa.Array, kind: Kind, name: str) -> pa.Array:
     values, wrong = columns.converted(columns.plain(column), kind)
     unfit = np.zeros(len(values), bool)
     unfit[list(wrong)] = True
-    if pa.types.is_floating(values.type):
-        unfit |= np.asarray(pc.fill_null(pc.is_nan(values), fill_value=False))
-    else:
-        missing: tuple[object, ...] = missing_integers(name)
-        if kind == "BYTES":
-            missing = (MISSING_TEXT.encode(),)
-        unfit |= np.asarray(pc.is_in(values, pa.array(missing, values.type)))
+    # In a list nothing stands for "missing": a row without values has an empty one.
+    if not is_list(values.type):
+        unfit |= _stands_for_missing(values, kind, name)
     return pc.if_else(pa.array(~unfit), values, None) if unfit.any() else values
+
+
+def _stands_for_missing(values: pa.Array, kind: Kind, name: str) -> np.ndarray:
+    if pa.types.is_floating(values.type):
+        return np.asarray(pc.fill_null(pc.is_nan(values), fill_value=False))
+    missing: tuple[object, ...] = missing_integers(name)
+    if kind == "BYTES":
+        missing = (MISSING_TEXT.encode(),)
+    return np.asarray(pc.is_in(values, pa.array(missing, values.type)))

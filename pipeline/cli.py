@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, Command] = {
     "models": Command("models", "models"),
     "predict": Command("predict", "predict"),
     "labels": Command("labels", "labels"),
+    "monitor": Command("monitor", "monitor"),
     "lineage": Command("lineage", "lineage"),
     "report": Command("lineage", "report"),
     "export": Command("lineage", "export"),

@@ -16,6 +16,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_DATA_REFUSED = 3
 EXIT_NOT_BLESSED = 4
+EXIT_ALARM = 5
 # 128 + SIGINT: what a shell reports for a command that Ctrl-C ended.
 EXIT_INTERRUPTED = 130
 

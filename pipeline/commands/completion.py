@@ -14,6 +14,7 @@ from pipeline.commands import (
     labels,
     lineage,
     models,
+    monitor,
     predict,
     run,
     schema,
@@ -92,6 +93,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
             "labels",
             [("what", Annotated[labels.AddFlags, tyro.conf.subcommand("add")])],
         ),
+        "monitor": monitor.MonitorFlags,
         "lineage": lineage.LineageFlags,
         "report": lineage.ReportFlags,
         "export": make_dataclass(

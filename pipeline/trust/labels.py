@@ -33,17 +33,32 @@ def label_of(
         Whether each row has a label, and whether it is positive: int64 [rows]. No row
         has one if a column that the label is computed from is absent.
     """
+    known, values = values_of(policy, batch, label)
+    return known.astype(np.int64), _positive(label, values).astype(np.int64)
+
+
+def values_of(
+    policy: str, batch: pa.RecordBatch, label: AnyLabel = LABEL
+) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the labels of a batch as the model is trained on them.
+
+    Args:
+        policy: Name of one of the label's policies.
+        batch: Raw rows, of scalar or list columns.
+        label: The declaration.
+
+    Returns:
+        Whether each row has a label, bool [rows]; and its value, [rows]: 0 or 1, the
+        number of a class, or a number. It means nothing where a row has none.
+    """
     absent = [name for name in label.read if name not in batch.schema.names]
     if absent or not batch.num_rows:
-        nothing = np.zeros(batch.num_rows, np.int64)
-        return nothing, nothing
+        return np.zeros(batch.num_rows, bool), np.zeros(batch.num_rows)
     columns = {name: lists.wrap(batch.column(name)) for name in label.read}
     rows = pa.RecordBatch.from_pydict(columns)
     tensors = _reader(tuple((n, c.type.value_type) for n, c in columns.items()))(rows)
     found = preprocessing.label_and_weight(tensors, policy, label)
-    known = found[WEIGHT].numpy() > 0
-    values = found[label.name].numpy()
-    return known.astype(np.int64), _positive(label, values).astype(np.int64)
+    return found[WEIGHT].numpy() > 0, found[label.name].numpy()
 
 
 def _positive(label: AnyLabel, values: np.ndarray) -> np.ndarray:

@@ -1,13 +1,18 @@
 """Writes request logs as the server does, and training data to learn from next."""
 
+import functools
+import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from data import taxi
 from models import declared
 from pipeline.ingestion.columns import kinds_of_schema
 from pipeline.ingestion.source import expected_columns
@@ -87,3 +92,76 @@ def write_training_data(directory: Path) -> Path:
     header = ",".join(reversed(names))
     (directory / "span-007" / "trips.csv").write_text(f"{header}\n{',' * 17}\n")
     return directory
+
+
+@functools.cache
+def sample() -> pd.DataFrame:
+    """Returns all trips of the sample; copy them before changing any."""
+    return pd.read_csv(io.BytesIO(taxi.read_sample()))
+
+
+Trips: TypeAlias = Any
+"""Trips of the sample, as a frame of its columns."""
+
+
+def trips(count: int, seed: int = 1) -> Trips:
+    """Returns random trips of the sample, the same for the same seed."""
+    return sample().sample(count, random_state=seed).reset_index(drop=True)
+
+
+def batch_of(rows: Trips) -> pa.RecordBatch:
+    """Gives the features of trips the types of the reviewed schema."""
+    kinds = kinds_of_schema(schema_review.read(SCHEMA_PATH))
+    types = {"INT": pa.int64(), "FLOAT": pa.float32(), "BYTES": pa.binary()}
+    arrays = [
+        pa.array(rows[name], types[kinds[name]], from_pandas=True)
+        for name in declared.RAW_COLUMNS
+    ]
+    return pa.RecordBatch.from_arrays(arrays, list(declared.RAW_COLUMNS))
+
+
+def write_trips(
+    directory: Path, rows: Trips, since: datetime, until: datetime, **values: Any
+) -> None:
+    """Logs trips at equal distances from a time on, and before another.
+
+    Args:
+        directory: The log.
+        rows: The trips.
+        since: Time of the first one.
+        until: Time after the last one.
+        values: Columns of the log with a value per trip, or one for all.
+    """
+    step = (until - since) / len(rows)
+    batch = batch_of(rows)
+    named = f"t{since:%d%H}"
+    columns: dict[str, Any] = {
+        "request_id": [f"{named}-{n}" for n in range(len(rows))],
+        "row": pa.array([0] * len(rows), pa.int32()),
+        "time": [since + n * step for n in range(len(rows))],
+        "version": [1] * len(rows),
+        "signature": ["serving_raw"] * len(rows),
+        **{
+            f"features.{n}": c.cast(pa.string()) if pa.types.is_binary(c.type) else c
+            for n, c in zip(batch.schema.names, batch.columns, strict=True)
+        },
+        # As of a model whose scores are right for live_models.BUCKETS.
+        "prediction": np.random.default_rng(1).random(len(rows)),
+        "scores": pa.nulls(len(rows)),
+        "threshold": [0.5] * len(rows),
+        "latency_ms": [1.0] * len(rows),
+        "status": [request_log.OK] * len(rows),
+    }
+    for name, given in values.items():
+        columns[name] = given if isinstance(given, list) else [given] * len(rows)
+    kinds = kinds_of_schema(schema_review.read(SCHEMA_PATH))
+    schema = request_log.schema({name: kinds[name] for name in declared.RAW_COLUMNS})
+    path = (
+        directory
+        / request_log.SEGMENTS
+        / f"{since:%Y-%m-%d}"
+        / f"{request_log.name_of(since, 'trips')}.parquet"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = [pa.array(columns[f.name]).cast(f.type) for f in schema]
+    parquet.write_table(pa.Table.from_arrays(arrays, schema=schema), path)

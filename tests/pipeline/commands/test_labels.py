@@ -55,6 +55,7 @@ def test_outcomes_become_a_span(ask: Ask, tmp_path: Path) -> None:
     [
         (["ad"], "there is no action of labels 'ad'; did you mean 'add'?"),
         (["add", "--window-days", "0"], "window-days is 0.0; it must be above 0"),
+        (["add", "nowhere.csv"], "there is no file nowhere.csv"),
         (["add", "--key", "fare"], "to join by columns give both"),
     ],
 )

@@ -1,0 +1,174 @@
+"""What is known of the live model: its training data, and what its evaluation found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pipeline.columnar import files
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.lineage.query import Lineage, open_lineage
+from pipeline.quality import results
+from pipeline.registry import history, versions
+from pipeline.store.artifact_files import (
+    PROFILE_FILE,
+    ROWS_FILE,
+    VERDICT_FILE,
+    location,
+)
+from pipeline.store.graph import Artifact, Execution
+from pipeline.trust import profile
+from pipeline.trust.gate import Baseline
+from pipeline.trust.policy import Verdict
+
+Bucket = Mapping[str, float]
+"""A bucket of a calibration plot, see `results.read_calibration`."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A metric on the test split, with its 95 % interval if it has one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class LiveModel:
+    """The live version of a model.
+
+    Attributes:
+        version: Its number.
+        since: When it became live.
+        artifact: Id of its Model artifact; `None` if this store doesn't have it.
+        run: Name of the run that trained it; empty if unknown.
+        data: Profile and verdict of the data it was trained on; `None` if gone.
+        promised: Its overall metrics on the test split, by name.
+        calibration: Scores and labels of the test split, in buckets of the score.
+        evaluation: The settings of its evaluation, as JSON values; empty if unknown.
+        label_policy: Which labels count, a `features.LabelPolicy`.
+        missing: What of all this is unknown and why, as sentences.
+    """
+
+    version: int
+    since: datetime
+    artifact: int | None = None
+    run: str = ""
+    data: Baseline | None = None
+    promised: Mapping[str, Promise] = field(default_factory=dict)
+    calibration: Sequence[Bucket] = ()
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    label_policy: str = Config.label_policy
+    missing: tuple[str, ...] = ()
+
+
+def read(config: Config) -> LiveModel:
+    """Reads what is known of the live model.
+
+    Raises:
+        UsageError: No version is live, or there is no metadata store.
+    """
+    registry = history.read(config.serving_directory)
+    if registry.live is None:
+        raise UsageError(
+            f"no version is live in {registry.base}; a run that ends with 0 pushes "
+            "one, and --output or --name name another"
+        )
+    since = datetime.fromisoformat(registry.periods[registry.live][-1].since)
+    plain = LiveModel(registry.live, since)
+    lineage = open_lineage(config)
+    model = _model(lineage)
+    if model is None:
+        why = f"version {registry.live} was not pushed from this metadata store"
+        return LiveModel(registry.live, since, missing=(why,))
+    return _known(lineage, model, plain)
+
+
+def _model(lineage: Lineage) -> Artifact | None:
+    origin = lineage.live_origin()
+    for model in lineage.graph.by_id([int(origin.get(versions.MODEL_ID, -1))]):
+        # MLMD stores milliseconds; as a float of seconds they are off by a rounding.
+        created = round(model.created * 1000)
+        if versions.is_same_model(
+            origin, versions.identity(model.id, model.uri, created)
+        ):
+            return model
+    return None
+
+
+def _known(lineage: Lineage, model: Artifact, plain: LiveModel) -> LiveModel:
+    graph = lineage.graph
+    trainers = graph.makers([model.id])
+    read = {i for trainer in trainers for i in trainer.read()}
+    verdicts = [a for a in graph.by_id(read) if a.type == "DataVerdict"]
+    data, policy = _data(lineage, verdicts)
+    evaluations = [
+        step
+        for step in graph.users([model.id])
+        if step.state == "COMPLETE"
+        and model.id in step.inputs.get("model", ())
+        and "evaluation" in step.outputs
+    ]
+    promised, calibration, settings = _evaluated(lineage, evaluations)
+    missing = {
+        "the profile of its training data is gone": data is None,
+        "its evaluation is gone": not promised,
+    }
+    return LiveModel(
+        plain.version,
+        plain.since,
+        model.id,
+        trainers[0].run if trainers else "",
+        data,
+        promised,
+        calibration,
+        settings,
+        policy or plain.label_policy,
+        tuple(why for why, holds in missing.items() if holds),
+    )
+
+
+def _data(
+    lineage: Lineage, verdicts: Sequence[Artifact]
+) -> tuple[Baseline | None, str]:
+    """Reads the profile of the training data, and its label policy."""
+    for verdict in reversed(verdicts):
+        gates = lineage.graph.makers([verdict.id])
+        policy = str(gates[0].parameters.get("label_policy", "")) if gates else ""
+        place = location(verdict.uri)
+        if place and files.exists(files.join(place, PROFILE_FILE)):
+            return _baseline(place), policy
+        return None, policy
+    return None, ""
+
+
+def _baseline(place: str) -> Baseline:
+    """Reads what the gate has kept of accepted data."""
+    parts = [files.read_bytes(files.join(place, n)) for n in (PROFILE_FILE, ROWS_FILE)]
+    splits = profile.from_bytes(parts[0], parts[1])
+    verdict = Verdict.from_json(files.read_text(files.join(place, VERDICT_FILE)))
+    return Baseline(profile.merged(list(splits.values())), verdict)
+
+
+def _evaluated(
+    lineage: Lineage, evaluations: Sequence[Execution]
+) -> tuple[dict[str, Promise], Sequence[Bucket], Mapping[str, Any]]:
+    for step in reversed(evaluations):
+        (artifact,) = lineage.graph.by_id(step.outputs["evaluation"][-1:])
+        place = location(artifact.uri)
+        if place is None:
+            continue
+        values = results.read_metrics(place).get(results.CANDIDATE, {})
+        bounds = results.read_intervals(place).get(results.CANDIDATE, {})
+        overall = bounds.get(results.OVERALL, {})
+        promised = {
+            name: Promise(value, *overall.get(name, (None, None)))
+            for name, value in values.get(results.OVERALL, {}).items()
+        }
+        plots = results.read_calibration(place)
+        settings = step.parameters.get("eval_config")
+        known = settings if isinstance(settings, dict) else {}
+        return promised, plots.get(results.CANDIDATE, ()), known
+    return {}, (), {}

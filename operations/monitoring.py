@@ -1,0 +1,353 @@
+"""Monitors a model: a window of its request log against what it should look like."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from models import declared
+from models.declarations import Binary
+from operations import expected, labels, ledger, live, requests, windows
+from operations.joining import Status
+from operations.ledger import Ledger
+from operations.live import LiveModel
+from operations.observation import Alarm, Comparison, Kind, Observation, Quality
+from operations.requests import PREDICTION, Log
+from operations.windows import Window
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.ingestion.columns import Kinds, kinds_of_schema
+from pipeline.trust import drift, gate, schema_review
+from pipeline.trust.policy import Policy
+
+BEFORE = "window before's"
+"""Name of the baseline that is the window before."""
+
+_PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_SERVING = "SERVING"
+_AUC = "auc"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is compared, and beyond what an alarm is raised."""
+
+    window_hours: float = 24.0
+    """Hours of the request log that are looked at, and compared with those before."""
+    min_rows: int = 100
+    """Fewest rows of a window for features and scores to be looked at."""
+    min_traffic: int = 0
+    """Fewest rows of a window; fewer are an alarm."""
+    max_failed: float = 0.01
+    """Largest share of requests, 0 to 1, that may fail."""
+    max_latency_ms: float = 0.0
+    """Largest 95th percentile of the latency in milliseconds; 0 for no limit."""
+    false_alarms: float = 0.001
+    """Probability, 0 to 1, that a window without a change counts as drifted."""
+
+    def __post_init__(self) -> None:
+        """Rejects values out of bounds."""
+        # "not >" rather than "<=", because every comparison with NaN is false.
+        if not self.window_hours > 0:
+            raise UsageError(f"window-hours is {self.window_hours}; it must be above 0")
+        for name, least in (("min_rows", 1), ("min_traffic", 0), ("max_latency_ms", 0)):
+            if not getattr(self, name) >= least:
+                flag = name.replace("_", "-")
+                value = getattr(self, name)
+                raise UsageError(f"{flag} is {value}; it must be at least {least}")
+        if not 0 <= self.max_failed <= 1:
+            raise UsageError(f"max-failed is {self.max_failed}; it must be 0 to 1")
+        if not 0 < self.false_alarms <= 1:
+            raise UsageError(
+                f"false-alarms is {self.false_alarms}; it must be above 0 and at most "
+                "1, or no drift is found"
+            )
+
+    @property
+    def window(self) -> timedelta:
+        """The length of a window."""
+        return timedelta(hours=self.window_hours)
+
+
+def directory_of(config: Config) -> Path:
+    """Returns the directory of a model's monitoring results."""
+    return config.output.absolute() / "monitoring" / config.name
+
+
+def observe(config: Config, limits: Limits, until: datetime) -> Observation:
+    """Compares a window of the request log with what the live model expects.
+
+    Args:
+        config: Names the model, its request log, its registry and the schema.
+        limits: What is compared, and when to raise an alarm.
+        until: End of the window; the one before ends where it begins.
+
+    Raises:
+        UsageError: No version is live, or there is no metadata store.
+        ThroughlineError: The log or the ledger is damaged.
+    """
+    model = live.read(config)
+    schema = schema_review.read(config.schema)
+    kinds = kinds_of_schema(schema)
+    log = Log(requests.directory_of(config))
+    log.close()
+    raw = {n: kinds[n] for n in declared.RAW_COLUMNS if n in kinds}
+    since = until - limits.window
+    now = windows.read(log, raw, since, until)
+    before = windows.read(log, raw, since - limits.window, since)
+    parts = _Parts(model, now, before, limits)
+    measured = [*parts.compared(schema)]
+    book = labels.ledger_of(config)
+    quality = _quality(model, now, book, kinds, can_expect=not parts.too_few)
+    total = now.total
+    return Observation(
+        model=config.name,
+        version=model.version,
+        at=_text(datetime.now(UTC)),
+        since=_text(since),
+        until=_text(until),
+        rows=now.rows,
+        versions={str(v): t.rows for v, t in sorted(now.traffic.items()) if t.rows},
+        failed=dict(sorted(total.failed.items())),
+        failed_share=total.failed_share,
+        latency_ms=_latency(now),
+        comparisons=tuple(_comparison(each) for each in measured),
+        labelled=quality.labelled,
+        metrics=quality.metrics,
+        outside=quality.outside,
+        alarms=(
+            *parts.traffic_alarms(),
+            *(_drift_alarm(each) for each in measured if each.over),
+            *quality.alarms,
+        ),
+        notes=(*model.missing, *parts.notes(), *quality.notes),
+    )
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _latency(window: Window) -> dict[str, float]:
+    found = {n: window.total.latency(share) for n, share in _PERCENTILES.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A window with what it is compared with."""
+
+    model: LiveModel
+    now: Window
+    before: Window
+    limits: Limits
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the window has too few rows for its features to be compared."""
+        return self.now.rows < self.limits.min_rows
+
+    def compared(self, schema: schema_pb2.Schema) -> Iterator[drift.Drift]:
+        """Compares features with the training data, and all with the window before."""
+        policy = Policy(false_alarms=self.limits.false_alarms)
+        if self.too_few or self.now.profile is None:
+            return
+        if self.model.data:
+            yield from drift.compare(
+                self.model.data.rows, self.now.profile, gate.LIVE, policy, _skew(schema)
+            )
+        if self.before.profile and self.before.rows >= self.limits.min_rows:
+            wanted = _served(schema)
+            wanted.feature.add(name=PREDICTION)
+            yield from drift.compare(
+                self.before.profile, self.now.profile, BEFORE, policy, wanted
+            )
+
+    def traffic_alarms(self) -> Iterator[Alarm]:
+        """Judges rows, failures and latency."""
+        limits, total = self.limits, self.now.total
+        if self.now.rows < limits.min_traffic:
+            text = f"{self.now.rows:,} rows; at least {limits.min_traffic:,} expected"
+            yield Alarm(Kind.TRAFFIC, text)
+        if total.failed_share > limits.max_failed:
+            named = ", ".join(f"{n:,} {s}" for s, n in sorted(total.failed.items()))
+            text = f"{total.failed_share:.2%} of requests failed ({named})"
+            yield Alarm(Kind.ERRORS, f"{text}; the limit is {limits.max_failed:.2%}")
+        slow = total.latency(_PERCENTILES["p95"])
+        if limits.max_latency_ms and slow and slow > limits.max_latency_ms:
+            text = f"95 % of the answers took up to {slow:.3g} ms"
+            yield Alarm(Kind.LATENCY, f"{text}; the limit is {limits.max_latency_ms:g}")
+
+    def notes(self) -> Iterator[str]:
+        """Reports what was not compared, and changes of the version."""
+        if self.too_few:
+            yield (
+                f"the window has {self.now.rows:,} rows and {self.limits.min_rows:,} "
+                "are needed, so features and scores were not compared"
+            )
+        elif self.before.rows < self.limits.min_rows:
+            yield (
+                f"the window before has {self.before.rows:,} rows, so nothing was "
+                "compared with it"
+            )
+        versions = {
+            v for w in (self.now, self.before) for v, t in w.traffic.items() if t.rows
+        }
+        if len(versions) > 1:
+            named = ", ".join(map(str, sorted(versions)))
+            yield (
+                f"versions {named} answered in the two windows, so a change of the "
+                "predictions may be one of the model"
+            )
+
+
+def _served(schema: schema_pb2.Schema) -> schema_pb2.Schema:
+    """Returns the features that the model reads in serving."""
+    kept = [
+        feature
+        for feature in schema.feature
+        if feature.name in declared.RAW_COLUMNS
+        and _SERVING not in feature.not_in_environment
+    ]
+    return schema_pb2.Schema(feature=kept)
+
+
+def _skew(schema: schema_pb2.Schema) -> schema_pb2.Schema:
+    """Returns the served features with the thresholds of their skew comparators."""
+    found = _served(schema)
+    for feature in found.feature:
+        if feature.HasField("skew_comparator"):
+            feature.drift_comparator.CopyFrom(feature.skew_comparator)
+    return found
+
+
+def _comparison(each: drift.Drift) -> Comparison:
+    value = each.value
+    moved = "; ".join(f"{n}: {b:.1%} -> {a:.1%}" for n, b, a in each.moved)
+    return Comparison(
+        value.column,
+        value.measure,
+        value.against,
+        value.value,
+        float(value.threshold or 0),
+        each.null,
+        moved,
+    )
+
+
+def _drift_alarm(each: drift.Drift) -> Alarm:
+    value = each.value
+    if value.against == gate.LIVE:
+        kind = Kind.SKEW
+    else:
+        kind = Kind.PREDICTION if value.column == PREDICTION else Kind.DRIFT
+    return Alarm(kind, each.finding().text, value.column)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is known of the quality of a window's predictions."""
+
+    labelled: int
+    metrics: Mapping[str, Quality]
+    outside: float | None
+    alarms: Sequence[Alarm]
+    notes: Sequence[str]
+
+
+def _quality(
+    model: LiveModel, now: Window, book: Ledger, kinds: Kinds, *, can_expect: bool
+) -> _Found:
+    scores, plot = now.scores, model.calibration
+    # Only of two classes does a score tell how likely its label is.
+    can_expect = can_expect and isinstance(declared.LABEL, Binary)
+    estimate = expected.estimate(scores, plot) if can_expect else None
+    labelled = count_labels(book, now.since, now.until)
+    measured, bounds = _measured(model, now, book, kinds, labelled)
+    names = dict.fromkeys([*measured, *(estimate.metrics if estimate else ())])
+    metrics = {}
+    for name in names:
+        promised, found = model.promised.get(name), measured.get(name)
+        guess = estimate.metrics.get(name) if estimate else None
+        metrics[name] = Quality(
+            promised.value if promised else None,
+            promised.low if promised else None,
+            found.value if found else None,
+            found.low if found else None,
+            found.high if found else None,
+            guess.value if guess else None,
+            guess.low if guess else None,
+            guess.high if guess else None,
+        )
+    alarms = [*_performance_alarms(metrics, bounds)]
+    notes = []
+    if labelled < now.rows:
+        notes.append(f"{now.rows - labelled:,} of {now.rows:,} rows have no label yet")
+    if labelled and not measured:
+        notes.append(
+            "live metrics were not computed: the evaluation's settings are unknown, or "
+            "the model doesn't answer one number per row"
+        )
+    if estimate:
+        notes.append(expected.CONDITION)
+    return _Found(
+        labelled, metrics, estimate.outside if estimate else None, alarms, notes
+    )
+
+
+def count_labels(book: Ledger, since: datetime, until: datetime) -> int:
+    """Counts the predictions of a period that have a label.
+
+    Args:
+        book: The labels.
+        since: First moment of the predictions.
+        until: The moment after the last.
+    """
+    kind = ledger.FIXED[ledger.REQUEST_TIME]
+    count = 0
+    for batch in book.rows([Status.JOINED], [ledger.REQUEST_TIME]):
+        times = batch.column(ledger.REQUEST_TIME)
+        inside = pc.and_(
+            pc.greater_equal(times, pa.scalar(since, kind)),
+            pc.less(times, pa.scalar(until, kind)),
+        )
+        count += pc.sum(inside).as_py() or 0
+    return count
+
+
+def _measured(
+    model: LiveModel, now: Window, book: Ledger, kinds: Kinds, labelled: int
+) -> tuple[Mapping[str, live.Promise], Mapping[str, float]]:
+    if not labelled or not model.evaluation:
+        return {}, {}
+    # Imports TensorFlow, which takes seconds, and there may be no label.
+    from operations import performance
+
+    asked = performance.Asked(
+        now.since, now.until, model.evaluation, model.label_policy
+    )
+    found = performance.measure(book, kinds, asked)
+    return found.metrics, found.bounds
+
+
+def _performance_alarms(
+    metrics: Mapping[str, Quality], bounds: Mapping[str, float]
+) -> Iterator[Alarm]:
+    # Only where a threshold says that more is better; the AUC by its definition too.
+    for name in dict.fromkeys([*bounds, _AUC]):
+        found = metrics.get(name, Quality())
+        promised = [b for b in (found.promised_low, bounds.get(name)) if b is not None]
+        if not promised:
+            continue
+        least = max(promised)
+        if found.live_high is not None and found.live_high < least:
+            text = f"{name} is {found.live:.4g}, at most {found.live_high:.4g}"
+            yield Alarm(Kind.PERFORMANCE, f"{text}; at least {least:.4g} was promised")
+        if found.expected_high is not None and found.expected_high < least:
+            text = f"{name} is expected to be {found.expected:.4g} by the scores"
+            most = f"at most {found.expected_high:.4g}; {least:.4g} was promised"
+            yield Alarm(Kind.EXPECTED, f"{text}, {most}")

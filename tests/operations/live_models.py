@@ -1,0 +1,116 @@
+"""A live model in a registry and a metadata store, with its data and evaluation."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from google.protobuf import json_format
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+
+from pipeline.config import Config, Quality
+from pipeline.quality.eval_config import eval_config
+from pipeline.registry import changes
+from pipeline.registry.versions import identity
+from pipeline.store.artifact_files import PROFILE_FILE, ROWS_FILE, VERDICT_FILE
+from pipeline.store.connection import open_store
+from pipeline.trust import profile
+from pipeline.trust.policy import Verdict
+from tests.operations import request_logs
+from tests.operations.request_logs import Trips
+from tests.pipeline.registry.saved_models import named
+from tests.pipeline.tfx_store import StockStore
+
+BUCKETS = [(low / 10, low / 10 + 0.1, 100.0, 10 * low + 5.0) for low in range(10)]
+"""A calibration plot of 1,000 rows whose scores are right."""
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """A model that was pushed: its version and its artifact."""
+
+    version: int
+    artifact: int
+
+
+def push(
+    config: Config,
+    trips: Trips,
+    *,
+    auc: float = 0.83,
+    spans: Sequence[int] = (),
+    run: str = "monday",
+) -> Pushed:
+    """Makes a model live that was trained on trips, and registers its whole run.
+
+    Args:
+        config: Names the output directory.
+        trips: Its training data.
+        auc: Its AUC on the test split; the interval is 0.02 around it.
+        spans: The spans of its training data.
+        run: Name of the run.
+    """
+    root = config.output / "artifacts" / run
+    store = StockStore(config.metadata_url, root, config.name)
+    noted = [{"span": n, "version": None, "pattern": f"span-{n}/*"} for n in spans]
+    examples = store.examples(
+        span=max(spans, default=0),
+        spans=json.dumps(noted),
+    )
+    store.ran(run, "ExampleGen", outputs={"examples": examples})
+    verdict = store.artifact("DataVerdict")
+    store.ran(
+        run,
+        "DataGate",
+        inputs={"examples": [examples]},
+        outputs={"verdict": verdict},
+        properties={"label_policy": "all-trips"},
+    )
+    _write_profile(store, verdict, trips, tuple(spans))
+    model = store.artifact("Model")
+    store.ran(
+        run,
+        "Trainer",
+        inputs={"examples": [examples], "verdict": [verdict]},
+        outputs={"model": model},
+    )
+    evaluation = store.evaluation(
+        auc=auc, buckets=BUCKETS, intervals={"auc": (auc - 0.02, auc + 0.02)}
+    )
+    settings = json_format.MessageToJson(
+        eval_config(Quality(min_auc=0.6)), preserving_proto_field_name=True
+    )
+    store.ran(
+        run,
+        "Evaluator",
+        inputs={"examples": [examples], "model": [model]},
+        outputs={"evaluation": evaluation},
+        properties={"eval_config": settings},
+    )
+    return Pushed(_pushed(config, store, model, run), model)
+
+
+def _write_profile(
+    store: StockStore, verdict: int, trips: Trips, spans: tuple[int, ...]
+) -> None:
+    batch = request_logs.batch_of(trips)
+    nothing = np.zeros(batch.num_rows, np.int64)
+    found = profile.of_batch(batch, nothing, nothing)
+    columns, rows = profile.to_bytes({"train": found})
+    place = store.path(verdict)
+    (place / PROFILE_FILE).write_bytes(columns)
+    (place / ROWS_FILE).write_bytes(rows)
+    (place / VERDICT_FILE).write_text(Verdict(spans=spans).to_json())
+
+
+def _pushed(config: Config, store: StockStore, model: int, run: str) -> int:
+    (artifact,) = MetadataStore(open_store(config.metadata_url)).get_artifacts_by_id(
+        [model]
+    )
+    origin = identity(model, artifact.uri, artifact.create_time_since_epoch)
+    directory = named(store.path(model), "Format-Serving")
+    (directory / "assets").mkdir(exist_ok=True)
+    # Equal models would not be ones to roll back to.
+    (directory / "assets" / "run").write_text(run)
+    author = changes.Author(by="test", run=run)
+    return changes.push(directory, config.serving_directory, origin, author)
