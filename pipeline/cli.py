@@ -48,6 +48,7 @@ COMMANDS: Mapping[str, Command] = {
     "node": Command("run", "node"),
     "schema": Command("schema", "schema"),
     "gate": Command("gate", "gate"),
+    "features": Command("features", "features"),
     "models": Command("models", "models"),
     "predict": Command("predict", "predict"),
     "labels": Command("labels", "labels"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -158,6 +159,35 @@ def read_table(
         schema = pa.schema([schema.field(name) for name in columns])
     batches = [b for shard in shards for b in read_batches(shard, columns=columns)]
     return pa.Table.from_batches(batches, schema)
+
+
+def sample(
+    shards: Sequence[Shard], rows: int, *, seed: int = 1, max_pieces: int = 20
+) -> pa.RecordBatch:
+    """Reads a random sample of rows, of few row groups.
+
+    Args:
+        shards: Files with the same columns.
+        rows: Most rows.
+        seed: The same gives the same rows.
+        max_pieces: Row groups that are read if there are more rows than wanted.
+
+    Returns:
+        The rows in the order of the shards, all of them if there are no more.
+    """
+    chance = np.random.default_rng(seed)
+    pieces = [piece for piece in split_up(shards, rows=1) if piece.rows]
+    if count_rows(pieces) > rows and len(pieces) > max_pieces:
+        chosen = chance.choice(len(pieces), max_pieces, replace=False)
+        pieces = [pieces[place] for place in sorted(chosen)]
+    table = read_table(pieces) if pieces else schema_of(shards).empty_table()
+    if table.num_rows > rows:
+        places = np.sort(chance.choice(table.num_rows, rows, replace=False))
+        table = table.take(places)
+    (batch,) = table.combine_chunks().to_batches() or [
+        pa.RecordBatch.from_pylist([], table.schema)
+    ]
+    return batch
 
 
 class ShardWriter(AbstractContextManager["ShardWriter"]):

@@ -10,6 +10,7 @@ import tyro
 
 from pipeline import config as settings
 from pipeline.commands import (
+    features,
     gate,
     labels,
     lineage,
@@ -87,6 +88,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
         "node": run.NodeFlags,
         "schema": make_dataclass("schema", [("action", _union(of_schema))]),
         "gate": gates,
+        "features": features.FeaturesFlags,
         "models": make_dataclass("models", [("action", _union(actions))]),
         "predict": predict.PredictFlags,
         "labels": make_dataclass(
