@@ -6,8 +6,8 @@ in memory one at a time, and the rows of each are permuted.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,11 @@ class Table:
             )
             raise ValueError(msg)
         return table
+
+    def of_columns(self, names: Collection[str]) -> "Table":
+        """Returns the table with some of its columns only, in its own order."""
+        spec = {name: each for name, each in self.spec.items() if name in names}
+        return replace(self, spec=spec)
 
     def batches(
         self,

@@ -16,7 +16,13 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import kept_predictions, signatures, tasks
-from models.declarations import Vocabulary, transformed_name
+from models.declarations import (
+    WEIGHT,
+    Feature,
+    Vocabulary,
+    transformed_name,
+    transformed_names,
+)
 from models.declared import FEATURES, LABEL
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
@@ -102,19 +108,61 @@ def run_fn(fn_args: TrainingArguments) -> None:
     Raises:
         ValueError: A setting cannot train, or a split has no labelled rows.
     """
+    trained = train(fn_args)
+    write_history(trained.history, fn_args.model_run_dir)
+
+    model = trained.model
+    signatures.save(model, trained.transform, fn_args.serving_model_dir)
+    _describe(fn_args.serving_model_dir)
+    _keep_split_rule(fn_args.transform_graph_path, fn_args.serving_model_dir)
+    _keep_predictions(model, trained.evaluation, fn_args.serving_model_dir)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network.
+
+    Attributes:
+        model: The network.
+        transform: The graph that its inputs were computed with.
+        evaluation: The rows that early stopping used.
+        history: The learning curves, as `fit` returns them.
+    """
+
+    model: keras.Model
+    transform: tft.TFTransformOutput
+    evaluation: Table
+    history: dict[str, list[float]]
+
+
+def train(
+    fn_args: TrainingArguments, features: tuple[Feature, ...] = FEATURES
+) -> Trained:
+    """Trains a network, and saves nothing but TensorBoard's logs.
+
+    Args:
+        fn_args: Files to read, the directory of the logs, and settings.
+        features: The features that are its inputs.
+
+    Raises:
+        ValueError: A setting cannot train, or a split has no labelled rows.
+    """
     settings = TrainingSettings.read(fn_args)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     # Before anything of TensorFlow is created: initial weights take the seed then.
     make_deterministic(settings.seed)
 
-    train = Table.of(fn_args.train_files, transform)
+    # Keras assigns columns to inputs by name only if there are no others.
+    columns = {name for each in features for name in transformed_names(each)}
+    columns |= {LABEL.name, WEIGHT}
+    train = Table.of(fn_args.train_files, transform).of_columns(columns)
     train_rows = training_dataset(train, settings.batch_size, settings.seed)
-    evaluation = Table.of(fn_args.eval_files, transform)
+    evaluation = Table.of(fn_args.eval_files, transform).of_columns(columns)
     eval_rows = evaluation_dataset(evaluation, settings.eval_rows)
 
     scale = tasks.label_scale(LABEL, train)
     model = build_model(
-        settings.hyperparameters, vocabulary_sizes(transform), scale=scale
+        settings.hyperparameters, vocabulary_sizes(transform), features, scale=scale
     )
 
     training = tasks.training_of(LABEL, scale)
@@ -126,12 +174,7 @@ def run_fn(fn_args: TrainingArguments) -> None:
         fn_args.model_run_dir,
         training=training,
     )
-    write_history(history, fn_args.model_run_dir)
-
-    signatures.save(model, transform, fn_args.serving_model_dir)
-    _describe(fn_args.serving_model_dir)
-    _keep_split_rule(fn_args.transform_graph_path, fn_args.serving_model_dir)
-    _keep_predictions(model, evaluation, fn_args.serving_model_dir)
+    return Trained(model, transform, evaluation, history)
 
 
 def _describe(directory: str) -> None:

@@ -2,18 +2,19 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from pipeline.commands.flags import StoreFlags, say
+from pipeline.config import nearest
 from pipeline.errors import EXIT_DONE, UsageError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from pipeline.lineage.query import Lineage
     from pipeline.quality.importance import Importance, Judge
     from pipeline.store.graph import Execution
@@ -31,25 +32,62 @@ class FeaturesFlags(StoreFlags):
     tolerance: float = 0.002
     """Share of the metric, 0 to 1, that may be lost without the features that are said
     to add nothing."""
+    train: Annotated[bool, tyro.conf.arg(name="try")] = False
+    """Train once more without the features that add nothing, and compare."""
+    without: tuple[str, ...] = ()
+    """Columns to train without in place of those."""
     json: bool = False
     """Answer in JSON."""
 
 
 @dataclass(frozen=True)
-class _Evaluated:
-    """A model, and how it was evaluated.
+class _Model:
+    """A model, how it was trained, and how it was evaluated.
 
     Attributes:
         version: Its version, or the name of its run if it was never pushed.
         directory: Of the SavedModel.
         config: The EvalConfig of its evaluation, as JSON has it.
         splits: Directories of the splits that it was evaluated on.
+        trainer: The parameters of its Trainer.
+        graph: Directory of the transform graph.
+        examples: Directories of the transformed examples.
     """
 
     version: str
     directory: str
     config: Mapping[str, Any]
     splits: tuple[str, ...]
+    trainer: Mapping[str, Any]
+    graph: str
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A model that was trained without some columns.
+
+    Attributes:
+        without: The columns.
+        lost: What the metric loses compared with the live model.
+        weights: Number of its weights.
+    """
+
+    without: tuple[str, ...]
+    lost: float
+    weights: int
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Everything that is shown of a model's features."""
+
+    model: str
+    rows: int
+    importance: "Importance"
+    worth: Mapping[str, "Value"]
+    weights: Mapping[str, int]
+    tried: _Tried | None
 
 
 def features(arguments: list[str]) -> int:
@@ -61,28 +99,41 @@ def features(arguments: list[str]) -> int:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     _check(flags)
-    from models import features as declared
+    from pipeline.runners.local.console import quiet
+
+    # TensorFlow greets on the C level's standard error, which no logging setting
+    # reaches.
+    with quiet():
+        answer = _answer(flags)
+    if flags.json:
+        sys.stdout.write(f"{json.dumps(asdict(answer), indent=1)}\n")
+    else:
+        say("\n".join(_lines(answer, flags.tolerance)))
+    return EXIT_DONE
+
+
+def _answer(flags: FeaturesFlags) -> _Answer:
+    from models import declared
     from pipeline.lineage.query import open_lineage
     from pipeline.quality.importance import importance
     from pipeline.trust.value import values
 
-    model = _evaluated(open_lineage(flags.config()), flags.model)
+    model = _model(open_lineage(flags.config()), flags.model)
     judge = _judge(model, flags.rows)
     columns = declared.RAW_COLUMNS
-    worth = values(judge.batch, columns, judge.labels)
     found = importance(judge, columns, flags.tolerance)
-    if flags.json:
-        answer = {
-            "model": model.version,
-            "rows": judge.batch.num_rows,
-            **asdict(found),
-            "features": {name: asdict(each) for name, each in worth.items()},
-        }
-        sys.stdout.write(f"{json.dumps(answer, indent=1)}\n")
-    else:
-        rows = judge.batch.num_rows
-        say("\n".join(_lines(model, rows, found, worth, flags.tolerance)))
-    return EXIT_DONE
+    without = flags.without or found.useless
+    tried = None
+    if (flags.train or flags.without) and without:
+        tried = _tried(model, judge, without)
+    return _Answer(
+        model.version,
+        judge.batch.num_rows,
+        found,
+        values(judge.batch, columns, judge.labels),
+        _weights(model),
+        tried,
+    )
 
 
 def _check(flags: FeaturesFlags) -> None:
@@ -90,56 +141,90 @@ def _check(flags: FeaturesFlags) -> None:
         raise UsageError(f"rows is {flags.rows}; it must be at least 1")
     if not 0 <= flags.tolerance <= 1:
         raise UsageError(f"tolerance is {flags.tolerance}; it must be from 0 to 1")
+    from models.declared import RAW_COLUMNS
+
+    for name in flags.without:
+        if name not in RAW_COLUMNS:
+            raise UsageError(
+                f"without names {name!r}, which is no column of a feature; "
+                f"{nearest(name, RAW_COLUMNS)}"
+            )
+    if set(flags.without) == set(RAW_COLUMNS):
+        raise UsageError("without names every feature; leave at least one of them")
 
 
-def _evaluated(lineage: "Lineage", asked: str) -> _Evaluated:
+def _model(lineage: "Lineage", asked: str) -> _Model:
     """Finds a model's files, and the rows that it was evaluated on.
 
     Raises:
         UsageError: There is no such model, it was never evaluated, or files are gone.
     """
     from pipeline.columnar import files
-    from pipeline.store import artifact_files
 
     model = lineage.model(asked or None)
+    graph = lineage.graph
     name = model.versions[-1] if model.versions else model.run
-    steps = [
+    evaluators = [
         step
-        for step in lineage.graph.users([model.artifact])
+        for step in graph.users([model.artifact])
         if model.artifact in step.inputs.get("model", ()) and _evaluates(step)
     ]
-    if not steps:
+    trainers = graph.makers([model.artifact])
+    if not evaluators or not trainers:
         raise UsageError(
-            f"model {name} was never evaluated, so there are no test rows to measure "
-            "its features on; `python run_local.py` trains and evaluates one"
+            f"model {name} was never trained and evaluated here, so there are no test "
+            "rows to measure its features on; `python run_local.py` makes one"
         )
-    place = artifact_files.location(model.uri)
-    examples = [
-        artifact_files.location(each.uri)
-        for each in lineage.graph.by_id(steps[-1].inputs["examples"])
-    ]
-    if place is None or None in examples or not examples:
-        gone = "its files" if place is None else "the rows that it was evaluated on"
-        raise UsageError(f"model {name} can't be measured: {gone} are gone")
-    parameters = steps[-1].parameters
-    splits = parameters.get("example_splits") or ["eval"]
-    return _Evaluated(
+    evaluator, trainer = evaluators[-1], trainers[-1]
+    places = _Places(lineage, name)
+    splits = evaluator.parameters.get("example_splits") or ["eval"]
+    return _Model(
         name,
-        files.join(place, "Format-Serving"),
-        parameters["eval_config"],
+        files.join(*places.of([model.artifact]), "Format-Serving"),
+        evaluator.parameters["eval_config"],
         tuple(
             files.join(each, f"Split-{split}")
-            for each in filter(None, examples)
+            for each in places.of(evaluator.inputs["examples"])
             for split in splits
         ),
+        trainer.parameters,
+        places.of(trainer.inputs["transform_graph"])[0],
+        places.of(trainer.inputs["examples"]),
     )
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the files of artifacts are."""
+
+    lineage: "Lineage"
+    model: str
+
+    def of(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """Returns the directories of artifacts.
+
+        Raises:
+            UsageError: The files of one are gone.
+        """
+        from pipeline.store import artifact_files
+
+        found = []
+        for each in self.lineage.graph.by_id(ids):
+            place = artifact_files.location(each.uri)
+            if place is None:
+                raise UsageError(
+                    f"model {self.model} can't be measured: its {each.type} is gone "
+                    f"from {each.uri}"
+                )
+            found.append(place)
+        return tuple(found)
 
 
 def _evaluates(step: "Execution") -> bool:
     return step.succeeded and isinstance(step.parameters.get("eval_config"), dict)
 
 
-def _judge(model: _Evaluated, rows: int) -> "Judge":
+def _judge(model: _Model, rows: int) -> "Judge":
     """Scores a sample of the rows with the model."""
     from google.protobuf import json_format
     from tensorflow_model_analysis.proto import config_pb2
@@ -148,35 +233,81 @@ def _judge(model: _Evaluated, rows: int) -> "Judge":
     from pipeline.quality.importance import Judge
 
     found = [shard for split in model.splits for shard in shards.shards_of(split)]
-    batch: pa.RecordBatch = shards.sample(found, rows)
+    batch = shards.sample(found, rows)
+    if not batch.num_rows:
+        raise UsageError(
+            f"model {model.version} was evaluated on {', '.join(model.splits)}, where "
+            "no row is; its features can't be measured"
+        )
     config = json_format.ParseDict(model.config, config_pb2.EvalConfig())
     return Judge(model.directory, config, batch)
 
 
-def _lines(
-    model: _Evaluated,
-    rows: int,
-    found: "Importance",
-    worth: Mapping[str, "Value"],
-    tolerance: float,
-) -> Iterable[str]:
+def _weights(model: _Model) -> dict[str, int]:
+    """Counts the weights that the network has because of each column."""
+    import tensorflow_transform as tft
+
+    from models import trial
+    from models.hyperparameters import Hyperparameters
+    from pipeline.columnar import files
+
+    given = model.trainer["custom_config"].get("hyperparameters", {})
+    with files.local_copy(model.graph) as graph:
+        transform = tft.TFTransformOutput(graph)
+        return trial.weights_by_column(transform, Hyperparameters.from_json(given))
+
+
+def _tried(model: _Model, judge: "Judge", without: tuple[str, ...]) -> _Tried:
+    """Trains without columns, as the model was trained otherwise."""
+    from models.trial import Trial
+    from pipeline.columnar import files
+
+    steps = {each: model.trainer.get(f"{each}_args", {}) for each in ("train", "eval")}
+    with files.local_copy(model.graph) as graph, tempfile.TemporaryDirectory() as logs:
+        arguments = SimpleNamespace(
+            train_files=_globs(model.examples, steps["train"].get("splits", ["train"])),
+            eval_files=_globs(model.examples, steps["eval"].get("splits", ["eval"])),
+            transform_graph_path=graph,
+            train_steps=steps["train"]["num_steps"],
+            eval_steps=steps["eval"].get("num_steps", 0),
+            serving_model_dir="",
+            model_run_dir=logs,
+            custom_config=model.trainer["custom_config"],
+        )
+        trial = Trial(arguments, without)
+        lost = judge.loss_of(trial(judge.answers.features))
+    return _Tried(without, lost, trial.weights)
+
+
+def _globs(directories: Iterable[str], splits: Iterable[str]) -> list[str]:
+    from pipeline.columnar import files
+
+    return [
+        files.join(each, f"Split-{split}", "*")
+        for each in directories
+        for split in splits
+    ]
+
+
+def _lines(answer: _Answer, tolerance: float) -> Iterable[str]:
+    from pipeline.quality.eval_config import SHOWN_METRICS
     from pipeline.trust.policy import one_line, table
 
-    yield (
-        f"model {model.version}: {found.metric} {found.value:.4f} on {rows:,} test rows"
-    )
+    found, worth = answer.importance, answer.worth
+    metric = SHOWN_METRICS.get(found.metric, found.metric)
+    yield f"model {answer.model}: {metric} {found.value:.4f} on {answer.rows:,} rows"
     yield ""
-    header = (
-        "feature",
-        f"{found.metric} lost",
-        "+-",
-        "bits of the label",
-        "missing",
-        "also in another feature",
-    )
     order = sorted(found.losses, key=lambda name: -found.losses[name].mean)
     yield from table(
-        header,
+        (
+            "feature",
+            f"{metric} lost",
+            "+-",
+            "bits of the label",
+            "missing",
+            "weights",
+            "also in another feature",
+        ),
         [
             (
                 one_line(name),
@@ -184,27 +315,32 @@ def _lines(
                 f"{found.losses[name].spread:.4f}",
                 f"{worth[name].information:.4f} ({worth[name].explained:.0%})",
                 f"{worth[name].missing:.1%}",
+                f"{answer.weights[name]:,}",
                 _redundant(worth[name]),
             )
             for name in order
         ],
     )
     yield ""
-    yield from _advice(found, tolerance)
+    allowed = f"{tolerance:.1%} of it is allowed"
+    if not found.useless:
+        yield f"Without each feature the {metric} loses more ({allowed})."
+    else:
+        yield (
+            f"Shuffled together, these cost {found.together:.4f} of the {metric} "
+            f"({allowed}), so they add nothing: {', '.join(sorted(found.useless))}"
+        )
+    if answer.tried:
+        yield (
+            f"Trained without {', '.join(sorted(answer.tried.without))}: {metric} "
+            f"{found.value - answer.tried.lost:.4f}, with {answer.tried.weights:,} "
+            "weights. To keep it so, take them out of FEATURES in models/features.py"
+        )
+    elif found.useless:
+        yield "`throughline features --try` trains without them"
 
 
 def _redundant(value: "Value") -> str:
     if not value.redundant_with:
         return "-"
     return f"{value.redundancy:.0%} in {value.redundant_with}"
-
-
-def _advice(found: "Importance", tolerance: float) -> Iterable[str]:
-    if not found.useless:
-        yield f"Each feature is worth more than {tolerance:.1%} of the {found.metric}."
-        return
-    yield (
-        f"Without these together the {found.metric} loses {found.together:.4f} "
-        f"({tolerance:.1%} of it is allowed), so they add nothing to this model: "
-        f"{', '.join(sorted(found.useless))}"
-    )

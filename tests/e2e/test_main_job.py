@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from pyarrow import parquet
 
+from pipeline.cli import COMMANDS
 from pipeline.store.graph import Graph
 from tests.e2e.runs import PROJECT, Finished, Rows, raw_tensors, write_csv
 
@@ -59,6 +60,28 @@ def test_model_reaches_its_quality(main_run: Finished) -> None:
     assert metrics["binary_accuracy"] >= 0.89
     # A fifth of 15,002 rows, give or take what the hash does.
     assert 2800 < metrics["example_count"] < 3200
+
+
+def test_features_that_add_nothing_can_go(
+    main_run: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trained without what shuffling finds useless, the AUC is within 0.002."""
+    where = ["--output", str(main_run.output)]
+
+    code = COMMANDS["features"](["--try", "--json", *where])
+
+    found = json.loads(capsys.readouterr().out)
+    losses = {
+        name: each["mean"] for name, each in found["importance"]["losses"].items()
+    }
+    assert code == 0
+    assert found["importance"]["value"] == pytest.approx(
+        main_run.metrics()["candidate"]["auc"], abs=1e-6
+    )
+    assert max(losses, key=lambda name: losses[name]) == "payment_type"
+    assert len(found["tried"]["without"]) >= 3
+    assert abs(found["tried"]["lost"]) <= 0.002
+    assert found["tried"]["weights"] < sum(found["weights"].values())
 
 
 def test_console_is_short_and_quiet(main_run: Finished) -> None:

@@ -156,3 +156,28 @@ def test_empty_shard_keeps_its_columns(tmp_path: Path) -> None:
     assert shards.count_rows(found) == 0
     assert shards.schema_of(found).names == ["number", "text"]
     assert shards.split_up(found) == []
+
+
+def test_a_sample_is_of_all_rows_and_the_same_again(tmp_path: Path) -> None:
+    """Of 1,000 rows in 100 row groups a tenth; of fewer rows than wanted, all."""
+    numbers = pa.RecordBatch.from_pydict({"number": pa.array(range(1000))})
+    _write(tmp_path / "a.parquet", numbers, rows=10)
+    found = shards.shards_of(tmp_path)
+
+    sample = shards.sample(found, 100, max_pieces=50)
+
+    values = [value for (value,) in sample["number"].to_pylist()]
+    assert values == sorted(set(values))
+    assert len(values) == 100
+    assert len({value // 10 for value in values}) > 40
+    assert shards.sample(found, 100, max_pieces=50) == sample
+    assert shards.sample(found, 5000, max_pieces=1).num_rows == 1000
+
+
+def test_a_sample_of_nothing_has_the_columns(tmp_path: Path) -> None:
+    """A split without rows gives a batch without rows."""
+    _write(tmp_path / "a.parquet", BATCH.slice(0, 0))
+
+    sample = shards.sample(shards.shards_of(tmp_path), 10)
+
+    assert (sample.num_rows, sample.schema.names) == (0, ["number", "text"])
