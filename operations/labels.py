@@ -50,6 +50,36 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Joining:
+    """How outcomes are joined, as flags."""
+
+    key: tuple[str, ...] = ()
+    """Join by these features instead of request_id, to the newest request before
+    the time."""
+    time: str = ""
+    """Column with the time of the predicted event; needed with a key."""
+    label_time: str = ""
+    """Column with the time at which an outcome became known; now if not given."""
+    window_days: float = 30.0
+    """Days after its prediction in which a label counts; later ones are kept and not
+    learned from."""
+    time_column: str = ""
+    """Column of the training data that gets the request's time, in seconds since
+    1970, if the file doesn't have that column."""
+
+    def __post_init__(self) -> None:
+        """Rejects a window of no time."""
+        if not self.window_days > 0:
+            raise UsageError(f"window-days is {self.window_days}; it must be above 0")
+
+    def job(self, place: Place) -> Job:
+        """Returns the job that joins outcomes to become training data."""
+        roles = Roles(self.key, self.time, self.label_time)
+        window = timedelta(days=self.window_days)
+        return Job(place, roles, window, self.time_column)
+
+
+@dataclass(frozen=True)
 class Added:
     """The result of adding a file.
 

@@ -11,16 +11,10 @@ from pipeline.errors import UsageError
 from pipeline.lineage.query import Lineage, open_lineage
 from pipeline.quality import results
 from pipeline.registry import history, versions
-from pipeline.store.artifact_files import (
-    PROFILE_FILE,
-    ROWS_FILE,
-    VERDICT_FILE,
-    location,
-)
+from pipeline.store.artifact_files import PROFILE_FILE, location
 from pipeline.store.graph import Artifact, Execution
-from pipeline.trust import profile
 from pipeline.trust.gate import Baseline
-from pipeline.trust.policy import Verdict
+from pipeline.trust.past import read_baseline
 
 Bucket = Mapping[str, float]
 """A bucket of a calibration plot, see `results.read_calibration`."""
@@ -48,7 +42,7 @@ class LiveModel:
         promised: Its overall metrics on the test split, by name.
         calibration: Scores and labels of the test split, in buckets of the score.
         evaluation: The settings of its evaluation, as JSON values; empty if unknown.
-        label_policy: Which labels count, a `features.LabelPolicy`.
+        label_policy: Which labels count, the name of one of its policies.
         missing: What of all this is unknown and why, as sentences.
     """
 
@@ -139,17 +133,9 @@ def _data(
         policy = str(gates[0].parameters.get("label_policy", "")) if gates else ""
         place = location(verdict.uri)
         if place and files.exists(files.join(place, PROFILE_FILE)):
-            return _baseline(place), policy
+            return read_baseline(place), policy
         return None, policy
     return None, ""
-
-
-def _baseline(place: str) -> Baseline:
-    """Reads what the gate has kept of accepted data."""
-    parts = [files.read_bytes(files.join(place, n)) for n in (PROFILE_FILE, ROWS_FILE)]
-    splits = profile.from_bytes(parts[0], parts[1])
-    verdict = Verdict.from_json(files.read_text(files.join(place, VERDICT_FILE)))
-    return Baseline(profile.merged(list(splits.values())), verdict)
 
 
 def _evaluated(

@@ -58,7 +58,7 @@ class Asked:
         since: First moment of the predictions.
         until: The moment after the last.
         settings: The live model's EvalConfig, as JSON values.
-        policy: Which labels count, a `features.LabelPolicy`.
+        policy: Which labels count, the name of one of its policies.
         version: Only predictions of this version, if given.
     """
 

@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from operations.requests import (
     LATENCY,
     PREDICTION,
-    REQUEST_ID,
     STATUS,
     VERSION,
     Log,
@@ -32,7 +31,8 @@ Ints = npt.NDArray[np.int64]
 SCORE_BINS = 1000
 _EDGES: Floats = np.geomspace(0.01, 600_000, 2_000)
 """Ends of the bins of latencies in milliseconds; a percentile is 0.9 % off at most."""
-_COLUMNS = (REQUEST_ID, VERSION, PREDICTION, LATENCY, STATUS)
+_TRAFFIC = (VERSION, LATENCY, STATUS)
+_COLUMNS = (PREDICTION, *_TRAFFIC)
 # Several batches are merged at once, since merging sorts all that is kept.
 _MERGED = 16
 
@@ -150,6 +150,14 @@ def read(log: Log, kinds: Kinds, since: datetime, until: datetime) -> Window:
     return Window(
         since, until, traffic, whole if whole and whole.rows else None, scores
     )
+
+
+def traffic(log: Log, since: datetime, until: datetime) -> dict[int, Traffic]:
+    """Counts the traffic of a window by version; see `Window`."""
+    found: dict[int, Traffic] = {}
+    for batch in log.batches({}, since, until, _TRAFFIC, failed=True):
+        _count(batch, found)
+    return found
 
 
 def _profile_of(batch: pa.RecordBatch, kinds: Kinds) -> Profile:

@@ -53,6 +53,7 @@ COMMANDS: Mapping[str, Command] = {
     "predict": Command("predict", "predict"),
     "labels": Command("labels", "labels"),
     "monitor": Command("monitor", "monitor"),
+    "operate": Command("operate", "operate"),
     "lineage": Command("lineage", "lineage"),
     "report": Command("lineage", "report"),
     "export": Command("lineage", "export"),

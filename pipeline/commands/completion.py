@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from operations.operate_settings import Operate
 from pipeline import config as settings
 from pipeline.commands import (
     features,
@@ -96,6 +97,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
             [("what", Annotated[labels.AddFlags, tyro.conf.subcommand("add")])],
         ),
         "monitor": monitor.MonitorFlags,
+        "operate": flags_class("operate", [config, Operate()], preset),
         "lineage": lineage.LineageFlags,
         "report": lineage.ReportFlags,
         "export": make_dataclass(

@@ -1,13 +1,15 @@
 """The command that adds outcomes to the request log, as labels to learn from."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import tyro
 
+from operations.labels import Joining, add, ledger_of
+from operations.training_files import Place
 from pipeline.commands.flags import StoreFlags, answer_without_action, say
-from pipeline.errors import EXIT_DONE, UsageError
+from pipeline.errors import EXIT_DONE
 from pipeline.ingestion.source import UTF_8
 from pipeline.ingestion.spans import Pattern
 
@@ -15,7 +17,7 @@ ACTIONS = ("add",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddFlags(StoreFlags):
+class AddFlags(StoreFlags, Joining):
     """Which outcomes, and which training data they become."""
 
     file: tyro.conf.Positional[Path | None] = None
@@ -28,24 +30,6 @@ class AddFlags(StoreFlags):
     """Pattern of its spans, as for run_local.py."""
     encoding: str = UTF_8
     """Encoding of text files, by Python's name."""
-    key: tuple[str, ...] = ()
-    """Join by these features instead of request_id, to the newest request before
-    --time."""
-    time: str = ""
-    """Column with the time of the predicted event; needed with --key."""
-    label_time: str = ""
-    """Column with the time at which an outcome became known; now if not given."""
-    window_days: float = 30.0
-    """Days after its prediction in which a label counts; later ones are kept and not
-    learned from."""
-    time_column: str = ""
-    """Column of the training data that gets the request's time, in seconds since
-    1970, if the file doesn't have that column."""
-
-    def __post_init__(self) -> None:
-        """Rejects a window of no time."""
-        if not self.window_days > 0:
-            raise UsageError(f"window-days is {self.window_days}; it must be above 0")
 
 
 def labels(arguments: list[str]) -> int:
@@ -55,19 +39,10 @@ def labels(arguments: list[str]) -> int:
         return answer_without_action("labels", action, ACTIONS)
     flags = tyro.cli(AddFlags, prog="throughline labels add", args=rest)
     from operations import label_records
-    from operations import labels as joined
-    from operations.outcomes import Roles
-    from operations.training_files import Place
 
     place = Place(flags.data, Pattern(flags.pattern), flags.encoding)
-    job = joined.Job(
-        place,
-        Roles(flags.key, flags.time, flags.label_time),
-        timedelta(days=flags.window_days),
-        flags.time_column,
-    )
     config = flags.config()
-    added = joined.add(config, flags.file, job, datetime.now(UTC))
+    added = add(config, flags.file, flags.job(place), datetime.now(UTC))
     if added.before:
         say(
             f"{flags.file} was added {added.before.about.added}, so nothing is added; "
@@ -77,5 +52,5 @@ def labels(arguments: list[str]) -> int:
         say("\n".join(label_records.lines(entry)))
     if not added.entries and not added.before:
         say("No outcome that found no request has found one now.")
-    label_records.record_if_possible(config, joined.ledger_of(config))
+    label_records.record_if_possible(config, ledger_of(config))
     return EXIT_DONE

@@ -30,17 +30,15 @@ _DYING_SECONDS = 10
 LOCK_OF_VERSIONS = PROJECT / "requirements.lock"
 
 
-def new_run(config: Config) -> Run:
+def new_run(config: Config, name: str = "") -> Run:
     """Creates the record of a run that starts now, without writing it.
 
-    If another run started in the same second, the name gets the next free second: names
-    must be unique, and sort in the order of their start.
+    Args:
+        config: Its settings.
+        name: Its name, see `new_name`; by its time and definition if empty.
     """
     definition = definition_of(config)
-    now = datetime.now(UTC)
-    while any(config.runs_directory.glob(f"{now:{_TIME_FORMAT}}-*")):
-        now += timedelta(seconds=1)
-    run_id = f"{now:{_TIME_FORMAT}}-{definition[:8]}"
+    run_id = name or new_name(config, datetime.now(UTC), definition[:8])
     return Run(
         run_id=run_id,
         directory=config.runs_directory / run_id,
@@ -48,6 +46,22 @@ def new_run(config: Config) -> Run:
         data=data_digest(config),
         config=to_json(config),
     )
+
+
+def new_name(config: Config, now: datetime, digits: str) -> str:
+    """Returns a name for a run: its time in UTC and digits of a hash.
+
+    If another run started in the same second, the name gets the next free second: names
+    must be unique, and sort in the order of their start.
+
+    Args:
+        config: Names the directory of the runs.
+        now: When it starts.
+        digits: What distinguishes it from other runs.
+    """
+    while any(config.runs_directory.glob(f"{now:{_TIME_FORMAT}}-*")):
+        now += timedelta(seconds=1)
+    return f"{now:{_TIME_FORMAT}}-{digits}"
 
 
 @contextmanager

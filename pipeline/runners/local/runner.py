@@ -120,13 +120,14 @@ class Options:
         return self.force or asked or self.is_part
 
 
-def run(config: Config, options: Options, build: Build) -> int:
+def run(config: Config, options: Options, build: Build, name: str = "") -> int:
     """Runs the pipeline, and prints progress and a summary.
 
     Args:
         config: What to run.
         options: How to run it.
         build: Creates the pipeline; called late, because that imports TFX.
+        name: Name of a new run; by its time and its settings if empty.
 
     Returns:
         The exit code: 0 done, 1 a node failed, 2 a schema was proposed and must be
@@ -152,7 +153,7 @@ def run(config: Config, options: Options, build: Build) -> int:
         run_record.output_directory_held(config),
         locks.in_use(config.artifact_root),
     ):
-        run = _new_or_resumed_run(config, options)
+        run = _new_or_resumed_run(config, options, name)
         with run_record.held(run), own_console(run.log_of("runner")) as console:
             return _recorded(config, options, build, run, console)
 
@@ -309,13 +310,13 @@ def _run(
     return summary.print_results(console, config, connection, run)
 
 
-def _new_or_resumed_run(config: Config, options: Options) -> Run:
+def _new_or_resumed_run(config: Config, options: Options, name: str) -> Run:
     """Returns the run to resume, or a new one.
 
     If code or data has changed, resuming starts a new run of the same nodes: under the
     old name, finished nodes would count as done although their inputs have changed.
     """
-    new = run_record.new_run(config)
+    new = run_record.new_run(config, name)
     new.first = options.only or options.first
     new.last = options.only or options.last
     new.uncached = None if options.no_cache is None else list(options.no_cache)

@@ -1,0 +1,182 @@
+"""Starts the run of a decision, waits for it, and notes how it ended."""
+
+import dataclasses
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+
+from operations import facts as derived
+from operations.decisions import Attempt, Decision, Decisions, text_of
+from operations.facts import Facts
+from pipeline.config import METADATA_VARIABLE, Config, environment
+from pipeline.errors import (
+    EXIT_DATA_REFUSED,
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_NOT_BLESSED,
+    EXIT_USAGE,
+)
+from pipeline.runners.local import run_record
+from pipeline.store.run_files import Outcome
+
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+_OUTCOMES = {
+    EXIT_DONE: "is done",
+    EXIT_NOT_BLESSED: "pushed nothing: not blessed, unfit, or rolled back before",
+    EXIT_DATA_REFUSED: "was stopped by the data gate",
+}
+
+PIPELINE = (sys.executable, "-m", "operations.pipeline_run")
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """Starts runs.
+
+    Attributes:
+        config: The pipeline's settings.
+        decisions: Where attempts are noted.
+        clock: Tells the time.
+        logs: Directory for what runs print.
+        program: Runs the pipeline; gets a decision's file and the run's name.
+    """
+
+    config: Config
+    decisions: Decisions
+    clock: Clock
+    logs: Path
+    program: tuple[str, ...] = PIPELINE
+
+    def adopted(self, decision: Decision, facts: Facts) -> Decision:
+        """Notes the end of an attempt whose parent was killed, if it has ended.
+
+        Args:
+            decision: An open decision; none of its runs is alive.
+            facts: Have the record of its last run.
+        """
+        last = decision.attempts[-1] if decision.attempts else None
+        if last is None or last.ended:
+            return decision
+        record = facts.open_run
+        code = -int(signal.SIGKILL)
+        if record and record.outcome is not Outcome.RUNNING:
+            code = record.exit_code if record.exit_code is not None else code
+        return self._ended(decision, code)
+
+    def attempt(self, decision: Decision) -> Decision:
+        """Starts the run of a decision, or resumes it, and waits for its end.
+
+        Args:
+            decision: An open decision; none of its runs is alive.
+
+        Raises:
+            KeyboardInterrupt: SIGTERM or Ctrl-C came; the run has ended cleanly.
+        """
+        run_id = self._name(decision)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        log = self.logs / f"{run_id}.txt"
+        decided = str(self.decisions.path_of(decision))
+        child_environment = dict(environment())
+        if self.config.metadata:
+            child_environment[METADATA_VARIABLE] = self.config.metadata
+        with log.open("ab") as output:
+            # Noted before it starts: a kill in between leaves an attempt that failed,
+            # never a run that nobody knows of.
+            begun = self._begun(decision, run_id, 0)
+            # A session of its own: Ctrl-C goes to this process, which passes it on.
+            process = subprocess.Popen(
+                [*self.program, decided, run_id],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=child_environment,
+                start_new_session=True,
+            )
+            begun = self._with_pid(begun, process.pid)
+            code, is_asked = _waited(process)
+        ended = self._ended(begun, code)
+        if is_asked:
+            raise KeyboardInterrupt
+        return ended
+
+    def _name(self, decision: Decision) -> str:
+        """Returns the name of the last run if it can be resumed, else a new one."""
+        last = decision.attempts[-1] if decision.attempts else None
+        if last and last.exit_code in {-signal.SIGKILL, EXIT_INTERRUPTED}:
+            record = derived.record_of(self.config, last.run_id)
+            config = run_record.from_json(decision.config)
+            config = dataclasses.replace(config, metadata=self.config.metadata)
+            now = run_record.new_run(config, last.run_id)
+            same = record and record.definition == now.definition
+            # Under the old name, finished nodes would count as done although their
+            # code or data has changed.
+            if record and same and record.data == now.data:
+                return last.run_id
+        return run_record.new_name(self.config, self.clock(), decision.key)
+
+    def _begun(self, decision: Decision, run_id: str, pid: int) -> Decision:
+        attempt = Attempt(run_id, text_of(self.clock()), pid, socket.gethostname())
+        attempts = (*decision.attempts, attempt)
+        return self.decisions.save(dataclasses.replace(decision, attempts=attempts))
+
+    def _with_pid(self, decision: Decision, pid: int) -> Decision:
+        *before, last = decision.attempts
+        attempts = (*before, dataclasses.replace(last, pid=pid))
+        return self.decisions.save(dataclasses.replace(decision, attempts=attempts))
+
+    def _ended(self, decision: Decision, code: int) -> Decision:
+        now = text_of(self.clock())
+        *before, last = decision.attempts
+        ended = dataclasses.replace(last, ended=now, exit_code=code)
+        made = dataclasses.replace(decision, attempts=(*before, ended))
+        is_final = code in _OUTCOMES
+        made = dataclasses.replace(
+            made,
+            ended=now if is_final else "",
+            outcome=_outcome(code, last.run_id, self.logs / f"{last.run_id}.txt"),
+        )
+        return self.decisions.save(made)
+
+
+def _outcome(code: int, run_id: str, log: Path) -> str:
+    """Describes how a run ended; its log is named unless all is well."""
+    if code == EXIT_DONE:
+        return f"run {run_id} {_OUTCOMES[code]}"
+    if code < 0:
+        return f"run {run_id} was killed by signal {-code}; {log}"
+    other = {
+        **_OUTCOMES,
+        EXIT_INTERRUPTED: "was interrupted, and is resumed",
+        EXIT_USAGE: "could not start",
+    }
+    return f"run {run_id} {other.get(code, f'failed with {code}')}; {log}"
+
+
+def _waited(process: "subprocess.Popen[bytes]") -> tuple[int, bool]:
+    """Waits for a run; SIGTERM and Ctrl-C are passed on to it, and end it cleanly.
+
+    Returns:
+        Its exit code, and whether this process is to end too.
+    """
+    asked = False
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        del number, frame
+        asked = True
+        process.send_signal(signal.SIGTERM)
+
+    before = {each: signal.signal(each, forward) for each in _ENDING}
+    try:
+        return process.wait(), asked
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

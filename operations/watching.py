@@ -1,0 +1,175 @@
+"""Watches a version after its push: is it worse than the one before it, or slower?"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from operations import labels, live, monitoring, requests, windows
+from operations.decisions import Action, Decision, key_of, text_of
+from operations.facts import Facts
+from operations.live import LiveModel
+from operations.operate_settings import Watch
+from operations.requests import Log
+from operations.windows import Traffic
+from pipeline.config import Config
+from pipeline.ingestion.columns import Kinds, kinds_of_schema
+from pipeline.registry import history, versions
+from pipeline.trust import schema_review
+
+_AUC = "auc"
+_P95 = 0.95
+# Of a normal distribution: one false alarm in a thousand looks.
+_DEVIATIONS = 3.1
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A version that is being watched.
+
+    Attributes:
+        version: Its number.
+        since: When it became live.
+        before: The version that a rollback restores.
+        until: When watching ends.
+    """
+
+    version: int
+    since: datetime
+    before: int
+    until: datetime
+
+
+def watched(facts: Facts, settings: Watch) -> Watched | None:
+    """Returns the live version, if it is new and there is one to go back to."""
+    registry = facts.registry
+    if registry.live is None or registry.previous is None:
+        return None
+    # What a rollback has restored has been live before; going further back would be
+    # a matter for people.
+    if registry.added[registry.live].action is history.Action.ROLLBACK:
+        return None
+    since = datetime.fromisoformat(registry.periods[registry.live][-1].since)
+    until = since + timedelta(hours=settings.hours)
+    if facts.now >= until:
+        return None
+    return Watched(registry.live, since, registry.previous, until)
+
+
+def judge(
+    config: Config, facts: Facts, settings: Watch, directory: Path
+) -> Decision | None:
+    """Decides whether the live version is to be rolled back.
+
+    Args:
+        config: Names the model, its request log, its registry and the schema.
+        facts: The facts of the tick.
+        settings: How it is watched.
+        directory: Where the answers of both versions to the same requests are kept.
+
+    Returns:
+        The decision to roll back; `None` if the version is not watched, or is fine.
+    """
+    found = watched(facts, settings)
+    if found is None or facts.live is None:
+        return None
+    look = _Look(config, facts.live, found, settings, facts.now)
+    reason = next(look.reasons(directory), None)
+    if reason is None:
+        return None
+    return Decision(
+        0,
+        key_of("rollback", found.version),
+        Action.ROLLBACK,
+        "watch",
+        f"version {found.version} {reason}",
+        text_of(facts.now),
+        {"version": found.version, "restores": found.before, "reason": reason},
+    )
+
+
+@dataclass(frozen=True)
+class _Look:
+    config: Config
+    model: LiveModel
+    watched: Watched
+    settings: Watch
+    now: datetime
+
+    def reasons(self, directory: Path) -> Iterator[str]:
+        """Yields why the version is worse; what is cheap to find comes first."""
+        log = Log(requests.directory_of(self.config))
+        since, length = self.watched.since, self.now - self.watched.since
+        after = windows.traffic(log, since, self.now).get(self.watched.version)
+        before = _sum(windows.traffic(log, since - length, since))
+        if after and min(after.rows, before.rows) >= self.settings.min_rows:
+            yield from self._failures(after, before)
+            yield from self._latency(after, before)
+        book = labels.ledger_of(self.config)
+        if monitoring.count_labels(book, since, self.now) >= self.settings.min_rows:
+            kinds = kinds_of_schema(schema_review.read(self.config.schema))
+            yield from self._quality(kinds)
+            yield from self._shadow(kinds, directory)
+
+    def _failures(self, after: Traffic, before: Traffic) -> Iterator[str]:
+        new, old = after.failed_share, before.failed_share
+        asked = after.rows + after.failures, before.rows + before.failures
+        pooled = (after.failures + before.failures) / sum(asked)
+        spread = math.sqrt(pooled * (1 - pooled) * sum(1 / each for each in asked))
+        if new - old > max(self.settings.max_failed, _DEVIATIONS * spread):
+            yield f"fails {new:.2%} of its requests, {old:.2%} failed before it"
+
+    def _latency(self, after: Traffic, before: Traffic) -> Iterator[str]:
+        new, old = after.latency(_P95), before.latency(_P95)
+        if new and old and new > old * self.settings.max_slowdown:
+            yield f"answers 95 % within {new:.3g} ms, it was {old:.3g} ms before it"
+
+    def _quality(self, kinds: Kinds) -> Iterator[str]:
+        """Compares live metrics with what the evaluation promised."""
+        from operations import performance
+
+        promised = self.model.promised.get(_AUC, live.Promise(0.0)).low
+        if not self.model.evaluation or promised is None:
+            return
+        asked = performance.Asked(
+            self.watched.since,
+            self.now,
+            self.model.evaluation,
+            self.model.label_policy,
+            self.watched.version,
+        )
+        book = labels.ledger_of(self.config)
+        found = performance.measure(book, kinds, asked).metrics.get(_AUC)
+        if found and found.high is not None and found.high < promised:
+            yield (
+                f"has an AUC of {found.value:.4g}, at most {found.high:.4g}, and "
+                f"promised at least {promised:.4g}"
+            )
+
+    def _shadow(self, kinds: Kinds, directory: Path) -> Iterator[str]:
+        """Compares the AUC with that of the version before, on the same requests."""
+        from operations import shadow
+
+        base = self.config.serving_directory
+        asked = shadow.Asked(
+            self.watched.version,
+            self.watched.since,
+            versions.version_of(base, self.watched.before).path,
+            self.model.label_policy,
+        )
+        file = directory / f"{self.watched.version}-{self.watched.before}.parquet"
+        book = labels.ledger_of(self.config)
+        found = shadow.compare(book, kinds, asked, file)
+        if found and found.high < -self.settings.max_auc_loss:
+            yield (
+                f"has an AUC of {found.live:.4g} where version {self.watched.before} "
+                f"has {found.earlier:.4g}, on the same {found.rows:,} requests"
+            )
+
+
+def _sum(traffic: dict[int, Traffic]) -> Traffic:
+    total = Traffic()
+    for each in traffic.values():
+        total.add(each)
+    return total
