@@ -20,6 +20,12 @@ IN_PROCESS = (
 
 ENVIRONMENTS = ("DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK")
 
+FLINK_PARALLELISM = 2
+"""Workers on Flink, if the configuration doesn't say: more than the cluster has slots
+would make it wait for them in vain, and Beam's own default is one worker."""
+
+_WORKER_KEPT_MS = 60_000
+
 REFUSED = {
     "dask": "Beam 2.77's DaskRunner loses data silently: of several outputs it writes "
     "only the last one",
@@ -47,7 +53,8 @@ class Beam:
     setup_file: Path | None = None
     """setup.py that workers install, where there is no image for them: minutes each."""
     parallelism: int = 0
-    """Most workers at once on Flink, Spark or Dataflow; 0 leaves it to the engine."""
+    """Most workers at once. 0 means 2 on Flink, whose own default is a single one; on
+    Spark one per core of an executor; on Dataflow as many as it sees fit."""
     project: str | None = None
     """Google Cloud project that Dataflow runs in."""
     region: str | None = None
@@ -118,19 +125,21 @@ def _portable(beam: Beam) -> list[str]:
         # of their own.
         "--runner=PortableRunner",
         f"--job_endpoint={endpoint}",
+        # Without it each stage of a job starts workers of its own, which import TFX.
+        f"--environment_cache_millis={_WORKER_KEPT_MS}",
         *_environment(beam),
-        *_setup_file(beam),
+        *_code(beam),
     ]
 
 
 def _flink(beam: Beam) -> list[str]:
-    most = beam.parallelism
-    return [*_portable(beam), *([f"--parallelism={most}"] if most else [])]
+    most = beam.parallelism or FLINK_PARALLELISM
+    return [*_portable(beam), f"--parallelism={most}"]
 
 
 def _spark(beam: Beam) -> list[str]:
-    most = beam.parallelism
-    return [*_portable(beam), *([f"--sdk_worker_parallelism={most}"] if most else [])]
+    # 0 has the runner count the cores.
+    return [*_portable(beam), f"--sdk_worker_parallelism={beam.parallelism}"]
 
 
 def _dataflow(beam: Beam) -> list[str]:
@@ -189,6 +198,18 @@ def _boot_command(beam: Beam) -> str:
     except (ValueError, KeyError, TypeError):
         pass
     raise _missing(beam, "environment_config", '{"command": "/opt/apache/beam/boot"}')
+
+
+def _code(beam: Beam) -> list[str]:
+    """Returns what says where workers have our code and TFX from.
+
+    An image, even one of the name "none", keeps TFX from packing its own source for
+    each job, which workers that have TFX would then install once more.
+    """
+    if beam.setup_file:
+        return _setup_file(beam)
+    image = beam.worker_image if beam.environment_type == "DOCKER" else None
+    return [f"--sdk_container_image={image or 'none'}"]
 
 
 def _setup_file(beam: Beam) -> list[str]:

@@ -13,8 +13,16 @@ from pipeline.ingestion import source
 from pipeline.ingestion.records import EndlessLineError, Records, find_records
 from pipeline.ingestion.source import UTF_8, Source
 
-SHARD_BYTES = 64 << 20
-"""Size of a shard in bytes of the files: a few hundred thousand rows."""
+SHARDS = 16
+"""As many shards at least, if they are large enough: each of a few workers, cores or
+machines, has several to do, and none waits long for the last."""
+
+SMALLEST_BYTES = 2 << 20
+"""Size of the smallest shards in bytes of the files, but of text a whole block: some
+ten thousand rows. Opening and closing the files of smaller ones would take too long."""
+
+LARGEST_BYTES = 64 << 20
+"""Size of the largest ones: a few hundred thousand rows."""
 
 _MARK_BYTES = 3
 # Typical compression ratio of text, to estimate the size of a gzip, which is one piece.
@@ -44,13 +52,14 @@ class Piece:
 
 
 def divide(
-    sources: Iterable[tuple[Source, bool]], shard_bytes: int = SHARD_BYTES
+    sources: Iterable[tuple[Source, bool]], shard_bytes: int | None = None
 ) -> list[list[Piece]]:
     """Divides files into shards, in the order of the files and their rows.
 
     Args:
         sources: The files, and whether each is in one of the newest spans.
-        shard_bytes: Approximate size of a shard.
+        shard_bytes: Approximate size of a shard; by default there are `SHARDS`, within
+            the bounds of their size.
 
     Returns:
         The pieces of each shard.
@@ -58,15 +67,22 @@ def divide(
     Raises:
         DataRefusedError: A line is longer than `records.LONGEST_RECORD`.
     """
+    pieces = [
+        each
+        for found, is_newest in sources
+        for each in _pieces_of(found, is_newest=is_newest)
+    ]
+    if shard_bytes is None:
+        even = sum(size for _, size in pieces) // SHARDS
+        shard_bytes = max(SMALLEST_BYTES, min(LARGEST_BYTES, even))
     shards: list[list[Piece]] = []
     room = 0
-    for found, is_newest in sources:
-        for piece, size in _pieces_of(found, is_newest=is_newest):
-            if not shards or room <= 0:
-                shards.append([])
-                room = shard_bytes
-            shards[-1].append(piece)
-            room -= size
+    for piece, size in pieces:
+        if not shards or room <= 0:
+            shards.append([])
+            room = shard_bytes
+        shards[-1].append(piece)
+        room -= size
     return shards
 
 

@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     WorkerOptions,
 )
+from tfx.utils.dependency_utils import make_beam_dependency_flags
 
 from pipeline.beam.engines import Beam
 from pipeline.config import Config
@@ -69,6 +70,46 @@ def test_parallelism_has_each_engines_name() -> None:
     assert dataflow.view_as(WorkerOptions).max_num_workers == 8
 
 
+@pytest.mark.parametrize("engine", ["flink", "spark"])
+def test_several_workers_are_asked_for_by_default(engine: str) -> None:
+    """Beam's own default is one worker, which would do all the work."""
+    options = options_of(engine=engine, **CLUSTER)
+
+    assert options.view_as(FlinkRunnerOptions).parallelism == (
+        2 if engine == "flink" else -1
+    )
+    # On Spark 0 means as many as there are cores.
+    workers = options.view_as(PortableOptions).sdk_worker_parallelism
+    assert str(workers) == ("1" if engine == "flink" else "0")
+
+
+@pytest.mark.parametrize("engine", ["flink", "spark"])
+def test_workers_outlive_a_stage(engine: str) -> None:
+    """Workers that were started for a stage are there for the next one."""
+    options = options_of(engine=engine, **CLUSTER)
+
+    assert int(options.view_as(PortableOptions).environment_cache_millis) >= 10_000
+
+
+@pytest.mark.parametrize(
+    ("settings", "image"),
+    [
+        (CLUSTER, "r/worker:1"),
+        ({"job_endpoint": "h:1", "environment_type": "LOOPBACK"}, "none"),
+        ({**CLUSTER, "environment_type": "LOOPBACK"}, "none"),
+    ],
+)
+def test_tfx_packs_nothing_for_workers_that_have_it(
+    settings: dict[str, Any], image: str
+) -> None:
+    """An image is named, also where there is none: TFX then packs no source."""
+    arguments = Beam(engine="flink", **settings).arguments()
+
+    assert make_beam_dependency_flags(arguments) == arguments
+    workers = PipelineOptions(arguments).view_as(WorkerOptions)
+    assert workers.sdk_container_image == image
+
+
 def test_dataflow_gets_project_region_and_image() -> None:
     """Dataflow gets all that it asks for, and its workers our image."""
     options = options_of(engine="dataflow", **CLOUD)
@@ -89,6 +130,8 @@ def test_setup_file_stands_in_for_an_image(tmp_path: Path) -> None:
 
     assert options.view_as(SetupOptions).setup_file == str(file)
     assert options.view_as(PortableOptions).environment_config is None
+    # Beam's stock image, in which the setup file is installed.
+    assert options.view_as(WorkerOptions).sdk_container_image is None
 
 
 @pytest.mark.parametrize(

@@ -97,3 +97,24 @@ def test_small_files_share_a_shard(tmp_path: Path) -> None:
         ["a.csv", "b.csv"],
         ["c.csv"],
     ]
+
+
+def test_few_workers_have_several_shards_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large data have as many shards as they are to have, small data one."""
+    monkeypatch.setattr(source, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(plan, "SMALLEST_BYTES", 32)
+    (tmp_path / "a.csv").write_bytes(TEXT * 20)
+    found = [(source.look_at(tmp_path / "a.csv", "utf-8"), False)]
+
+    several = plan.divide(found)
+    monkeypatch.setattr(plan, "SMALLEST_BYTES", 1 << 20)
+    one = plan.divide(found)
+    monkeypatch.setattr(plan, "SMALLEST_BYTES", 1)
+    monkeypatch.setattr(plan, "LARGEST_BYTES", 1)
+    bounded = plan.divide(found)
+
+    assert plan.SHARDS - 2 <= len(several) <= plan.SHARDS
+    assert len(one) == 1
+    assert len(bounded) == sum(map(len, one)) > plan.SHARDS
