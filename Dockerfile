@@ -32,7 +32,7 @@ RUN groupadd --gid 10001 throughline \
 COPY --from=packages /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /opt/throughline
-COPY setup.py pyproject.toml run_local.py run_kubeflow.py ./
+COPY setup.py pyproject.toml throughline.toml run_local.py run_kubeflow.py ./
 COPY schema schema
 COPY data data
 COPY models models

@@ -1,27 +1,28 @@
 """Every setting of the pipeline, with its unit, in one tree of frozen dataclasses.
 
-The command line is generated from these classes, so a setting is written once. A
-variant replaces fields: `dataclasses.replace(local(), train_steps=20)`. Importing this
-module imports neither TFX nor TensorFlow.
+The command line is generated from these classes, so a setting is written once; the
+project's own values are in throughline.toml. A variant replaces fields:
+`dataclasses.replace(local(), train_steps=20)`. Importing this module imports neither
+TFX nor TensorFlow.
 """
 
-import difflib
 import os
 import re
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from models import declared
 from models.hyperparameters import Hyperparameters
+from pipeline import settings_file
 from pipeline.beam.engines import IN_PROCESS, Beam, refuse_unreachable
 from pipeline.columnar import files
-from pipeline.errors import UsageError, is_one_line
+from pipeline.errors import UsageError, is_one_line, nearest
 from pipeline.ingestion.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from pipeline.ingestion.times import seconds_in
-from pipeline.names import local_path
+from pipeline.names import PROJECT, local_path
 from pipeline.store.url import METADATA_FILE, of_file
 from pipeline.trust import checks
 from schema import SCHEMA_PATH
@@ -36,7 +37,6 @@ STATISTICS_NODE = "StatisticsGen"
 PROPOSAL_NODE = "SchemaGen"
 GATE_NODE = "DataGate"
 SERVING_NODE = "ServingCheck"
-_NAMES_SHOWN = 12
 _BUCKET = re.compile(r"(?:s3|gs)://[a-z0-9][a-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
 
 VERTEX_MOUNT = Path("/gcs")
@@ -187,8 +187,8 @@ class Gate:
 class Quality:
     """The thresholds of a blessing on the test split, and the slices to evaluate."""
 
-    min_auc: float = 0.93
-    """Lowest area under the ROC curve, 0.5 to 1."""
+    min_auc: float = 0.51
+    """Lowest area under the ROC curve, 0.5 to 1; guessing has 0.5."""
     max_auc_loss: float = 0.005
     """Most that the AUC may be below the live model's, 0 to 1."""
     slice_columns: tuple[str, ...] = declared.SLICE_COLUMNS
@@ -227,11 +227,11 @@ class ServingCheck:
 class Config:
     """All settings of the pipeline."""
 
-    name: str = "taxi"
+    name: str = "pipeline"
     """Name of the pipeline in the metadata store, and of the model in serving."""
     data: Path | None = None
-    """Directory of .csv, .csv.gz or .parquet files with the same columns; the Chicago
-    taxi sample if not given."""
+    """Directory of .csv, .csv.gz or .parquet files with the same columns; the
+    project's sample if not given."""
     pattern: str = EVERY_FILE
     """Pattern of the files to read, such as 'span-{SPAN}/*.csv' or
     '{YYYY}-{MM}-{DD}/*.csv'."""
@@ -347,15 +347,26 @@ class Config:
 
 
 def local() -> Config:
-    """Returns the settings of the main job on this machine."""
-    return Config()
+    """Returns the settings of the main job on this machine: those of the project."""
+    config: Config = settings_file.replaced(Config(), project_settings())
+    return config
+
+
+def project_settings() -> dict[str, Any]:
+    """Returns what the project's throughline.toml sets, by path.
+
+    Raises:
+        UsageError: It has a key that is no setting, or a wrong value.
+    """
+    return settings_file.read(PROJECT / settings_file.FILE_NAME, Config())
 
 
 def smoke() -> Config:
     """The whole pipeline with little training: does it run at all?"""
     # 20 steps say nothing of a model; after 50 one that learned nothing stays below
     # 0.6.
-    return replace(local(), train_steps=50, quality=replace(Quality(), min_auc=0.6))
+    config = local()
+    return replace(config, train_steps=50, quality=replace(config.quality, min_auc=0.6))
 
 
 def kubeflow() -> Config:
@@ -373,6 +384,8 @@ PRESETS: Mapping[str, Callable[[], Config]] = {
 def with_environment(config: Config, environment: Mapping[str, str]) -> Config:
     """Fills in settings from environment variables if they were not given as flags.
 
+    What throughline.toml sets gives way to the environment.
+
     Args:
         config: The settings of the command line, which take precedence.
         environment: `os.environ`, or a mapping in its place for tests.
@@ -381,7 +394,8 @@ def with_environment(config: Config, environment: Mapping[str, str]) -> Config:
         The configuration with the metadata store's URL filled in.
     """
     url = environment.get(METADATA_VARIABLE)
-    return replace(config, metadata=url) if url and not config.metadata else config
+    given = config.metadata and config.metadata != project_settings().get("metadata")
+    return replace(config, metadata=url) if url and not given else config
 
 
 def given_metadata(config: Config) -> str | None:
@@ -427,15 +441,6 @@ def check_places(config: Config) -> None:
             f"output is {config.output}, but nothing can be written to {place}; give "
             "another --output, or change the permissions"
         )
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """Returns a hint for an unknown name: the closest known one, or the first few."""
-    if close := difflib.get_close_matches(name, known, n=1):
-        return f"did you mean {close[0]}?"
-    return f"there are {', '.join(sorted(known)[:_NAMES_SHOWN])}" + (
-        " and others" if len(known) > _NAMES_SHOWN else ""
-    )
 
 
 def _check_path(setting: str, path: Path | None) -> None:

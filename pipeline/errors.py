@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 EXIT_DONE = 0
@@ -142,6 +142,7 @@ _LIBPQ = re.compile(
 )
 _IN_URL = re.compile(r"(?<=://)[^\s/@:]*:\S*@")
 _SHORTEST_SECRET = 4
+_NAMES_SHOWN = 12
 _secrets: set[str] = set()
 
 
@@ -234,6 +235,15 @@ def _forgive_characters() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Returns a hint for an unknown name: the closest known one, or the first few."""
+    if close := difflib.get_close_matches(name, known, n=1):
+        return f"did you mean {close[0]}?"
+    return f"there are {', '.join(sorted(known)[:_NAMES_SHOWN])}" + (
+        " and others" if len(known) > _NAMES_SHOWN else ""
+    )
 
 
 def no_such(what: str, name: str, known: Iterable[str]) -> str:

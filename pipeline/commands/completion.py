@@ -83,6 +83,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
     every = [config, job.Options(), argo.Options(), kubeflow.Options()]
     return {
         "run": flags_class("run", [config, runner.Options()], preset),
+        "config": flags_class("config", [config], preset),
         "explain": upkeep.ExplainFlags,
         "gc": upkeep.GcFlags,
         "compile": flags_class("compile", every, preset | targets),

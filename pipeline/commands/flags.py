@@ -21,12 +21,15 @@ from dataclasses import (
     replace,
 )
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import tyro
 
+from models import declared
 from pipeline import config as settings
-from pipeline.errors import EXIT_DONE, EXIT_USAGE, UsageError, no_such, printable
+from pipeline import settings_file
+from pipeline.errors import EXIT_DONE, EXIT_USAGE, no_such, printable
+from pipeline.settings_file import replaced
 
 Options = TypeVar("Options")
 
@@ -54,18 +57,23 @@ ALIASES = {
 }
 """Short flags of settings that are in groups."""
 
+CHOICES: Mapping[str, tuple[str, ...]] = {"label_policy": declared.POLICIES}
+"""The values of settings that take texts of a list, if the list isn't empty."""
+
 _OTHER = "other"
+_HELP = {"-h", "--help"}
+_HELP_ALL = "--help-all"
 
 
 @dataclass(frozen=True)
 class StoreFlags:
     """Names the pipeline and the places of earlier runs."""
 
-    name: str = settings.Config.name
+    name: str = field(default_factory=lambda: settings.local().name)
     """Name of the pipeline."""
-    output: Path = settings.Config.output
+    output: Path = field(default_factory=lambda: settings.local().output)
     """Output directory of the runs."""
-    schema: Path = settings.Config.schema
+    schema: Path = field(default_factory=lambda: settings.local().schema)
     """The reviewed schema, a text proto."""
     metadata: str | None = None
     """URL of the metadata store, if it is not metadata.db in the output directory."""
@@ -77,8 +85,9 @@ class StoreFlags:
             name=self.name,
             output=self.output,
             schema=self.schema,
-            metadata=self.metadata,
         )
+        if self.metadata:
+            config = replace(config, metadata=self.metadata)
         return settings.with_environment(config, settings.environment())
 
 
@@ -108,21 +117,17 @@ def parse(
     presets.add_argument("--preset", choices=settings.PRESETS, default=preset)
     chosen, rest = presets.parse_known_args(arguments)
     config = settings.PRESETS[chosen.preset]()
+    # One class for both: two would each have a --help of their own.
+    kind = flags_class("Flags", [config, options])
     flags = tyro.cli(
-        # One class for both: two would each have a --help of their own.
-        flags_class("Flags", [config, options]),
+        _main_of(kind) if _HELP & {*rest} else kind,
         prog=program,
-        description=(
-            "Runs the pipeline. --preset "
-            f"{{{','.join(settings.PRESETS)}}} chooses the defaults of the rest."
-        ),
-        args=rest,
+        description=_about(kind),
+        args=["--help" if word == _HELP_ALL else word for word in rest],
     )
     values = dict(_values(flags))
-    config = settings.with_environment(
-        _replaced(config, values), settings.environment()
-    )
-    return config, _replaced(options, values)
+    config = settings.with_environment(replaced(config, values), settings.environment())
+    return config, replaced(options, values)
 
 
 def flags_class(
@@ -153,6 +158,27 @@ def flags_class(
     boxes = [_box(group, members) for group, members in groups.items() if members]
     return make_dataclass(
         name, [*extra, *(leaf.flag(leaf.path) for leaf in main), *boxes]
+    )
+
+
+def _main_of(kind: Any) -> Any:
+    """Creates a class of only the flags that `--help` shows."""
+    # By their names: a group's own class is a flag of the whole one.
+    shown = [
+        (each.name, each.type, each)
+        for each in fields(kind)
+        if _path(each.name) in MAIN
+    ]
+    return make_dataclass(kind.__name__, shown)
+
+
+def _about(kind: Any) -> str:
+    presets = ",".join(settings.PRESETS)
+    return (
+        f"Runs the pipeline. --preset {{{presets}}} chooses the defaults of the rest. "
+        f"{_HELP_ALL} lists all {sum(1 for _ in _values(kind()))} settings; "
+        f"{settings_file.FILE_NAME} sets them for the project, and `throughline "
+        "config` tells which hold."
     )
 
 
@@ -208,7 +234,9 @@ def _leaves(defaults: Any, group: str = "") -> Iterator[_Leaf]:
             yield from _leaves(value, path)
         else:
             about = inspect.getdoc(kind) or ""
-            yield _Leaf(path, hints[each.name], value, helps.get(each.name, ""), about)
+            choices = CHOICES.get(path)
+            hint = Literal[choices] if choices else hints[each.name]
+            yield _Leaf(path, hint, value, helps.get(each.name, ""), about)
 
 
 def _docstrings_of_fields(kind: type) -> dict[str, str]:
@@ -246,27 +274,11 @@ def _values(flags: Any) -> Iterator[tuple[str, Any]]:
         if is_dataclass(value):
             yield from _values(value)
         else:
-            yield each.name.replace("__", "."), value
+            yield _path(each.name), value
 
 
-def _replaced(defaults: Any, values: Mapping[str, Any], group: str = "") -> Any:
-    """Replaces settings, those of groups too, by what was given."""
-    given = {}
-    for each in fields(defaults):
-        value = getattr(defaults, each.name)
-        path = f"{group}.{each.name}" if group else each.name
-        nested = is_dataclass(value)
-        given[each.name] = _replaced(value, values, path) if nested else values[path]
-    # The classes check themselves in __post_init__, so bounds are written once.
-    try:
-        return replace(defaults, **given)
-    except UsageError:
-        raise
-    except ValueError as error:
-        # models/ knows no flags: its messages begin with the field's own name.
-        name, _, why = str(error).partition(" ")
-        flag = f"{group}.{name}".replace("_", "-")
-        raise UsageError(f"{flag} {why}") from error
+def _path(name: str) -> str:
+    return name.replace("__", ".")
 
 
 def answer_without_action(command: str, action: str, actions: Collection[str]) -> int:

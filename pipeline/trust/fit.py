@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipeline.config import nearest
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, nearest
 from pipeline.trust import schema_review
 from pipeline.trust.distributions import Feature
 

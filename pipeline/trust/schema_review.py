@@ -19,8 +19,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from models.declared import RAW_COLUMNS
 from pipeline.columnar import files
 from pipeline.columnar.files import Location
-from pipeline.config import nearest
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, nearest
 
 WHOLE_SCHEMA = "(schema)"
 

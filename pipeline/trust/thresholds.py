@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipeline.config import nearest
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, nearest
 from pipeline.trust import drift
 from pipeline.trust.gate import Baseline
 from pipeline.trust.policy import Value, Verdict, one_line, table

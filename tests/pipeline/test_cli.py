@@ -12,6 +12,7 @@ import pytest
 
 from models.hyperparameters import Hyperparameters
 from pipeline import cli
+from pipeline import config as settings
 from pipeline.commands import completion
 from pipeline.commands.flags import ALIASES, MAIN
 from pipeline.config import (
@@ -135,7 +136,9 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the environment nor the project's file sets anything."""
     monkeypatch.delenv("THROUGHLINE_METADATA", raising=False)
+    monkeypatch.setattr(settings, "project_settings", dict)
 
 
 def _flat(text: str) -> str:
@@ -201,24 +204,27 @@ def test_flags_may_be_empty_tuples() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], Config()),
-        (["--preset", "local"], Config()),
-        (["--preset", "smoke"], smoke()),
-        (["--preset=smoke", "--seed", "3"], replace(smoke(), seed=3)),
-        (["--train-steps", "5", "--preset", "smoke"], replace(smoke(), train_steps=5)),
+        ([], Config),
+        (["--preset", "local"], Config),
+        (["--preset", "smoke"], smoke),
+        (["--preset=smoke", "--seed", "3"], lambda: replace(smoke(), seed=3)),
+        (
+            ["--train-steps", "5", "--preset", "smoke"],
+            lambda: replace(smoke(), train_steps=5),
+        ),
         (
             ["--quality.max-auc-loss", "0.1", "--preset", "smoke"],
-            replace(smoke(), quality=Quality(min_auc=0.6, max_auc_loss=0.1)),
+            lambda: replace(smoke(), quality=Quality(min_auc=0.6, max_auc_loss=0.1)),
         ),
     ],
 )
 def test_presets_are_what_other_flags_change(
-    arguments: list[str], expected: Config
+    arguments: list[str], expected: Callable[[], Config]
 ) -> None:
     """A preset gives the values that are not given, wherever it stands."""
     config, _ = cli.parse_run("throughline run", arguments)
 
-    assert config == expected
+    assert config == expected()
 
 
 @pytest.mark.parametrize(
@@ -346,9 +352,9 @@ def test_values_out_of_bounds(arguments: list[str], message: str) -> None:
 
 
 def test_help_names_every_flag(capfd: pytest.CaptureFixture[str]) -> None:
-    """Help ends with 0 and has every flag with its default, the preset among them."""
+    """--help-all ends with 0 and has every flag with its default, and the presets."""
     with pytest.raises(SystemExit) as ended:
-        cli.parse_run("throughline run", ["--help"])
+        cli.parse_run("throughline run", ["--help-all"])
 
     text = _flat(capfd.readouterr().out)
     assert ended.value.code == 0
@@ -361,7 +367,7 @@ def test_help_names_every_flag(capfd: pytest.CaptureFixture[str]) -> None:
 def test_help_shows_the_main_flags_first(capfd: pytest.CaptureFixture[str]) -> None:
     """Before any other flag stand the dozen that most runs need; then come groups."""
     with pytest.raises(SystemExit):
-        cli.parse_run("throughline run", ["--help"])
+        cli.parse_run("throughline run", ["--help-all"])
 
     shown = re.findall(r"^│ (--.*?)[ │]", capfd.readouterr().out, re.MULTILINE)
     aliases = {ALIASES.get(path, f"--{path.replace('_', '-')}") for path in MAIN}
@@ -376,6 +382,18 @@ def test_help_shows_the_main_flags_first(capfd: pytest.CaptureFixture[str]) -> N
         "--serving-check",
         "--beam",
     ]
+
+
+def test_help_is_short(capfd: pytest.CaptureFixture[str]) -> None:
+    """--help has the main flags only, and says where the others are."""
+    with pytest.raises(SystemExit) as ended:
+        cli.parse_run("throughline run", ["--help"])
+
+    text = capfd.readouterr().out
+    shown = re.findall(r"^│ (--.*?)[ │]", text, re.MULTILINE)
+    assert ended.value.code == 0
+    assert len(shown) == len(MAIN)
+    assert "--help-all lists all" in _flat(text)
 
 
 @pytest.mark.parametrize("path", ALIASES)

@@ -10,6 +10,7 @@ import pytest
 from tfx.utils.dependency_utils import make_beam_dependency_flags
 
 from pipeline import config as settings
+from pipeline import settings_file
 from pipeline.columnar import files
 from pipeline.config import (
     Config,
@@ -227,6 +228,19 @@ def test_environment_fills_what_was_not_given(
     assert config.metadata == url
 
 
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL in throughline.toml gives way to THROUGHLINE_METADATA."""
+    url = "mysql://file@h/d"
+    monkeypatch.setattr(settings, "project_settings", lambda: {"metadata": url})
+
+    found = with_environment(
+        settings.local(), {"THROUGHLINE_METADATA": "mysql://e@h/d"}
+    )
+
+    assert settings.local().metadata == url
+    assert found.metadata == "mysql://e@h/d"
+
+
 def test_beams_engine_is_named() -> None:
     """Beam is told its engine, since its own choice downloads one."""
     assert Config().beam_pipeline_args[0] == (
@@ -242,12 +256,20 @@ def test_tfx_does_not_pack_itself_for_beam() -> None:
 
 
 def test_smoke_differs_in_training_only() -> None:
-    """The smoke preset is the main job with 20 steps and a low threshold."""
-    smoke = settings.PRESETS["smoke"]()
+    """The smoke preset is the main job with 50 steps and a low threshold."""
+    smoke, local = settings.PRESETS["smoke"](), settings.PRESETS["local"]()
 
-    quality = replace(Quality(), min_auc=0.6)
-    assert smoke == replace(Config(), train_steps=50, quality=quality)
-    assert settings.PRESETS["local"]() == Config()
+    quality = replace(local.quality, min_auc=0.6)
+    assert smoke == replace(local, train_steps=50, quality=quality)
+
+
+def test_the_main_job_has_the_settings_of_the_projects_file() -> None:
+    """What throughline.toml says holds, and what it doesn't is the default."""
+    found = {path: value for path, _, value in settings_file.paths_of(settings.local())}
+    plain = {path: value for path, _, value in settings_file.paths_of(Config())}
+
+    assert found == plain | settings.project_settings()
+    assert settings.project_settings()
 
 
 def test_importing_settings_is_quick_and_does_nothing(tmp_path: Path) -> None:
