@@ -48,6 +48,16 @@ for name, old, new in json.load(sys.stdin):
 assert keys() == before
 json.dump(answers, sys.stdout)
 """
+# The schema's environments depend on which columns are features.
+NODES_OF_DECLARATIONS = [
+    "DataGate",
+    "Evaluator",
+    "ExampleValidator",
+    "SchemaGen",
+    "ServingCheck",
+    "Trainer",
+    "Transform",
+]
 EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     "the model": (("models/model.py", "", "\nEDITED = 1\n"), ["Trainer"]),
     "preprocessing": (
@@ -57,7 +67,7 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     ),
     "what both import": (
         ("models/features.py", "", "\nEDITED = 1\n"),
-        ["DataGate", "Evaluator", "ServingCheck", "Trainer", "Transform"],
+        NODES_OF_DECLARATIONS,
     ),
     "what the trainer imports": (
         ("models/signatures.py", "", "\nEDITED = 1\n"),
@@ -65,7 +75,7 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     ),
     "the package of modules imported by `from models import`": (
         ("models/__init__.py", "", "\nEDITED = 1\n"),
-        ["DataGate", "Evaluator", "ServingCheck", "Trainer", "Transform"],
+        NODES_OF_DECLARATIONS,
     ),
     "a docstring": (("models/model.py", '"""', '"""Edited. '), ["Trainer"]),
     "the reviewed schema": (
