@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from pipeline.commands.flags import StoreFlags, say
-from pipeline.config import nearest
-from pipeline.errors import EXIT_DONE, UsageError
+from pipeline.errors import EXIT_DONE, UsageError, nearest
 
 if TYPE_CHECKING:
     from pipeline.lineage.query import Lineage
