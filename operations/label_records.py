@@ -55,7 +55,7 @@ def record(store: MetadataStore, pipeline: str, book: Ledger) -> int:
     for entry in missing:
         about = entry.about
         values: dict[str, str | int] = {
-            properties.LABELS_SPAN: about.span,
+            properties.SPAN: about.span,
             properties.LABELS_FILE: about.path,
             "source": about.source,
             "added": about.added,

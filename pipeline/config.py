@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from models import declared
 from models.hyperparameters import Hyperparameters
@@ -44,7 +44,15 @@ VERTEX_MOUNT = Path("/gcs")
 IN_PROCESS_BEAM_RUNNER = IN_PROCESS
 # Without an image, TFX packs its own source for remote workers, of which there are none
 # in-process: 1.2 s in every Beam node.
-IN_PROCESS_ARGUMENTS = [IN_PROCESS_BEAM_RUNNER, "--sdk_container_image=none"]
+IN_PROCESS_ARGUMENTS = (IN_PROCESS_BEAM_RUNNER, "--sdk_container_image=none")
+
+_DEFAULT_POLICY = next(iter(declared.POLICIES), "")
+
+# Flags offer the names that the label declares; a type checker can't know them.
+if TYPE_CHECKING:
+    LabelPolicy = str
+else:
+    LabelPolicy = Literal[declared.POLICIES] if declared.POLICIES else str
 
 
 @dataclass(frozen=True)
@@ -253,7 +261,7 @@ class Config:
     """URL of the metadata store (sqlite://, mysql://, postgresql://);
     metadata.db in the output directory if not given. The variable
     THROUGHLINE_METADATA does the same and keeps a password out of the process list."""
-    label_policy: str = next(iter(declared.POLICIES), "")
+    label_policy: LabelPolicy = _DEFAULT_POLICY
     """Which labels are used: one of the policies that the label's declaration has."""
     train_steps: int = 1000
     """Maximum number of training steps (batches)."""
@@ -343,7 +351,8 @@ class Config:
         """
         if arguments := self.beam.arguments():
             return arguments
-        return IN_PROCESS_ARGUMENTS
+        # A list of the caller's own: TFX's compiler for Vertex AI appends to it.
+        return list(IN_PROCESS_ARGUMENTS)
 
 
 def local() -> Config:

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
-from tfx.components.infra_validator.component import InfraValidator
 from tfx.components.pusher.component import Pusher
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec, ExecutorClassSpec
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
@@ -75,7 +75,7 @@ def create_pipeline(config: Config) -> Pipeline:
     ).with_id("ExampleGen")
     if config.beam.engine == "dataflow":
         # Its workers don't see the data, which is in files of this machine.
-        example_gen.with_beam_pipeline_args(IN_PROCESS_ARGUMENTS)
+        example_gen.with_beam_pipeline_args(list(IN_PROCESS_ARGUMENTS))
 
     # Examples -> ExampleStatistics
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
@@ -212,14 +212,13 @@ def _baseline(config: Config) -> Resolver:
 
 def _serving_check(
     config: Config, model: BaseChannel, example_gen: Ingestion
-) -> InfraValidator:
+) -> BaseComponent:
     asked = config.serving_check
     limits = Limits(asked.max_load_seconds, asked.max_latency_ms, asked.max_memory_mb)
     if tag := asked.tensorflow_serving_tag:
         return serving_check.in_docker(model, tag, limits).with_id(SERVING_NODE)
     examples = example_gen.outputs["examples"]
-    component = serving_check.component(model, examples, asked.rows, limits)
-    return component.with_id(SERVING_NODE)
+    return serving_check.ServingCheck(model, examples, asked.rows, limits)
 
 
 def _data_baselines(config: Config, example_gen: Ingestion) -> Resolver | None:

@@ -13,13 +13,15 @@ from typing import Any
 
 import pyarrow as pa
 from tfx.components.infra_validator.component import InfraValidator
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.proto import infra_validator_pb2
-from tfx.types import Artifact, artifact_utils
+from tfx.types import Artifact, Channel, artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.types.channel import BaseChannel
 from tfx.types.component_spec import ExecutionParameter
+from tfx.types.standard_artifacts import InfraBlessing
 from tfx.utils import path_utils, proto_utils
 
 from pipeline.columnar import files, shards
@@ -36,59 +38,13 @@ _BLESSED, _NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
 _LOG = logging.getLogger(__name__)
 
 
-def component(
-    model: BaseChannel, examples: BaseChannel, rows: int, limits: serving_check.Limits
-) -> InfraValidator:
-    """Creates the component with our executor.
+class ServingCheckSpec(specs.InfraValidatorSpec):
+    """What TFX's InfraValidator reads and writes, and our limits."""
 
-    Args:
-        model: The Trainer's.
-        examples: Raw rows; those of the split `eval` are sent to the model.
-        rows: How many rows to send to each signature.
-        limits: Bounds of time and memory.
-    """
-    validator = InfraValidator(
-        model=model,
-        examples=examples,
-        # Which server loads it is no question here, but TFX wants an answer.
-        serving_spec=infra_validator_pb2.ServingSpec(
-            tensorflow_serving=infra_validator_pb2.TensorFlowServing()
-        ),
-        request_spec=infra_validator_pb2.RequestSpec(
-            tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(),
-            split_name=_SPLIT,
-            num_examples=rows,
-        ),
-        validation_spec=_validation_spec(limits),
-    )
-    validator.executor_spec = ExecutorClassSpec(Executor)
-    validator.spec.PARAMETERS = {
-        **validator.spec.PARAMETERS,
+    PARAMETERS = {  # noqa: RUF012 - TFX reads class attributes
+        **specs.InfraValidatorSpec.PARAMETERS,
         LIMITS: ExecutionParameter(type=str),
     }
-    validator.spec.exec_properties[LIMITS] = limits.to_json()
-    return validator
-
-
-def in_docker(
-    model: BaseChannel, tag: str, limits: serving_check.Limits
-) -> InfraValidator:
-    """Creates TFX's own component: TensorFlow Serving loads the model in Docker.
-
-    Args:
-        model: The Trainer's.
-        tag: Tag of the image tensorflow/serving.
-        limits: Only the time to load counts.
-    """
-    # Without requests: TFX makes them of tf.Examples, and ours are columns.
-    return InfraValidator(
-        model=model,
-        serving_spec=infra_validator_pb2.ServingSpec(
-            tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[tag]),
-            local_docker=infra_validator_pb2.LocalDockerConfig(),
-        ),
-        validation_spec=_validation_spec(limits),
-    )
 
 
 class Executor(BaseExecutor):
@@ -125,6 +81,75 @@ class Executor(BaseExecutor):
             _LOG.warning("%s", failure)
         blessing = artifact_utils.get_single_instance(output_dict[specs.BLESSING_KEY])
         _bless(blessing, result)
+
+
+class ServingCheck(BaseComponent):
+    """The component with our executor; its type in the metadata store is TFX's.
+
+    It is no subclass of TFX's, which TFX's compiler for Vertex AI rejects.
+    """
+
+    SPEC_CLASS = ServingCheckSpec
+    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        model: BaseChannel,
+        examples: BaseChannel,
+        rows: int,
+        limits: serving_check.Limits,
+    ) -> None:
+        """Creates the component.
+
+        Args:
+            model: The Trainer's.
+            examples: Raw rows; those of the split `eval` are sent to the model.
+            rows: How many rows to send to each signature.
+            limits: Bounds of time and memory.
+        """
+        spec = ServingCheckSpec(
+            model=model,
+            examples=examples,
+            # Which server loads it is no question here, but TFX wants an answer.
+            serving_spec=infra_validator_pb2.ServingSpec(
+                tensorflow_serving=infra_validator_pb2.TensorFlowServing()
+            ),
+            request_spec=infra_validator_pb2.RequestSpec(
+                tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(),
+                split_name=_SPLIT,
+                num_examples=rows,
+            ),
+            validation_spec=_validation_spec(limits),
+            limits=limits.to_json(),
+            blessing=Channel(type=InfraBlessing),
+        )
+        super().__init__(spec=spec)
+
+    @classmethod
+    def get_class_type(cls) -> str:
+        """Returns the component type that executions have in the metadata store."""
+        return str(InfraValidator.get_class_type())
+
+
+def in_docker(
+    model: BaseChannel, tag: str, limits: serving_check.Limits
+) -> InfraValidator:
+    """Creates TFX's own component: TensorFlow Serving loads the model in Docker.
+
+    Args:
+        model: The Trainer's.
+        tag: Tag of the image tensorflow/serving.
+        limits: Only the time to load counts.
+    """
+    # Without requests: TFX makes them of tf.Examples, and ours are columns.
+    return InfraValidator(
+        model=model,
+        serving_spec=infra_validator_pb2.ServingSpec(
+            tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[tag]),
+            local_docker=infra_validator_pb2.LocalDockerConfig(),
+        ),
+        validation_spec=_validation_spec(limits),
+    )
 
 
 def _first_rows(examples: Sequence[Artifact], split: str, count: int) -> pa.RecordBatch:

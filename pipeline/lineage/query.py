@@ -344,7 +344,7 @@ class Lineage:
         """Describes which spans are labels that were joined to requests."""
         spans = facts.spans_of(source)
         for labels in self.graph.of_type(properties.LABELS_TYPE):
-            span = labels.properties.get(properties.LABELS_SPAN)
+            span = labels.properties.get(properties.SPAN)
             file = str(labels.properties.get(properties.LABELS_FILE))
             if span in spans and any(f.path.endswith(file) for f in files):
                 yield f"span {span}: labels of requests, each one's id in {labels.uri}"

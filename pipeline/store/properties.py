@@ -38,5 +38,4 @@ PUSH_NOTE = f"{OURS}push_note"
 
 # On LabelledRequests, the labels that were joined to requests.
 LABELS_TYPE = "LabelledRequests"
-LABELS_SPAN = "span"
 LABELS_FILE = "span_file"

@@ -37,7 +37,7 @@ def run(root: Path, limits: Limits, rows: int = 3) -> standard_artifacts.InfraBl
     blessing = standard_artifacts.InfraBlessing()
     blessing.uri = str(root / "blessing")
     Path(blessing.uri).mkdir()
-    component = serving_check.component(
+    component = serving_check.ServingCheck(
         Channel(type=standard_artifacts.Model),
         Channel(type=standard_artifacts.Examples),
         2,

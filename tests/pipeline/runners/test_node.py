@@ -192,7 +192,7 @@ def test_a_node_without_its_inputs_fails(project: _Project, node_id: str) -> Non
     assert failed.value.exit_code == 1
     assert re.match(
         r"the execution is FAILED in the metadata store|nothing was pushed: this run "
-        "has no model and no model_blessing yet$",
+        "has no infra_blessing and no model and no model_blessing yet$",
         message,
     )
     assert "\n" not in message
