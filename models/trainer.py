@@ -8,16 +8,18 @@ The same seed, data and machine give the same weights, bit for bit.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import kept_predictions, signatures, tasks
+from models import decision, kept_predictions, signatures, tasks
 from models.declarations import (
     WEIGHT,
+    Binary,
     Feature,
     Vocabulary,
     transformed_name,
@@ -66,6 +68,10 @@ class TrainingSettings:
     """Maximum number of training steps."""
     eval_rows: int
     """Rows of the eval split to use; -1 means all."""
+    costs: Mapping[str, float] = field(
+        default_factory=lambda: {"false_positive": 1.0, "false_negative": 1.0}
+    )
+    """Of the two errors, which the decision threshold is chosen by."""
 
     @classmethod
     def read(cls, arguments: TrainingArguments) -> "TrainingSettings":
@@ -73,7 +79,8 @@ class TrainingSettings:
 
         Args:
             arguments: custom_config may hold "hyperparameters" (a dict as of
-                `dataclasses.asdict`), "batch_size" (200 rows if absent) and "seed" (1).
+                `dataclasses.asdict`), "batch_size" (200 rows if absent), "seed" (1) and
+                "costs" of a "false_positive" and a "false_negative" (1 each).
 
         Raises:
             ValueError: A value cannot train; names it and what was expected.
@@ -96,6 +103,7 @@ class TrainingSettings:
             seed=config.get("seed", 1),
             train_steps=arguments.train_steps,
             eval_rows=eval_steps * batch_size if eval_steps > 0 else -1,
+            costs=config.get("costs", {"false_positive": 1.0, "false_negative": 1.0}),
         )
 
 
@@ -113,7 +121,9 @@ def run_fn(fn_args: TrainingArguments) -> None:
 
     model = trained.model
     signatures.save(model, trained.transform, fn_args.serving_model_dir)
-    _describe(fn_args.serving_model_dir)
+    settings = TrainingSettings.read(fn_args)
+    eval_rows = evaluation_dataset(trained.evaluation, settings.eval_rows)
+    _describe(model, eval_rows, settings.costs, fn_args.serving_model_dir)
     _keep_split_rule(fn_args.transform_graph_path, fn_args.serving_model_dir)
     _keep_predictions(model, trained.evaluation, fn_args.serving_model_dir)
 
@@ -177,12 +187,33 @@ def train(
     return Trained(model, transform, evaluation, history)
 
 
-def _describe(directory: str) -> None:
+def _describe(
+    model: keras.Model,
+    rows: tf.data.Dataset,
+    costs: Mapping[str, float],
+    directory: str,
+) -> None:
     """Writes what the model predicts into its extras, for programs without our code."""
-    extras = f"{directory}/{kept_predictions.EXTRAS}"
-    tf.io.gfile.makedirs(extras)
-    with tf.io.gfile.GFile(f"{extras}/{MODEL_FILE}", "w") as file:
-        file.write(json.dumps(signatures.described(), indent=1, ensure_ascii=False))
+    about = signatures.described()
+    if isinstance(LABEL, Binary):
+        about |= _decision(model, rows, costs)
+    text = json.dumps(about, indent=1, ensure_ascii=False)
+    _write_extra(directory, MODEL_FILE, text)
+
+
+def _decision(
+    model: keras.Model, rows: tf.data.Dataset, costs: Mapping[str, float]
+) -> dict[str, Any]:
+    """Chooses the decision threshold on the eval split."""
+    parts = [
+        (labels, model(columns, training=False)[:, 0], weights)
+        for columns, labels, weights in rows
+    ]
+    labels, scores, weights = (
+        np.concatenate([np.asarray(part, np.float64).reshape(-1) for part in column])
+        for column in zip(*parts, strict=True)
+    )
+    return decision.choose(labels, scores, weights, costs)
 
 
 def _keep_split_rule(graph: str, model: str) -> None:
@@ -205,9 +236,13 @@ def _keep_predictions(model: keras.Model, table: Table, directory: str) -> None:
     name = signatures.scores_of(LABEL)
     answers = {name: signatures.answers_of(LABEL, scores)[name].numpy()}
     text = kept_predictions.to_json(rows, inputs, answers)
+    _write_extra(directory, PREDICTIONS_FILE, text)
+
+
+def _write_extra(directory: str, name: str, text: str) -> None:
     extras = f"{directory}/{kept_predictions.EXTRAS}"
     tf.io.gfile.makedirs(extras)
-    with tf.io.gfile.GFile(f"{extras}/{PREDICTIONS_FILE}", "w") as file:
+    with tf.io.gfile.GFile(f"{extras}/{name}", "w") as file:
         file.write(text)
 
 

@@ -595,6 +595,17 @@ class Run:
             found |= overall
         return found
 
+    def gates(self) -> dict[str, Any]:
+        """Returns the verdict by rules; see `results.read_gates`.
+
+        Returns:
+            Empty if the run was judged by none, or the files are gone.
+        """
+        if not self.has("ModelEvaluation"):
+            return {}
+        path = artifact_files.location(self.artifact("ModelEvaluation").uri)
+        return results.read_gates(path) if path else {}
+
     def serving_check(self) -> dict[str, Any]:
         """Returns what ServingCheck found.
 

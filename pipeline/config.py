@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from models import declared
+from models.groups import GROUPS
 from models.hyperparameters import Hyperparameters
 from pipeline import settings_file
 from pipeline.beam.engines import IN_PROCESS, Beam, refuse_unreachable
@@ -23,6 +24,7 @@ from pipeline.errors import UsageError, is_one_line, nearest
 from pipeline.ingestion.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from pipeline.ingestion.times import seconds_in
 from pipeline.names import PROJECT, local_path
+from pipeline.quality import rules
 from pipeline.store.url import METADATA_FILE, of_file
 from pipeline.trust import checks
 from schema import SCHEMA_PATH
@@ -198,14 +200,89 @@ class Quality:
     min_auc: float = 0.51
     """Lowest area under the ROC curve, 0.5 to 1; guessing has 0.5."""
     max_auc_loss: float = 0.005
-    """Most that the AUC may be below the live model's, 0 to 1."""
+    """Most that the AUC may be below the live model's, 0 to 1, and below that of the
+    best of the last best-of live models."""
     slice_columns: tuple[str, ...] = declared.SLICE_COLUMNS
     """Raw columns to slice by: metrics are also computed for each of their values."""
+    slice_crosses: tuple[str, ...] = ()
+    """Crosses of raw columns to slice by as well, each such as payment_type,company."""
+    max_slice_auc_loss: float = 0.02
+    """Most that the AUC of a slice may be below the live model's there, 0 to 1."""
+    max_error_rate_gap: float = 0.3
+    """Most that the false positive rates, or the false negative rates, of two groups of
+    models/groups.py may differ by, 0 to 1."""
+    rules: tuple[str, ...] = ()
+    """More rules, such as 'recall >= 0.6', 'auc by company loss <= 0.03' or
+    'false_negative_rate by pickup_side gap <= 0.2'."""
+    confidence: float = 0.95
+    """How sure it must be that a slice breaks a rule, 0.5 to below 1, for all slices
+    together."""
+    min_slice_rows: int = 50
+    """Fewest rows of a slice that rules judge; smaller ones are reported as such."""
+    best_of: int = 5
+    """Number of the last live models of which the best one is compared with, too; 0
+    for none."""
+    false_positive_cost: float = 1.0
+    """Cost of a row that is decided as positive and isn't, in any unit: with the other
+    cost it chooses the threshold above which a row is decided as positive."""
+    false_negative_cost: float = 1.0
+    """Cost of a positive row that is not decided as one, in the same unit."""
 
     def __post_init__(self) -> None:
-        """Rejects thresholds outside 0 to 1."""
-        _require(self, "min_auc", at_least=0, at_most=1, group="quality")
-        _require(self, "max_auc_loss", at_least=0, at_most=1, group="quality")
+        """Rejects thresholds outside 0 to 1, and texts that are no rules."""
+        limits = ("min_auc", "max_auc_loss", "max_slice_auc_loss", "max_error_rate_gap")
+        for name in limits:
+            _require(self, name, at_least=0, at_most=1, group="quality")
+        _require(self, "confidence", at_least=0.5, at_most=0.9999, group="quality")
+        _require(self, "min_slice_rows", at_least=1, at_most=LARGEST, group="quality")
+        _require(self, "best_of", at_least=0, at_most=LARGEST, group="quality")
+        for name in ("false_positive_cost", "false_negative_cost"):
+            _require(self, name, at_least=0, at_most=LARGEST, group="quality")
+        if not self.false_positive_cost + self.false_negative_cost:
+            raise UsageError(
+                "quality.false-positive-cost and quality.false-negative-cost are both "
+                "0; one of the two errors must cost something"
+            )
+        for text in self.rules:
+            rules.parse(text)
+
+    @property
+    def crosses(self) -> tuple[tuple[str, ...], ...]:
+        """The columns of each cross."""
+        return tuple(
+            tuple(name.strip() for name in cross.split(","))
+            for cross in self.slice_crosses
+        )
+
+    @property
+    def all_rules(self) -> tuple[str, ...]:
+        """All rules as texts: those of the thresholds above, then the others."""
+        sliced = [*((name,) for name in self.slice_columns), *self.crosses]
+        return (
+            f"auc >= {self.min_auc:g}",
+            f"auc loss <= {self.max_auc_loss:g}",
+            *(
+                f"auc by {','.join(by)} loss <= {self.max_slice_auc_loss:g}"
+                for by in sliced
+            ),
+            *(
+                f"{rate} by {group.name} gap <= {self.max_error_rate_gap:g}"
+                for group in GROUPS
+                for rate in ("false_positive_rate", "false_negative_rate")
+            ),
+            *self.rules,
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The raw columns that rows are sliced by, each once."""
+        of_groups = {group.name: group.column for group in GROUPS}
+        named = [
+            *self.slice_columns,
+            *(name for cross in self.crosses for name in cross),
+            *(name for text in self.rules for name in rules.parse(text).by),
+        ]
+        return tuple(dict.fromkeys(of_groups.get(name, name) for name in named))
 
 
 @dataclass(frozen=True)

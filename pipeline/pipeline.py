@@ -30,6 +30,8 @@ from tfx.types import Channel
 from tfx.types.channel import BaseChannel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
+from models import declared
+from models.groups import GROUPS
 from pipeline.components import example_validator as validator_executor
 from pipeline.components import schema_gen as schema_gen_executor
 from pipeline.components import serving_check, versioned_pusher
@@ -39,10 +41,16 @@ from pipeline.components import transform as transform_executor
 from pipeline.components.accepted_data import MODELS, AcceptedDataStrategy
 from pipeline.components.data_gate import DataGate, DataVerdict, require_verdict
 from pipeline.components.evaluator import Executor as EvaluatorExecutor
+from pipeline.components.evaluator import with_gates
 from pipeline.components.example_gen import Ingestion
 from pipeline.components.gate_executor import LIVE, PREVIOUS
-from pipeline.components.ingestion import Settings
-from pipeline.components.live_model import BLESSING, MODEL, LiveModelStrategy
+from pipeline.components.ingestion import Settings as IngestionSettings
+from pipeline.components.live_model import (
+    BLESSING,
+    MODEL,
+    BestModelStrategy,
+    LiveModelStrategy,
+)
 from pipeline.config import (
     IN_PROCESS_ARGUMENTS,
     SERVING_NODE,
@@ -52,6 +60,7 @@ from pipeline.config import (
 from pipeline.ingestion.spans import Newest
 from pipeline.ingestion.splitting import EVAL, TEST, TRAIN, SplitRule
 from pipeline.quality.eval_config import eval_config
+from pipeline.quality.gates import Settings
 from pipeline.quality.serving_check import Limits
 from pipeline.trust import exceptions
 from pipeline.trust.policy import Policy
@@ -138,6 +147,10 @@ def create_pipeline(config: Config) -> Pipeline:
         eval_args=trainer_pb2.EvalArgs(splits=["eval"], num_steps=config.eval_steps),
         custom_config={
             "hyperparameters": dataclasses.asdict(config.model),
+            "costs": {
+                "false_positive": config.quality.false_positive_cost,
+                "false_negative": config.quality.false_negative_cost,
+            },
             "batch_size": config.batch_size,
             "seed": config.seed,
         },
@@ -149,6 +162,9 @@ def create_pipeline(config: Config) -> Pipeline:
     # output/serving/<model>/ -> the live Model to beat
     baseline = _baseline(config).with_id("Baseline")
 
+    # output/serving/<model>/ -> the best of the last live Models, unless it is live
+    best = _best_model(config)
+
     # test Examples, both Models -> ModelEvaluation, ModelBlessing
     evaluator = Evaluator(
         examples=example_gen.outputs["examples"],
@@ -158,6 +174,8 @@ def create_pipeline(config: Config) -> Pipeline:
         eval_config=eval_config(config.quality),
     )
     evaluator.executor_spec = BeamExecutorSpec(EvaluatorExecutor)
+    if declared.TASK == "binary":
+        with_gates(evaluator, _gates(config), best and best.outputs["model"])
 
     # Model, eval Examples -> InfraBlessing: it loads, answers, agrees, in time
     check = _serving_check(config, trainer.outputs["model"], example_gen)
@@ -189,6 +207,7 @@ def create_pipeline(config: Config) -> Pipeline:
             transform,
             trainer,
             baseline,
+            *filter(None, [best]),
             evaluator,
             check,
             pusher,
@@ -207,6 +226,32 @@ def _baseline(config: Config) -> Resolver:
         strategy_class=LiveModelStrategy,
         config={"serving_directory": str(config.serving_directory)},
         **channels,
+    )
+
+
+def _best_model(config: Config) -> Resolver | None:
+    """Returns the node that finds the best recent model; none on Vertex AI."""
+    if not config.quality.best_of or declared.TASK != "binary":
+        return None
+    if config.output.is_relative_to(VERTEX_MOUNT):
+        return None
+    return Resolver(
+        strategy_class=BestModelStrategy,
+        config={
+            "serving_directory": str(config.serving_directory),
+            "best_of": config.quality.best_of,
+        },
+        **{MODEL: Channel(type=Model)},
+    ).with_id("BestModel")
+
+
+def _gates(config: Config) -> Settings:
+    quality = config.quality
+    return Settings(
+        quality.all_rules,
+        quality.confidence,
+        quality.min_slice_rows,
+        tuple(group.name for group in GROUPS),
     )
 
 
@@ -272,7 +317,7 @@ def _range(config: Config) -> range_config_pb2.RangeConfig | None:
     return range_config_pb2.RangeConfig(static_range=fixed)
 
 
-def _ingestion(config: Config) -> Settings:
+def _ingestion(config: Config) -> IngestionSettings:
     splits = config.splits
     rule = SplitRule(
         {
@@ -286,7 +331,7 @@ def _ingestion(config: Config) -> Settings:
         test_from=splits.test_from,
         test_spans=splits.test_spans,
     )
-    return Settings(
+    return IngestionSettings(
         rule,
         schema_file=str(config.schema.absolute()) if config.schema.exists() else "",
         # The canonical name: "UTF8" and "utf-8-sig" would be other cache keys, though a

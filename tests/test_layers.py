@@ -16,7 +16,13 @@ PROJECT = Path(__file__).parents[1]
 # longest name that it begins with.
 LAYERS = (
     ("pipeline.errors", "pipeline.progress"),
-    ("pipeline.names", "schema", "pipeline.trust.checks", "pipeline.settings_file"),
+    (
+        "pipeline.names",
+        "schema",
+        "pipeline.trust.checks",
+        "pipeline.quality.rules",
+        "pipeline.settings_file",
+    ),
     ("pipeline.doctor", "pipeline.columnar"),
     ("pipeline.ingestion", "pipeline.beam", "data"),
     ("models",),

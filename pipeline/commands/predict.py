@@ -59,7 +59,10 @@ def predict(arguments: list[str]) -> int:
         )
         model = RawModel(versions.version_of(registry.base, number).path)
         started = time.monotonic()
-        tally = predict(job, model, _about(registry, number))
+        about = _about(registry, number)
+        if model.threshold is not None:
+            about["threshold"] = model.threshold
+        tally = predict(job, model, about)
         seconds = time.monotonic() - started
     rows = tally.written.total()
     say(f"{rows:,} rows scored by version {number} in {seconds:.1f} s: {flags.out}")

@@ -36,9 +36,7 @@ def _compiling(config: settings.Config) -> Iterator[None]:
     """Validates the reviewed schema, and hides TensorFlow's messages in the block."""
     from pipeline.trust import schema_review
 
-    schema_review.check(
-        config.schema, config.quality.slice_columns, config.gate.key_columns
-    )
+    schema_review.check(config.schema, config.quality.columns, config.gate.key_columns)
     # TensorFlow and absl write to the C level's standard error on import, which no
     # logging setting reaches.
     with quiet():

@@ -6,6 +6,7 @@ and the log says so.
 """
 
 import dataclasses
+import json
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +16,17 @@ import tensorflow_model_analysis as tfma
 from tfx.components.evaluator import constants
 from tfx.components.evaluator import executor as stock
 from tfx.components.util import examples_utils
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.proto import example_gen_pb2
 from tfx.types import Artifact, artifact_utils, standard_artifacts
 from tfx.types import standard_component_specs as specs
+from tfx.types.channel import BaseChannel
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import json_utils, path_utils, proto_utils
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
+from models import decision
+from models.kept_predictions import EXTRAS
 from pipeline import progress
 from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import engine, files
@@ -36,12 +42,18 @@ from pipeline.components.local_files import (
     stock_files,
     written_by_tensorflow,
 )
-from pipeline.names import RULE_FILE
+from pipeline.names import MODEL_FILE, RULE_FILE
 from pipeline.quality.evaluation import Evaluation, RecordFile, unsupported
+from pipeline.quality.gated import Gated
+from pipeline.quality.gates import BEST, LIVE, Settings
 from pipeline.quality.metrics import unknown_metrics
 from pipeline.store import properties
 
 _log = logging.getLogger(__name__)
+
+GATES = "gates"
+"""The parameter that TFX's component doesn't have: `gates.Settings` as JSON."""
+BEST_MODEL = "best_model"
 
 Artifacts = dict[str, list[Artifact]]
 
@@ -75,8 +87,12 @@ class Executor(stock.Executor):
             )
             input_dict = {**input_dict, specs.BASELINE_MODEL_KEY: []}
             config, rules = _eval_config(input_dict, exec_properties), ()
+        directories = _model_directories(config, input_dict)
         evaluation = Evaluation(
-            config.SerializeToString(), _model_directories(config, input_dict), rules
+            config.SerializeToString(),
+            directories,
+            rules,
+            _gated(config, directories, input_dict, exec_properties),
         )
         models = evaluation.load().values()
         if not all(model.one_score for model in models):
@@ -130,6 +146,72 @@ class Executor(stock.Executor):
             inputs = {**input_dict, specs.EXAMPLES_KEY: rows}
             with stock_files(self, inputs, output_dict):
                 super().Do(inputs, output_dict, exec_properties)
+
+
+def with_gates(
+    evaluator: BaseComponent, gates: Settings, best: BaseChannel | None
+) -> None:
+    """Gives the standard component rules to judge by, beside the EvalConfig's.
+
+    They are added to the component's own specification, so its type is still TFX's.
+
+    Args:
+        evaluator: TFX's Evaluator.
+        gates: The rules.
+        best: The best of the recent live models, if that is to be compared with.
+    """
+    spec = evaluator.spec
+    spec.PARAMETERS = {**spec.PARAMETERS, GATES: ExecutionParameter(type=str)}
+    spec.exec_properties[GATES] = gates.to_json()
+    if best is not None:
+        channel = ChannelParameter(type=standard_artifacts.Model, optional=True)
+        spec.INPUTS = {**spec.INPUTS, BEST_MODEL: channel}
+        spec.inputs[BEST_MODEL] = best
+
+
+def _gated(
+    config: Any,
+    directories: Sequence[tuple[str, str]],
+    input_dict: Artifacts,
+    exec_properties: dict[str, Any],
+) -> Gated | None:
+    """Returns what to judge by; None if the component was given no rules."""
+    text = exec_properties.get(GATES)
+    if not text:
+        return None
+    places, rivals = dict(directories), []
+    (candidate,) = [s.name for s in config.model_specs if not s.is_baseline]
+    models = [places[candidate]]
+    for spec in config.model_specs:
+        if spec.is_baseline:
+            models.append(places[spec.name])
+            rivals.append(LIVE)
+    best = _best_model(input_dict)
+    if best:
+        models.append(best)
+        rivals.append(BEST)
+    return Gated(text, tuple(map(_threshold, models)), tuple(rivals), best)
+
+
+def _best_model(input_dict: Artifacts) -> str:
+    """Returns the directory of the best recent live model; "" if there is no other."""
+    found = input_dict.get(BEST_MODEL) or []
+    if not found:
+        return ""
+    # The split may have moved since: then the model has learned from test rows.
+    if _moved_rules({**input_dict, specs.BASELINE_MODEL_KEY: found}):
+        _log.warning(
+            "The split of the rows has moved since the best recent live model was "
+            "trained, so nothing is compared with it"
+        )
+        return ""
+    return _serving_directory(found[0])
+
+
+def _threshold(model: str) -> float:
+    place = files.join(model, EXTRAS, MODEL_FILE)
+    known = json.loads(files.read_text(place)) if files.exists(place) else {}
+    return float(known.get("threshold", decision.DEFAULT))
 
 
 def _why_stock(

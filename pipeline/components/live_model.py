@@ -12,7 +12,7 @@ from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.types import Artifact
 
 from pipeline.components.versioned_pusher import origin_of
-from pipeline.registry import versions
+from pipeline.registry import history, versions
 from pipeline.store import properties, upkeep
 
 _LOG = logging.getLogger(__name__)
@@ -94,3 +94,53 @@ class LiveModelStrategy(ResolverStrategy):
             return None
         _LOG.info("The baseline is model %d, live as %d", model.id, live.number)
         return model
+
+
+class BestModelStrategy(ResolverStrategy):
+    """Resolves to the Model of the best recent version, if that isn't live.
+
+    Compared with the live model alone, a model a little worse could be pushed again and
+    again. Best is what had the highest AUC in the evaluation before it was pushed.
+    """
+
+    def __init__(self, serving_directory: str, best_of: int) -> None:
+        """Creates the strategy.
+
+        Args:
+            serving_directory: Directory of the model's versions.
+            best_of: How many models count, of those that were live last.
+        """
+        self._base = Path(serving_directory)
+        self._count = best_of
+
+    def resolve_artifacts(
+        self, store: MetadataStore, input_dict: dict[str, list[Artifact]]
+    ) -> dict[str, list[Artifact]]:
+        """Chooses from all models of the pipeline.
+
+        Args:
+            store: The metadata store.
+            input_dict: Artifacts of the store by name, "model".
+
+        Returns:
+            One model, or none if the live one is the best, or nothing is known.
+        """
+        registry = history.read(self._base)
+        number = history.best(registry, self._count)
+        if number is None or number == registry.live:
+            return {MODEL: []}
+        origin = registry.added[number].origin
+        found = [
+            model
+            for model in input_dict[MODEL]
+            if versions.is_same_model(origin, origin_of(model))
+            and upkeep.is_whole(store, model.id)
+        ]
+        if not found:
+            _LOG.warning(
+                "Version %d was the best of the last %d live models, and its files are "
+                "gone: nothing is compared with it",
+                number,
+                self._count,
+            )
+        return {MODEL: found[:1]}

@@ -26,9 +26,11 @@ from pipeline.ingestion.source import Source
 from pipeline.ingestion.spans import EVERY_FILE, files_of
 from pipeline.prediction import output
 from pipeline.prediction.output import CsvOutput, Output, ParquetOutput, Part
-from pipeline.prediction.raw_model import RawModel, Scores
+from pipeline.prediction.raw_model import RawModel
 
 PROBABILITY = "probability"
+DECISION = "decision"
+"""1 if the probability is above the model's threshold, else 0."""
 _TYPES: Mapping[str, schema_pb2.FeatureType] = {
     "INT": schema_pb2.INT,
     "FLOAT": schema_pb2.FLOAT,
@@ -72,6 +74,8 @@ class _Scored:
 def predict(job: Job, model: RawModel, about: Mapping[str, Any]) -> Tally:
     """Writes the rows of files with a score each, in their order.
 
+    A model with a decision threshold also gives each row its decision.
+
     Rows that don't fit are left out and go to `Job.quarantine`.
 
     Args:
@@ -95,7 +99,7 @@ def predict(job: Job, model: RawModel, about: Mapping[str, Any]) -> Tally:
     )
     tally, rejected = Tally(), job.quarantine.with_name(f".{job.quarantine.name}.part")
     job.out.parent.mkdir(parents=True, exist_ok=True)
-    out = _begun(job.out, files[0])
+    out = _begun(job.out, files[0], model)
     try:
         with ExitStack() as stack:
             lines = writing.Lines(str(rejected), stack)
@@ -143,12 +147,28 @@ def _sources(job: Job, model: RawModel) -> list[Source]:
             f"{job.data} has both Parquet and CSV files; predict one kind at a time, "
             "with --pattern"
         )
-    if PROBABILITY in files[0].names:
-        raise DataRefusedError(
-            f"{files[0].path} has a column {PROBABILITY!r} already; rename it, since "
-            "the scores are to have that name"
-        )
+    for field in _added(model):
+        if field.name in files[0].names:
+            raise DataRefusedError(
+                f"{files[0].path} has a column {field.name!r} already; rename it, "
+                "since what the model adds is to have that name"
+            )
     return files
+
+
+def _added(model: RawModel) -> list[pa.Field]:
+    """Returns the columns that a model adds."""
+    decided = [] if model.threshold is None else [pa.field(DECISION, pa.int8())]
+    return [pa.field(PROBABILITY, pa.float32()), *decided]
+
+
+def _answers(model: RawModel, batch: pa.RecordBatch) -> list[pa.Array]:
+    """Scores rows; returns a column for each of `_added`."""
+    scores = model(batch).astype(np.float32)
+    # In 64 bits, as the Evaluator compares; in 32 a score could equal the threshold.
+    exact = scores.astype(np.float64)
+    decided = [] if model.threshold is None else [exact > model.threshold]
+    return [pa.array(scores), *(pa.array(d.astype(np.int8)) for d in decided)]
 
 
 def _sections(files: Iterable[Source]) -> Iterator[writing.Raw]:
@@ -156,14 +176,15 @@ def _sections(files: Iterable[Source]) -> Iterator[writing.Raw]:
         yield from writing.sections(plan.whole(file))
 
 
-def _begun(out: Path, first: Source) -> Output:
+def _begun(out: Path, first: Source, model: RawModel) -> Output:
+    added = _added(model)
     if not output.is_parquet(out):
-        return CsvOutput(out, [*first.names, PROBABILITY])
+        return CsvOutput(out, [*first.names, *(field.name for field in added)])
     if first.kind == "parquet":
         schema = source.opened_parquet(first.path).schema_arrow.remove_metadata()
     else:
         schema = pa.schema([(name, pa.string()) for name in first.names])
-    return ParquetOutput(out, schema.append(pa.field(PROBABILITY, pa.float32())))
+    return ParquetOutput(out, pa.schema([*schema, *added]))
 
 
 def _scored(
@@ -172,15 +193,16 @@ def _scored(
     piece, found = raw
     if isinstance(found, Records):
         count, rows = writing.parse(raw, kinds)
-        scores = model(rows.batch)
-        part = _rows_of_text(rows, scores) if as_rows else _lines_of_text(rows, scores)
+        answers = _answers(model, rows.batch)
+        to_part = _rows_of_text if as_rows else _lines_of_text
+        part = to_part(rows, answers, _added(model))
         return _Scored(count, part, rows.rejected)
     batch, first = found
     # Only what the model reads is converted; the other columns stay as they are.
     wanted = batch.select(list(model.kinds))
     rows = reading.read_table(str(piece.source.path), wanted, first, model.kinds)
     kept = batch.take(pa.array(rows.lines - first)) if rows.rejected else batch
-    scored = _with_scores(kept, model(rows.batch))
+    scored = _with_answers(kept, _answers(model, rows.batch), _added(model))
     rejected = tuple(
         replace(row, raw=reading.json_of(batch, row.line - first))
         for row in rows.rejected
@@ -189,30 +211,35 @@ def _scored(
     return _Scored(batch.num_rows, part, rejected)
 
 
-def _with_scores(batch: pa.RecordBatch, scores: Scores) -> pa.RecordBatch:
+def _with_answers(
+    batch: pa.RecordBatch, answers: list[pa.Array], added: list[pa.Field]
+) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
-        [*batch.columns, pa.array(scores, pa.float32())],
-        [*batch.schema.names, PROBABILITY],
+        [*batch.columns, *answers], schema=pa.schema([*batch.schema, *added])
     )
 
 
-def _rows_of_text(rows: Rows, scores: Scores) -> pa.RecordBatch:
+def _rows_of_text(
+    rows: Rows, answers: list[pa.Array], added: list[pa.Field]
+) -> pa.RecordBatch:
     """Returns the rows of a CSV file with their texts unchanged."""
     assert isinstance(rows.raw, Records)  # noqa: S101 - of a CSV file they are
     texts = reading.as_texts(rows.raw, tuple(rows.batch.schema.names))
-    return _with_scores(texts, scores)
+    return _with_answers(texts, answers, added)
 
 
-def _lines_of_text(rows: Rows, scores: Scores) -> bytes:
-    """Returns the lines of a CSV file, byte for byte, with the score at their end."""
+def _lines_of_text(rows: Rows, answers: list[pa.Array], added: list[pa.Field]) -> bytes:
+    """Returns the lines of a CSV file, byte for byte, with the answers at their end."""
+    del added
     records = rows.raw
     assert isinstance(records, Records)  # noqa: S101 - of a CSV file they are
-    texts = pa.array(scores.astype(np.float32)).cast(pa.string()).to_pylist()
+    texts = zip(*(each.cast(pa.string()).to_pylist() for each in answers), strict=True)
     data, parts = records.data, []
     for start, end, text in zip(
         records.starts.tolist(), records.ends.tolist(), texts, strict=True
     ):
-        parts.append(data[start:end].rstrip(b"\r\n") + b"," + text.encode() + b"\n")
+        line = data[start:end].rstrip(b"\r\n")
+        parts.append(b",".join([line, *(each.encode() for each in text)]) + b"\n")
     return b"".join(parts)
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
+from models import decision
 from models.declarations import MISSING_FLOAT, MISSING_INTEGER, MISSING_TEXT
 from models.signatures import PROBABILITY, SERVING_RAW
 from pipeline.columnar.lists import is_list
@@ -28,6 +29,8 @@ class RawModel:
 
     Attributes:
         kinds: Type of each column that it reads, by name.
+        threshold: Rows with a score above are decided as positive; `None` if the model
+            has none of its own.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -44,6 +47,7 @@ class RawModel:
                 f"{known}. Predict with a version that this project has pushed"
             )
         self._answer = self._model.signatures[SERVING_RAW]
+        self.threshold: float | None = decision.read(directory).get("threshold")
         specs: dict[str, Any] = self._answer.structured_input_signature[1]
         self.kinds: dict[str, Kind] = {n: _kind(s.dtype) for n, s in specs.items()}
 

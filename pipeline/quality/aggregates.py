@@ -37,7 +37,15 @@ class Scored:
         return self.weights if by_weight else np.ones_like(self.weights)
 
 
-class Sums(Protocol):
+class Cells(Protocol):
+    """What puts rows into cells."""
+
+    @property
+    def width(self) -> int:
+        """Returns the number of cells."""
+
+
+class Sums(Cells, Protocol):
     """A kind of partial sum.
 
     Attributes:
@@ -53,10 +61,6 @@ class Sums(Protocol):
     @property
     def by_weight(self) -> bool:
         """Returns whether weights count."""
-
-    @property
-    def width(self) -> int:
-        """Returns the number of cells."""
 
     def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
         """Returns each row's cell [N] and what to add there [N, quantities]."""
@@ -218,12 +222,14 @@ class Partial:
         tables: For each kind of sum a table that numbers slices as `slices` does.
         others: For each slice, accumulators of other combiners; see `merged`.
         rows: Number of rows.
+        gated: Sums for the gates, with slices of their own; see `gates`.
     """
 
     slices: tuple[SliceKey, ...]
     tables: tuple[Table, ...]
     others: Mapping[SliceKey, Any] = field(default_factory=dict)
     rows: int = 0
+    gated: "Partial | None" = None
 
 
 def summed(
@@ -244,12 +250,12 @@ def summed(
         cells, quantities = kind.quantities(scored[kind.model])
         # Slice and cell in one number, so that one pass groups by both.
         keys = members.slices * kind.width + cells[members.rows]
-        tables.append(_table(keys, quantities, members.rows))
+        tables.append(table_of(keys, quantities, members.rows))
     return tuple(tables)
 
 
 def merged(
-    kinds: Sequence[Sums],
+    kinds: Sequence[Cells],
     partials: Sequence[Partial],
     merge_others: Any = None,
 ) -> Partial:
@@ -289,10 +295,17 @@ def _added(
         # All are empty, and an empty table has the right number of columns.
         return tables[0]
     sums = np.concatenate([table.sums for table in tables if len(table.keys)])
-    return _table(np.concatenate(keys), sums, np.arange(len(sums)))
+    return table_of(np.concatenate(keys), sums, np.arange(len(sums)))
 
 
-def _table(keys: Integers, quantities: Floats, rows: Integers) -> Table:
+def table_of(keys: Integers, quantities: Floats, rows: Integers) -> Table:
+    """Adds up the quantities of rows by key.
+
+    Args:
+        keys: [P] slice and cell of each pair of a slice and a row.
+        quantities: [N, quantities] of each row.
+        rows: [P] row numbers.
+    """
     found, places = np.unique(keys, return_inverse=True)
     columns = [
         np.bincount(places, weights=column[rows], minlength=len(found))

@@ -60,6 +60,7 @@ def eval_config(quality: Quality) -> config_pb2.EvalConfig:
             # The empty spec is all rows; without it there would be no overall metric.
             config_pb2.SlicingSpec(),
             *(config_pb2.SlicingSpec(feature_keys=[c]) for c in quality.slice_columns),
+            *(config_pb2.SlicingSpec(feature_keys=by) for by in quality.crosses),
         ],
         metrics_specs=[
             config_pb2.MetricsSpec(

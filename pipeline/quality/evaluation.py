@@ -4,6 +4,7 @@ Workers, local ones and Beam's alike, call only `Evaluation.of_shard` and
 `Evaluation.merge` (`pipeline.columnar.engine`); `finish` writes the results.
 """
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import tensorflow as tf
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
@@ -33,8 +35,11 @@ from pipeline.quality.aggregates import (
     merged,
     summed,
 )
+from pipeline.quality.gated import Gated
 from pipeline.quality.intervals import intervals
 from pipeline.quality.metrics import Plan
+from pipeline.quality.results import CANDIDATE
+from pipeline.quality.rules import GATES_FILE
 from pipeline.quality.scoring import Answers, EvaluationError, Examples
 from pipeline.quality.slices import Members, SliceKey, Spec, Values, members
 from pipeline.quality.verdicts import verdict
@@ -67,11 +72,13 @@ class Evaluation:
         rules: The split rules of the models' training data, as JSON, if they differ.
             Only rows that are in the test split by all of them are evaluated, since a
             model may have been trained on the others.
+        gates: The rules to judge by; None for the EvalConfig's thresholds alone.
     """
 
     config: bytes
     models: tuple[tuple[str, str], ...]
     rules: tuple[str, ...] = ()
+    gates: Gated | None = None
 
     @property
     def plan(self) -> Plan:
@@ -103,7 +110,31 @@ class Evaluation:
             return empty(self.plan)
         examples = Examples(batch)
         answers = {name: model(batch, examples) for name, model in self.load().items()}
-        return summed_batch(self.plan, batch, answers)
+        found = summed_batch(self.plan, batch, answers)
+        if self.gates is None:
+            return found
+        scored = self._gated_scores(batch, examples, answers)
+        return dataclasses.replace(found, gated=self.gates.summed(batch, scored))
+
+    def _gated_scores(
+        self, batch: pa.RecordBatch, examples: Examples, answers: Mapping[str, Answers]
+    ) -> list[Scored]:
+        """Returns the candidate's scores, and those of each rival."""
+        baseline = self.plan.baseline
+        names = [name for name in answers if name != baseline]
+        found = [answers[name].scored for name in names[:1]]
+        if baseline:
+            found.append(answers[baseline].scored)
+        if self.gates and self.gates.best:
+            found.append(self.load_best()(batch, examples).scored)
+        return found
+
+    def load_best(self) -> scoring.Model:
+        """Returns the best recent live model, loaded once in a process."""
+        place = self.gates.best if self.gates else ""
+        with _loading:
+            (model,) = scoring.load(((CANDIDATE, place),), _alone(self.config)).values()
+        return model
 
     def _unseen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if not self.rules or not batch.num_rows:
@@ -118,7 +149,11 @@ class Evaluation:
     def merge(self, partials: Sequence[Partial]) -> Partial:
         """Adds partial sums up."""
         planned = self.plan
-        return merged(planned.kinds, partials, functools.partial(_merge, planned))
+        total = merged(planned.kinds, partials, functools.partial(_merge, planned))
+        gated = [each.gated for each in partials if each.gated is not None]
+        if self.gates is None or not gated:
+            return total
+        return dataclasses.replace(total, gated=merged(self.gates.kinds, gated))
 
     def finish(self, partial: Partial | None, directory: str, data: str) -> bool:
         """Writes TFMA's files.
@@ -141,7 +176,16 @@ class Evaluation:
         tfma_files.write(
             directory, evaluated, tfma_files.Origin(data, dict(self.models))
         )
-        return bool(validation.validation_ok)
+        return bool(validation.validation_ok) and self._gates_passed(total, directory)
+
+    def _gates_passed(self, total: Partial, directory: str) -> bool:
+        """Writes the gates' verdict; an evaluation without rows has failed already."""
+        if self.gates is None or total.gated is None:
+            return True
+        judged = self.gates.judge(total.gated)
+        with tf.io.gfile.GFile(f"{directory}/{GATES_FILE}", "w") as file:
+            file.write(judged.to_json(threshold=self.gates.thresholds[0]))
+        return judged.passed
 
 
 def summed_batch(
@@ -233,6 +277,17 @@ def unsupported(config: Any) -> str:
         ),
     )
     return next((name for asked, name in checks if asked), "")
+
+
+@functools.lru_cache(maxsize=4)
+def _alone(config: bytes) -> bytes:
+    """Returns an EvalConfig of the candidate alone, to load another model as it is."""
+    alone = config_pb2.EvalConfig.FromString(config)
+    (candidate,) = [spec for spec in alone.model_specs if not spec.is_baseline]
+    del alone.model_specs[:]
+    alone.model_specs.add().CopyFrom(candidate)
+    alone.model_specs[0].name = CANDIDATE
+    return alone.SerializeToString()
 
 
 @functools.lru_cache(maxsize=4)

@@ -268,16 +268,26 @@ def _resampled(
     per_class = 3 if isinstance(kind, Histogram) else 2
     parts = np.split(sums, sums.shape[1] // per_class, axis=1)
     drawn = [
-        part * _times(part[:, 0], part[:, -1], count, numbers)[:, :, None]
+        part * times(part[:, 0], part[:, -1], count, numbers)[:, :, None]
         for part in parts
     ]
     return np.concatenate(drawn, axis=2)
 
 
-def _times(
+def times(
     weights: Floats, squares: Floats, count: int, numbers: np.random.Generator
 ) -> Floats:
-    """Samples the factors of each cell's sum, [count, cells]."""
+    """Samples the factors of each cell's sum.
+
+    Args:
+        weights: [cells] the sum of the rows' weights.
+        squares: [cells] the sum of their squares.
+        count: Number of replicates.
+        numbers: The source of chance.
+
+    Returns:
+        [count, cells], 1 on average.
+    """
     # Kish's effective number of rows: equal to the count if all weights are equal.
     rows = np.divide(weights**2, squares, out=np.zeros_like(weights), where=squares > 0)
     drawn = numbers.poisson(rows, (count, len(rows)))

@@ -6,6 +6,7 @@ formats are those of TFMA 0.52.
 
 import importlib
 import importlib.util
+import json
 import math
 import sys
 import types
@@ -18,6 +19,7 @@ from google.protobuf import wrappers_pb2  # noqa: F401
 from pipeline.columnar import files
 from pipeline.columnar.files import Location
 from pipeline.ingestion.tfrecord import read_records
+from pipeline.quality.rules import GATES_FILE
 
 Slice = tuple[tuple[str, str], ...]
 OVERALL: Slice = ()
@@ -131,8 +133,29 @@ def read_reasons(directory: Location) -> list[str]:
         directory: Directory of a ModelEvaluation artifact.
 
     Returns:
-        Metric, value and threshold in words; empty if the candidate was blessed.
+        Metric, value and threshold in words, those of the gates first; empty if the
+        candidate was blessed.
     """
+    findings = read_gates(directory).get("findings", ())
+    broken = [each["text"] for each in findings if each["outcome"] == "failed"]
+    missed = _thresholds_missed(directory)
+    # The gates judge the AUC too, with more to say of it.
+    others = [text for text in missed if not text.startswith("overall: auc ")]
+    return [*broken, *others] if broken else missed
+
+
+def read_gates(directory: Location) -> dict[str, Any]:
+    """Reads the verdict by rules of a ModelEvaluation artifact.
+
+    Returns:
+        "findings", "metrics" by slice, "threshold", "confidence" and "comparisons", see
+        `pipeline.quality.gates.Judged`; empty if the Evaluator was given no rules.
+    """
+    place = files.join(directory, GATES_FILE)
+    return json.loads(files.read_text(place)) if files.exists(place) else {}
+
+
+def _thresholds_missed(directory: Location) -> list[str]:
     protos = tfma_proto("validation_result_pb2")
     reasons: list[str] = []
     for path in _files(directory, "validations"):

@@ -297,6 +297,36 @@ def read(base: Path) -> Registry:
     return Registry(base, numbers, (*events, *missed), facts)
 
 
+def best(registry: Registry, count: int, metric: str = "auc") -> int | None:
+    """Returns the version with the highest metric of those that were live last.
+
+    A model that was rolled back doesn't count, whatever its metrics were.
+
+    Args:
+        registry: The registry.
+        count: How many of the newest models count, the live one among them.
+        metric: Name of a metric in `Registry.facts`.
+
+    Returns:
+        A version that holds it; `None` if the metric is known of none.
+    """
+    newest: dict[str, int] = {}
+    for number in reversed(registry.numbers):
+        event = registry.added[number]
+        key = event.content or str(number)
+        if len(newest) == count and key not in newest:
+            break
+        if registry.withdrawn(event.origin, event.content) is None:
+            newest.setdefault(key, number)
+    known = {
+        number: value
+        for number in newest.values()
+        for value in [registry.facts.get(number, {}).get("metrics", {}).get(metric)]
+        if value is not None
+    }
+    return max(known, key=lambda number: (known[number], number), default=None)
+
+
 def staged(registry: Registry) -> Path:
     """Writes the registry to a temporary file.
 

@@ -107,7 +107,10 @@ def check(
                 "leave one of the two out"
             )
     known = [feature.name for feature in schema.feature]
-    named = {"quality.slice-columns": slice_columns, "gate.key-columns": key_columns}
+    named = {
+        "quality.slice-columns, slice-crosses or rules": slice_columns,
+        "gate.key-columns": key_columns,
+    }
     for setting, names in named.items():
         for name in names:
             if name not in known:

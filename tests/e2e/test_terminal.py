@@ -27,6 +27,7 @@ NODES = (
     "Transform",
     "Trainer",
     "Baseline",
+    "BestModel",
     "Evaluator",
     "ServingCheck",
     "Pusher",

@@ -114,6 +114,33 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
         ["company"],
         Config(quality=Quality(slice_columns=("company",))),
     ),
+    "quality.slice-crosses": (
+        ["company,fare"],
+        Config(quality=Quality(slice_crosses=("company,fare",))),
+    ),
+    "quality.max-slice-auc-loss": (
+        ["0.25"],
+        Config(quality=Quality(max_slice_auc_loss=0.25)),
+    ),
+    "quality.max-error-rate-gap": (
+        ["0.25"],
+        Config(quality=Quality(max_error_rate_gap=0.25)),
+    ),
+    "quality.rules": (
+        ["recall >= 0.5", "auc by company >= 0.6"],
+        Config(quality=Quality(rules=("recall >= 0.5", "auc by company >= 0.6"))),
+    ),
+    "quality.confidence": (["0.9"], Config(quality=Quality(confidence=0.9))),
+    "quality.min-slice-rows": (["9"], Config(quality=Quality(min_slice_rows=9))),
+    "quality.best-of": (["2"], Config(quality=Quality(best_of=2))),
+    "quality.false-positive-cost": (
+        ["2"],
+        Config(quality=Quality(false_positive_cost=2)),
+    ),
+    "quality.false-negative-cost": (
+        ["2"],
+        Config(quality=Quality(false_negative_cost=2)),
+    ),
     "serving-check.rows": (["9"], Config(serving_check=ServingCheck(rows=9))),
     "serving-check.max-load-seconds": (
         ["9"],
@@ -601,7 +628,7 @@ def test_an_output_that_cannot_be_one_is_refused(
         (b"node_info { id: 'Trainer' }", "is not a schema"),
         (b"", "without a single column"),
         (b'feature { name: "a" } feature { name: "a" }', "'a' more than once"),
-        (b'feature { name: "company" }', "quality.slice-columns names 'payment_type'"),
+        (b'feature { name: "company" }', "names 'payment_type'"),
         (None, "cannot be read: Is a directory"),
     ],
 )

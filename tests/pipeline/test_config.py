@@ -291,3 +291,29 @@ def test_importing_settings_is_quick_and_does_nothing(tmp_path: Path) -> None:
 
     assert done.stdout == "[]\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rules_are_checked_and_completed() -> None:
+    """The thresholds are rules like any other; crosses are slices of two columns."""
+    quality = Quality(
+        min_auc=0.9,
+        slice_columns=("fare",),
+        slice_crosses=("company, fare",),
+        rules=("recall by pickup_side >= 0.5",),
+    )
+
+    assert quality.all_rules == (
+        "auc >= 0.9",
+        "auc loss <= 0.005",
+        "auc by fare loss <= 0.02",
+        "auc by company,fare loss <= 0.02",
+        "false_positive_rate by pickup_side gap <= 0.3",
+        "false_negative_rate by pickup_side gap <= 0.3",
+        "recall by pickup_side >= 0.5",
+    )
+    # A group is looked up in the schema by its column.
+    assert quality.columns == ("fare", "company", "pickup_community_area")
+    with pytest.raises(UsageError, match="is no rule"):
+        Quality(rules=("more",))
+    with pytest.raises(UsageError, match="one of the two errors must cost something"):
+        Quality(false_positive_cost=0, false_negative_cost=0)

@@ -102,6 +102,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
             "examples": ("ExampleGen", "examples"),
             "model": ("Trainer", "model"),
             "baseline_model": ("Baseline", "model"),
+            "best_model": ("BestModel", "model"),
         },
         set(),
     ),
@@ -160,7 +161,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> pipeline_pb2.Pipeline:
 
 def test_all_components_are_there(compiled: pipeline_pb2.Pipeline) -> None:
     """The pipeline has the components of the README's table and no other."""
-    assert set(_nodes(compiled)) == {*GRAPH, "Baseline", "DataBaselines"}
+    assert set(_nodes(compiled)) == {*GRAPH, "Baseline", "BestModel", "DataBaselines"}
 
 
 @pytest.mark.parametrize("node_id", GRAPH)

@@ -12,6 +12,8 @@ from pipeline.report.blocks import Section
 from pipeline.report.sections import (
     anomalies,
     data,
+    fairness,
+    gates,
     graph,
     metrics,
     origin,
@@ -34,7 +36,9 @@ ALL: Sequence[Callable[[Run], Section | None]] = (
     anomalies.section,
     training.section,
     metrics.section,
+    gates.section,
     slices.section,
+    fairness.section,
     thresholds.section,
     serving_check.section,
     origin.section,

@@ -1,6 +1,7 @@
 """The summary at the end of a run: metrics, verdict, paths, failures."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,8 @@ def _print_verdict(
     evaluated = outputs["Evaluator"]["evaluation"][0].uri
     pushed = outputs["Pusher"]["pushed_model"][0].properties
     console.rich.print(_metrics_table(evaluated))
+    for line in _gates(evaluated):
+        console.say(line)
     if pushed.get(properties.PUSHED):
         console.say("Blessed: the candidate reached every threshold.", "green")
         return True
@@ -189,6 +192,25 @@ def _metrics_table(evaluated: files.Location) -> Table:
         ]
         table.add_row(title, *cells)
     return table
+
+
+def _gates(evaluated: files.Location) -> Iterator[str]:
+    """Yields the decision threshold with its errors, and how many rules were kept."""
+    found = results.read_gates(evaluated)
+    if not found:
+        return
+    (overall,) = [m["metrics"] for m in found["metrics"] if not m["where"]] or [{}]
+    shown = [
+        f"{name} {_metric(value, (low, high) if low is not None else None)}"
+        for name in ("precision", "recall")
+        if name in overall
+        for value, low, high in [overall[name]]
+    ]
+    yield f"decided as positive above {found['threshold']:.4g}: {', '.join(shown)}"
+    counts = Counter(each["outcome"] for each in found["findings"])
+    parts = [f"{count} {outcome}" for outcome, count in sorted(counts.items())]
+    undecided = " (too few rows)" if counts["undecided"] else ""
+    yield f"rules in slices and overall: {', '.join(parts)}{undecided}"
 
 
 def _metric(value: float | None, bounds: tuple[float, float] | None) -> str:

@@ -32,7 +32,13 @@ from pipeline.config import IN_PROCESS_BEAM_RUNNER
 from pipeline.ingestion.splitting import AppliedRule, SplitRule, unseen
 from pipeline.names import RULE_FILE
 from pipeline.progress import Progress
-from pipeline.quality.results import OVERALL, read_metrics, read_reasons
+from pipeline.quality.gates import Settings
+from pipeline.quality.results import (
+    OVERALL,
+    read_gates,
+    read_metrics,
+    read_reasons,
+)
 from pipeline.store import properties
 
 ROWS = 80
@@ -482,3 +488,45 @@ def test_without_unseen_rows_nothing_is_compared(inputs: Make, tmp_path: Path) -
         np.ones(ROWS, bool)
     )
     assert "baseline_model_id" not in made.blessing[0]
+
+
+def gated(given: Inputs, *rules: str, best: Any = None) -> Inputs:
+    """Adds rules to what the node is given, and a third model."""
+    settings = Settings(rules, 0.95, 5)
+    more = {"best_model": [best]} if best else {}
+    return Inputs(
+        {**given.artifacts, **more}, {**given.properties, "gates": settings.to_json()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "blessed"),
+    [("accuracy >= 0.4", 1), ("accuracy >= 1", 0), ("auc by color loss <= 0", 1)],
+)
+def test_rules_decide_beside_the_thresholds(
+    inputs: Make, tmp_path: Path, rule: str, blessed: int
+) -> None:
+    """A broken rule withholds the blessing, and is the reason that is read."""
+    made = run(Executor, gated(inputs(eval_config(), baseline=True), rule), tmp_path)
+
+    properties_of, _ = made.blessing
+    reasons = read_reasons(made.evaluation)
+    assert properties_of["blessed"] == blessed
+    assert bool(reasons) is not bool(blessed)
+    found = read_gates(made.evaluation)
+    assert {each["rule"] for each in found["findings"]} == {rule}
+    assert found["threshold"] == 0.5
+
+
+def test_the_best_recent_model_is_compared_with_on_the_same_rows(
+    inputs: Make, tmp_path: Path
+) -> None:
+    """It is a third model that is scored, and the rule names it."""
+    given = inputs(eval_config(), baseline=True)
+    (best,) = given.artifacts["baseline_model"]
+
+    made = run(Executor, gated(given, "auc loss <= 0.1", best=best), tmp_path)
+
+    findings = read_gates(made.evaluation)["findings"]
+    assert [each["against"] for each in findings] == ["live", "best"]
+    assert findings[0]["other"] == findings[1]["other"]

@@ -7,10 +7,10 @@ import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from tfx.types import artifact_utils
 
-from pipeline.components.live_model import LiveModelStrategy
+from pipeline.components.live_model import BestModelStrategy, LiveModelStrategy
 from pipeline.components.versioned_pusher import origin_of
 from pipeline.config import Config
-from pipeline.registry import changes, versions
+from pipeline.registry import changes, history, versions
 from pipeline.store import upkeep
 from pipeline.store.connection import open_store
 from tests.pipeline.tfx_store import StockStore
@@ -58,6 +58,14 @@ class _Trainings:
             self.store, everything
         )
         return {name: [artifact.id for artifact in a] for name, a in chosen.items()}
+
+    def best(self) -> list[int]:
+        """Returns the ids of what the strategy for the best model chooses."""
+        models = [a.id for a in self.store.get_artifacts_by_type("Model")]
+        chosen = BestModelStrategy(str(self.base), 5).resolve_artifacts(
+            self.store, {"model": self.artifacts(models)}
+        )
+        return [artifact.id for artifact in chosen["model"]]
 
 
 @pytest.fixture
@@ -145,3 +153,36 @@ def test_a_store_without_models_has_no_baseline(tmp_path: Path) -> None:
     resolved = strategy.resolve_artifacts(store, {"model": [], "model_blessing": []})
 
     assert resolved == {"model": [], "model_blessing": []}
+
+
+def test_the_best_recent_model_is_compared_with_unless_it_is_live(
+    trainings: _Trainings,
+) -> None:
+    """The highest AUC counts; without one, or if it is live's, there is nothing."""
+    first, second = trainings.model(), trainings.model()
+    versions_of = [trainings.push(first), trainings.push(second)]
+
+    def known(*areas: float) -> None:
+        facts = zip(versions_of, areas, strict=True)
+        history.note_facts(
+            trainings.base, {n: {"metrics": {"auc": auc}} for n, auc in facts}
+        )
+
+    assert trainings.best() == []
+    known(0.9, 0.8)
+    assert trainings.best() == [first]
+    known(0.8, 0.9)
+    assert trainings.best() == []
+
+
+def test_a_best_model_without_files_is_not_compared_with(
+    trainings: _Trainings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its files are gone, which the log says."""
+    first, second = trainings.model(), trainings.model()
+    best, _ = trainings.push(first), trainings.push(second)
+    history.note_facts(trainings.base, {best: {"metrics": {"auc": 0.9}}})
+    (trainings.fake.path(first) / "saved_model.pb").unlink()
+
+    assert trainings.best() == []
+    assert f"Version {best} was the best of the last 5 live models" in caplog.text

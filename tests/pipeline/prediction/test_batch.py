@@ -57,6 +57,29 @@ def test_csv_stays_as_it_is(job: Job, small: RawModel) -> None:
     }
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_model_with_a_threshold_decides(
+    job: Job, small: RawModel, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row has a decision too, in a column of its own."""
+    monkeypatch.setattr(small, "threshold", 0.2)
+    out = job.out.with_suffix(suffix)
+
+    predict(replace(job, out=out), small, {})
+
+    if suffix == ".csv":
+        lines = out.read_text().splitlines()
+        assert lines[0] == "id,hour,fare,payment,probability,decision"
+        assert [line[-2:] for line in (lines[1], lines[2], lines[-1])] == [
+            ",1",
+            ",0",
+            # 0.2 in 32 bits is above 0.2 in 64.
+            ",1",
+        ]
+    else:
+        assert parquet.read_table(out)["decision"].to_pylist() == [1, 0, 1]
+
+
 def test_csv_to_parquet_keeps_the_text(job: Job, small: RawModel) -> None:
     """An id with zeros in front is a key, and no number."""
     job = replace(job, out=job.out.with_suffix(".parquet"))

@@ -49,3 +49,15 @@ def test_a_model_without_the_signature(tmp_path: Path) -> None:
     """A SavedModel of another kind is refused with what it has."""
     with pytest.raises(UsageError, match="no signature serving_raw; it has other"):
         RawModel(save(tmp_path / "model", "other"))
+
+
+def test_the_threshold_is_the_model_s_own(tmp_path: Path) -> None:
+    """A model without a file about it decides nothing."""
+    save(tmp_path)
+
+    without = RawModel(tmp_path).threshold
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / "assets.extra" / "model.json").write_text('{"threshold": 0.25}')
+
+    assert without is None
+    assert RawModel(tmp_path).threshold == 0.25

@@ -1,8 +1,16 @@
 """Formatting and reading of evaluation results."""
 
+import json
+
 import pytest
 
-from pipeline.quality.results import OVERALL, metric_text, read_metrics
+from pipeline.quality.results import (
+    OVERALL,
+    metric_text,
+    read_gates,
+    read_metrics,
+    read_reasons,
+)
 from tests.pipeline.tfx_store import StockStore
 
 
@@ -33,3 +41,21 @@ def test_zeros_of_the_stock_evaluator_are_no_values(store: StockStore) -> None:
     metrics = read_metrics(store.path(evaluation))["candidate"][OVERALL]
 
     assert metrics == {"mean_label": 0.0}
+
+
+def test_broken_rules_are_the_reasons(store: StockStore) -> None:
+    """Rules say more of the AUC than TFMA's thresholds, which say the rest."""
+    evaluation = store.path(store.evaluation(auc=0.5))
+    findings = [
+        {"outcome": "failed", "text": "overall: auc is 0.5; it must be at least 0.9"},
+        {"outcome": "passed", "text": "fine"},
+    ]
+    (evaluation / "gates.json").write_text(json.dumps({"findings": findings}))
+
+    assert read_reasons(evaluation) == [findings[0]["text"]]
+    assert read_gates(evaluation)["findings"] == findings
+
+
+def test_an_evaluation_without_rules_has_no_gates(store: StockStore) -> None:
+    """Stock evaluations have TFMA's thresholds only."""
+    assert read_gates(store.path(store.evaluation(auc=0.5))) == {}

@@ -195,3 +195,26 @@ def test_events_of_newer_versions_are_read(tmp_path: Path, base: Path) -> None:
     (event,) = history.read(base).events
 
     assert event.action is Action.PUSH
+
+
+def test_the_best_of_the_last_models_is_known_by_its_metric(
+    tmp_path: Path, base: Path
+) -> None:
+    """Of the last models, without one that was rolled back, the highest AUC counts."""
+    a, b, c, d = _pushed(tmp_path, base, "abcd")
+    known = {a: 0.9, b: 0.7, c: 0.8}
+    history.note_facts(base, {n: {"metrics": {"auc": v}} for n, v in known.items()})
+    registry = history.read(base)
+
+    assert [history.best(registry, count) for count in (1, 2, 3, 4, 9)] == [
+        # Of the newest one nothing is known yet.
+        None,
+        c,
+        c,
+        a,
+        a,
+    ]
+    assert d == registry.live
+    rollback(base, b, ME)
+    history.note_facts(base, {d: {"metrics": {"auc": 0.99}}})
+    assert history.best(history.read(base), 9) == a

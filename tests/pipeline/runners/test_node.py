@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
 
 SCHEMA = 'feature { name: "fare" type: FLOAT }\n'
 NODES = (
-    "Baseline, ExampleGen, ImportSchemaGen, DataBaselines, StatisticsGen, "
+    "Baseline, BestModel, ExampleGen, ImportSchemaGen, DataBaselines, StatisticsGen, "
     "ExampleValidator, SchemaGen, DataGate, Transform, Trainer, Evaluator, "
     "ServingCheck, Pusher"
 )

@@ -1,0 +1,256 @@
+"""The gates on real trips: which models pass, which rule stops the others, and why."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fairlearn.metrics import (
+    MetricFrame,
+    false_negative_rate,
+    false_positive_rate,
+    selection_rate,
+)
+from sklearn.metrics import roc_auc_score
+
+from models.groups import SIDES
+from pipeline.config import Quality
+from pipeline.quality.aggregates import Floats
+from pipeline.quality.gates import FAILED, PASSED, UNDECIDED, Finding, Judged
+from tests.pipeline.quality.trips import (
+    in_slice,
+    judged,
+    logits,
+    noisy,
+    rows,
+    scored,
+)
+
+QUALITY = replace(Quality(), min_auc=0.93, slice_columns=("payment_type", "company"))
+
+
+def broken(found: Judged) -> list[Finding]:
+    """The findings that stop a model."""
+    return [each for each in found.findings if each.outcome == FAILED]
+
+
+def test_a_good_model_passes_alone_and_against_itself() -> None:
+    """Without a rival, and with itself as live and best model, no rule is broken."""
+    alone = judged(logits())
+    against = judged(logits(), logits(), logits())
+
+    assert alone.passed
+    assert against.passed
+    assert {each.against for each in against.findings} == {"", "live", "best"}
+    # Slices share the confidence, and those with few rows are said to be undecided.
+    assert against.comparisons > 20
+    assert any(each.outcome == UNDECIDED for each in against.findings)
+
+
+def test_another_seed_s_model_passes() -> None:
+    """Models that differ by chance only are blessed, but for about 1 in 20."""
+    live = noisy(logits(), 0.2)
+
+    tries = [judged(noisy(logits(), 0.2, seed), live) for seed in range(10, 20)]
+
+    stopped = [finding for found in tries for finding in broken(found)]
+    assert sum(found.passed for found in tries) >= 9
+    assert {each.where for each in stopped} <= {"overall"}
+
+
+def _sacrificed() -> Floats:
+    """Random within one company, a twentieth of the trips; unchanged elsewhere."""
+    there = in_slice("company", b"Dispatch Taxi Affiliation")
+    assert 0.02 < there.mean() < 0.12
+    shuffled = logits()[there].copy()
+    np.random.default_rng(5).shuffle(shuffled)
+    changed = logits().copy()
+    changed[there] = shuffled
+    return changed
+
+
+def _without_payment_type() -> Floats:
+    """As of a model that doesn't see the feature that decides most."""
+    return logits() - 6.0 * in_slice("payment_type", b"Credit Card")
+
+
+INJECTED = {
+    "label noise": (noisy(logits(), 3.0), "auc >= 0.93"),
+    "dropped feature": (_without_payment_type(), "auc >= 0.93"),
+    "constant": (np.zeros_like(logits()), "auc >= 0.93"),
+    "inverted": (-logits(), "auc >= 0.93"),
+    "one slice sacrificed": (_sacrificed(), "auc by company loss <= 0.02"),
+}
+
+
+@pytest.mark.parametrize("name", INJECTED)
+def test_injected_worse_models_are_not_blessed(name: str) -> None:
+    """Each way of getting worse breaks the rule that is for it."""
+    candidate, rule = INJECTED[name]
+
+    found = judged(candidate, logits())
+
+    assert not found.passed
+    assert rule in {each.rule for each in broken(found)}
+
+
+def test_the_sacrificed_slice_is_named_with_numbers() -> None:
+    """Where the average may fall, the slice may not; the reason is about it alone."""
+    quality = replace(QUALITY, slice_columns=("company",), max_auc_loss=1)
+
+    found = judged(_sacrificed(), logits(), quality=quality)
+
+    (finding,) = broken(found)
+    assert finding.where == "company Dispatch Taxi Affiliation"
+    assert "worse than the live model's (loss 0." in finding.text
+    assert finding.low is not None
+    assert finding.low > 0.02
+
+
+def _worse(logit: Floats, loss: float, seed: int = 2) -> Floats:
+    """Adds as much noise as lowers the AUC by a loss."""
+    _, labels = rows()
+    low, high = 0.0, 4.0
+    for _ in range(14):
+        middle = (low + high) / 2
+        lost = roc_auc_score(labels, logit) - roc_auc_score(
+            labels, noisy(logit, middle, seed)
+        )
+        low, high = (middle, high) if lost < loss else (low, middle)
+    return noisy(logit, high, seed)
+
+
+OVERALL = replace(Quality(), min_auc=0.93, slice_columns=())
+
+
+def test_a_model_a_little_worse_ten_times_in_a_row_is_never_live() -> None:
+    """A loss of 0.004 is within the bound, and is stopped because it is sure."""
+    for turn in range(10):
+        found = judged(_worse(logits(), 0.004, turn), logits(), quality=OVERALL)
+
+        (finding,) = broken(found)
+        assert finding.rule == "auc loss <= 0.005"
+        assert "0.0040 worse than the live model's" in finding.text
+
+
+def test_small_losses_do_not_add_up() -> None:
+    """A loss that is within bounds against the live model counts from the best one."""
+    quality = replace(OVERALL, max_auc_loss=0.01)
+    second = _worse(logits(), 0.0018)
+    third = _worse(second, 0.0018, seed=3)
+
+    first_step = judged(second, logits(), quality=quality)
+    second_step = judged(third, second, logits(), quality=quality)
+
+    assert first_step.passed
+    (finding,) = broken(second_step)
+    assert finding.against == "best"
+    assert "that of the best recent live model" in finding.text
+
+
+def test_noise_in_small_slices_blocks_nothing() -> None:
+    """Slices of a handful of trips differ widely, and none of it is sure."""
+    quality = replace(QUALITY, slice_columns=("trip_start_hour",), min_slice_rows=1)
+
+    found = judged(noisy(logits(), 0.3), logits(), quality=quality)
+
+    slices = [each for each in found.findings if each.where.startswith("trip_start")]
+    assert len(slices) == 24
+    assert {each.outcome for each in slices} <= {PASSED, UNDECIDED}
+
+
+@pytest.mark.parametrize(
+    ("rule", "outcome"),
+    [
+        ("recall >= 0.1", PASSED),
+        ("recall >= 0.999", FAILED),
+        ("log_loss <= 0.9", PASSED),
+        ("log_loss <= 0.01", FAILED),
+        ("recall by pickup_side >= 0.1", PASSED),
+        ("recall by pickup_side >= 0.999", FAILED),
+        ("selection_rate by payment_type gap <= 1", PASSED),
+        ("selection_rate by payment_type gap <= 0.2", FAILED),
+        ("calibration_error by pickup_side <= 0.001", PASSED),
+        ("precision by company,payment_type >= 0.999", FAILED),
+        ("accuracy by nowhere gap <= 0", UNDECIDED),
+    ],
+)
+def test_each_kind_of_rule_is_kept_or_broken(rule: str, outcome: str) -> None:
+    """A rule decides by its own metric and bound, and says which slice decided."""
+    quality = replace(OVERALL, rules=(rule,))
+
+    found = judged(logits(), quality=quality)
+
+    own = [each for each in found.findings if each.rule == rule]
+    outcomes = {each.outcome for each in own}
+    assert outcome in outcomes or (outcome == PASSED and FAILED not in outcomes)
+    assert (FAILED in outcomes) == (outcome == FAILED)
+
+
+def test_the_threshold_decides_precision_and_recall() -> None:
+    """A higher threshold lowers recall; the AUC doesn't know it."""
+    low = judged(logits(), thresholds=(0.2,), quality=OVERALL).metrics[0]["metrics"]
+    high = judged(logits(), thresholds=(0.8,), quality=OVERALL).metrics[0]["metrics"]
+
+    assert low["recall"][0] > high["recall"][0]
+    assert low["precision"][0] < high["precision"][0]
+    assert low["auc"][0] == high["auc"][0]
+
+
+def test_intervals_of_groups_are_reported() -> None:
+    """Each group has its metrics with 95 % intervals around them."""
+    sides = [
+        m
+        for m in judged(logits()).metrics
+        if m["where"][:1] and m["where"][0][0] == "pickup_side"
+    ]
+
+    assert len(sides) == 9
+    (central,) = [m for m in sides if m["where"][0][1] == "Central"]
+    value, low, high = central["metrics"]["false_negative_rate"]
+    assert low < value < high
+    assert central["rows"] > 1000
+
+
+def test_groups_errors_are_fairlearn_s() -> None:
+    """Rates by group are those of fairlearn's MetricFrame, and so is their gap."""
+    batch, labels = rows()
+    scores = scored(logits()).predictions
+    areas = batch.column("pickup_community_area").to_pylist()
+    side_of = {area: side for side, each in SIDES.items() for area in each}
+    sides = np.array([side_of[area[0]] if area else "" for area in areas])
+    known = sides != ""
+    frame = MetricFrame(
+        metrics={
+            "false_positive_rate": false_positive_rate,
+            "false_negative_rate": false_negative_rate,
+            "selection_rate": selection_rate,
+        },
+        y_true=labels[known],
+        y_pred=(scores > 0.5)[known],
+        sensitive_features=sides[known],
+    )
+    quality = replace(OVERALL, rules=("selection_rate by pickup_side gap <= 1",))
+
+    found = judged(logits(), quality=quality)
+
+    for each in found.metrics:
+        if each["where"]:
+            ((_, side),) = each["where"]
+            # fairlearn has 0 for the rate of a class without rows, ours has none.
+            for name in set(frame.by_group.columns) & each["metrics"].keys():
+                theirs = frame.by_group.loc[side, name]
+                assert each["metrics"][name][0] == pytest.approx(theirs)
+    (gap,) = [f for f in found.findings if f.rule.startswith("selection_rate")]
+    large = frame.by_group["selection_rate"][frame.by_group.index.isin(_judged_sides())]
+    assert gap.value is not None
+    assert gap.value <= large.max() - large.min() + 1e-12
+
+
+def _judged_sides() -> list[str]:
+    """Sides with enough rows for a rule."""
+    return [
+        where[0][1]
+        for each in judged(logits(), quality=OVERALL).metrics
+        for where in [each["where"]]
+        if where and each["rows"] >= OVERALL.min_slice_rows
+    ]
