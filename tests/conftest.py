@@ -19,7 +19,6 @@ _SHARING = {
         for name in ("main_job", "lineage", "notebooks", "report", "readme", "viewers")
     ),
     "orchestrators": ("e2e/test_orchestrators.py",),
-    "kills": ("e2e/test_kills.py",),
     "warm": ("e2e/",),
     "models": ("project/models/",),
 }

@@ -4,8 +4,8 @@ The layers and the exceptions are written down here, and only here.
 """
 
 import ast
+import functools
 import graphlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,22 +71,31 @@ FILES = {
 }
 
 
-def imports_of(module: str, *, at_once: bool = False) -> Iterator[str]:
-    """Yields what a module imports, functions' and type checkers' imports too.
+@functools.cache
+def tree_of(module: str) -> ast.Module:
+    """Parses a module, once for all tests."""
+    return ast.parse(FILES[module].read_text())
+
+
+@functools.cache
+def imports_of(module: str, *, at_once: bool = False) -> list[str]:
+    """Returns what a module imports, functions' and type checkers' imports too.
 
     Args:
         module: The module.
-        at_once: Yields only what is imported with the module.
+        at_once: Only what is imported with the module.
     """
-    tree = ast.parse(FILES[module].read_text())
+    tree = tree_of(module)
+    found: list[str] = []
     for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{module} has a relative import, which isn't read"
             for alias in node.names:
                 dotted = f"{node.module}.{alias.name}"
-                yield dotted if dotted in FILES else str(node.module)
+                found.append(dotted if dotted in FILES else str(node.module))
+    return found
 
 
 def is_in(module: str, room: str) -> bool:
@@ -180,7 +189,7 @@ def twin_of(module: str) -> Path:
 
 def has_code(module: str) -> bool:
     """Whether a module defines a function or a class."""
-    body = ast.parse(FILES[module].read_text()).body
+    body = tree_of(module).body
     return any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in body)
 
 

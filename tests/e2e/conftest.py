@@ -12,7 +12,15 @@ import pytest
 
 from data import taxi
 from tests.e2e.places import SMALL_ROWS, Place
-from tests.e2e.runs import PROJECT, Finished, Rows, finished, run_local, write_csv
+from tests.e2e.runs import (
+    PROJECT,
+    SECOND_RUN,
+    Finished,
+    Rows,
+    finished,
+    in_clone,
+    write_csv,
+)
 from tests.e2e.warm import WarmProcess
 
 
@@ -86,8 +94,10 @@ def main_run(clone: Path) -> Finished:
 
 @pytest.fixture(scope="session")
 def second_run(clone: Path, main_run: Finished) -> Finished:
-    """The main job once more in the same place, with another seed."""
-    return run_local(main_run.output, "--seed", 2, project=clone)
+    """The README's second run, in the same place with another seed."""
+    assert main_run.exit_code == 0, main_run.text
+    done = in_clone(clone, SECOND_RUN)
+    return finished(done.returncode, done.stdout + done.stderr, main_run.output)
 
 
 @pytest.fixture(scope="session")
@@ -99,15 +109,30 @@ def warm() -> Iterator[WarmProcess]:
 
 
 @pytest.fixture(scope="session")
-def settled(
+def settled_runs(
     tmp_path_factory: pytest.TempPathFactory, warm: WarmProcess, sample_rows: Rows
-) -> Place:
-    """A place where the pipeline has run twice, so that every node is cached.
+) -> tuple[Place, Finished]:
+    """A place where the pipeline has run twice, and its first run, in a terminal."""
+    place = Place(tmp_path_factory.mktemp("settled"), warm, sample_rows)
+    first = place.run(columns=80)
+    for run in (first, place.run("--force")):
+        assert run.exit_code == 0, run.text
+    return place, first
+
+
+@pytest.fixture(scope="session")
+def settled(settled_runs: tuple[Place, Finished]) -> Place:
+    """A place where every node is cached.
 
     Tests may run in it what pushes nothing and what no other node depends on.
     """
-    place = Place(tmp_path_factory.mktemp("settled"), warm, sample_rows)
-    for flags in ((), ("--force",)):
-        run = place.run(*flags)
-        assert run.exit_code == 0, run.text
-    return place
+    return settled_runs[0]
+
+
+@pytest.fixture(scope="module")
+def restored(
+    settled: Place, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    """The settled place, which the tests of one file may change in every way."""
+    with settled.restored(tmp_path_factory.mktemp("kept") / "out"):
+        yield settled

@@ -8,7 +8,10 @@ import numpy as np
 from pipeline.store.graph import Graph
 from tests.e2e.runs import Finished, weights_of
 
-SMOKE = ("--train-steps", "20", "--min-auc", "0.01")
+SMOKE = (
+    *("--train-steps", "20", "--min-auc", "0.01"),
+    *("--serving-check.max-latency-ms", "60000"),
+)
 
 
 def run_in_store(exit_code: int, text: str, output: Path) -> Finished:

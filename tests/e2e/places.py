@@ -1,13 +1,21 @@
 """Output directories with small data beside them, in which the pipeline runs."""
 
+import shutil
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.runs import Finished, Rows, finished, write_csv
 from tests.e2e.warm import Forked, WarmProcess
 
 SMALL_ROWS = 600
-FLAGS = ("--preset", "smoke", "--min-auc", "0.01", "--max-auc-loss", "1")
+# So little is learned from so few rows that any model must do; nor does it matter here
+# how long a busy machine takes to answer.
+FLAGS = (
+    *("--preset", "smoke", "--min-auc", "0.01", "--max-auc-loss", "1"),
+    *("--serving-check.max-latency-ms", "60000"),
+)
 
 
 class Place:
@@ -19,14 +27,16 @@ class Place:
         self.flags = (*FLAGS, "--data", str(self.data))
         self._warm = warm
 
-    def run(self, *flags: object) -> Finished:
-        """Runs to the end."""
-        code, text = self._warm.run(self.output, *self.flags, *flags)
+    def run(self, *flags: object, kill: str = "", columns: int = 0) -> Finished:
+        """Runs to the end; see `WarmProcess.run`."""
+        code, text = self._warm.run(
+            self.output, *self.flags, *flags, kill=kill, columns=columns
+        )
         return finished(code, text, self.output)
 
-    def resume(self) -> Finished:
+    def resume(self, *, kill: str = "") -> Finished:
         """Resumes the run that was stopped, to the end."""
-        code, text = self._warm.run(self.output, "--resume")
+        code, text = self._warm.run(self.output, "--resume", kill=kill)
         return finished(code, text, self.output)
 
     def start(self, *flags: object) -> Forked:
@@ -36,6 +46,22 @@ class Place:
     def start_resume(self) -> Forked:
         """Starts to resume the run that was stopped, and doesn't wait for it."""
         return self._warm.begin(self.output, "--resume")
+
+    @contextmanager
+    def restored(self, kept: Path) -> Iterator[None]:
+        """Puts the output directory back after the block, as it was before.
+
+        A copy elsewhere would not do: metadata and cache keys have its path.
+
+        Args:
+            kept: A directory for the copy, which must not exist.
+        """
+        shutil.copytree(self.output, kept, symlinks=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(self.output)
+            shutil.move(kept, self.output)
 
 
 def executions(output: Path) -> list[tuple[int, str, int]]:

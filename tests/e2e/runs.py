@@ -1,9 +1,10 @@
 """Runs the real pipeline as a person does, and looks at what it left."""
 
 import csv
+import json
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from pipeline.store.connection import connection_config
 from pipeline.store.graph import Graph
 
 PROJECT = Path(__file__).resolve().parents[2]
+
+SECOND_RUN = "python run_local.py --seed 2 --workers 2"
+"""The README's, which tests of two runs share."""
 
 Rows = list[dict[str, str]]
 
@@ -67,9 +71,17 @@ class Finished:
         return {name: slices[results.OVERALL] for name, slices in models.items()}
 
 
-def run_local(output: Path, *flags: Any, project: Path = PROJECT) -> Finished:
-    """Runs `run_local.py` to its end."""
-    return _run([project / "run_local.py"], output, flags, project)
+def in_clone(clone: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """Runs a shell command in the activated environment of a clone."""
+    return subprocess.run(
+        ["bash", "-ec", f". .venv/bin/activate; {command}"],
+        cwd=clone,
+        env={k: v for k, v in os.environ.items() if not k.startswith("COV")},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
 
 
 def run_local_lightly(output: Path, *flags: Any) -> Finished:
@@ -80,16 +92,10 @@ def run_local_lightly(output: Path, *flags: Any) -> Finished:
         "heavy = {'tensorflow', 'tfx', 'apache_beam'}\n"
         "sys.exit(99 if heavy & set(sys.modules) else code)\n"
     )
-    return _run(["-c", program], output, flags, PROJECT)
-
-
-def _run(
-    program: Sequence[Any], output: Path, flags: Sequence[Any], project: Path
-) -> Finished:
-    command = [sys.executable, *program, "--output", output, *flags]
+    command = [sys.executable, "-c", program, "--output", output, *flags]
     done = subprocess.run(
         [str(part) for part in command],
-        cwd=project,
+        cwd=PROJECT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -97,6 +103,23 @@ def _run(
         check=False,
     )
     return finished(done.returncode, done.stdout, output)
+
+
+def lineage(output: Path, *asked: str) -> dict[str, Any]:
+    """Asks the installed command for JSON."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pipeline.cli", "lineage", *asked),
+            *("--json", "--output", output),
+        ],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
 def finished(exit_code: int, text: str, output: Path) -> Finished:

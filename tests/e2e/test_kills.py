@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.registry.history import REGISTRY_FILE
-from tests.e2e.places import FLAGS, SMALL_ROWS, executions
-from tests.e2e.runs import Rows, write_csv
-from tests.e2e.warm import MOMENTS, WarmProcess
+from tests.e2e.places import Place, executions
+from tests.e2e.warm import MOMENTS
 
 pytestmark = pytest.mark.e2e
 
@@ -34,18 +33,6 @@ KILLS = {
 }
 
 
-@pytest.fixture(scope="module")
-def output(
-    tmp_path_factory: pytest.TempPathFactory, warm: WarmProcess, sample_rows: Rows
-) -> Path:
-    """An output directory in which every node has run once."""
-    place = tmp_path_factory.mktemp("kills")
-    write_csv(place / "data" / "trips.csv", sample_rows[:SMALL_ROWS])
-    code, text = warm.run(place / "out", *FLAGS, "--data", place / "data")
-    assert code == 0, text
-    return place / "out"
-
-
 def left_behind(output: Path) -> list[str]:
     """What a dead run left: unfinished executions, and outputs that no one owns."""
     running = [f"{name} {i} runs" for i, name, state in executions(output) if state < 3]
@@ -64,45 +51,39 @@ def left_behind(output: Path) -> list[str]:
     return running + orphans + partial
 
 
-def test_killed_run_does_not_stop_the_next(output: Path, warm: WarmProcess) -> None:
+def test_killed_run_does_not_stop_the_next(restored: Place) -> None:
     """After a kill, a new run instead of a resume clears up and works as well."""
     # First in this file: then all that the new run needs is still cached.
-    flags = (*FLAGS, "--data", output.parent / "data")
-    killed, _ = warm.run(
-        output, *flags, "--no-cache", "Evaluator", kill=f"Evaluator {WRITING}"
-    )
+    killed = restored.run("--no-cache", "Evaluator", kill=f"Evaluator {WRITING}")
 
-    code, text = warm.run(output, *flags, "--force")
+    run = restored.run("--force")
 
-    assert killed == -9
-    assert code == 0, text
-    assert left_behind(output) == []
+    assert killed.exit_code == -9
+    assert run.exit_code == 0, run.text
+    assert left_behind(restored.output) == []
 
 
 @pytest.mark.parametrize("node", KILLS)
-def test_killed_run_is_resumed(node: str, output: Path, warm: WarmProcess) -> None:
+def test_killed_run_is_resumed(node: str, restored: Place) -> None:
     """A node and its runner, killed at each moment, leave nothing in a resume's way."""
-    flags: tuple[object, ...] = (
-        *(*FLAGS, "--data", output.parent / "data"),
-        *("--only", node, "--no-cache", node),
-    )
-    counts = [len(executions(output))]
+    first, *others = (f"{node} {moment}" for moment in KILLS[node])
+    counts = [len(executions(restored.output))]
 
     # The resume of a killed run is killed in turn: a node runs half as often.
-    for moment in KILLS[node]:
-        code, _ = warm.run(output, *flags, kill=f"{node} {moment}")
-        flags = ("--resume",)
-        counts.append(len(executions(output)))
-        assert code == -9
-    code, text = warm.run(output, "--resume")
+    runs = [restored.run("--only", node, "--no-cache", node, kill=first)]
+    counts.append(len(executions(restored.output)))
+    for moment in others:
+        runs.append(restored.resume(kill=moment))
+        counts.append(len(executions(restored.output)))
+    resumed = restored.resume()
 
-    assert code == 0, text
-    assert left_behind(output) == []
-    counts.append(len(executions(output)))
+    assert {run.exit_code for run in runs} == {-9}
+    assert resumed.exit_code == 0, resumed.text
+    assert left_behind(restored.output) == []
+    counts.append(len(executions(restored.output)))
     # A killed execution is continued or replaced; a node without one gets its first.
     assert all(after - before <= 1 for before, after in pairwise(counts[1:]))
     assert counts[-1] > counts[0]
-    newest = max((output / "runs").glob("*/"))
-    record = json.loads((newest / "run.json").read_text())
+    record = json.loads((resumed.run / "run.json").read_text())
     assert record["outcome"] == "done"
     assert record["nodes"][node]["state"] == "done"

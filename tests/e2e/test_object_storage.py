@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 
 from pipeline.columnar import files
+from tests.e2e.places import FLAGS, SMALL_ROWS
 from tests.e2e.runs import Finished, Rows, finished, raw_tensors, write_csv
 from tests.e2e.warm import MOMENTS, WarmProcess
 
 pytestmark = pytest.mark.e2e
 
-FLAGS = ("--preset", "smoke", "--min-auc", 0.01, "--max-auc-loss", 1)
 COMPLETE, CACHED = 3, 6
 _BEFORE, WRITING, _WRITTEN = MOMENTS
 
@@ -22,7 +22,7 @@ _BEFORE, WRITING, _WRITTEN = MOMENTS
 def place(tmp_path_factory: pytest.TempPathFactory, sample_rows: Rows) -> Path:
     """A directory with data in it."""
     place = tmp_path_factory.mktemp("storage")
-    write_csv(place / "data" / "trips.csv", sample_rows[:600])
+    write_csv(place / "data" / "trips.csv", sample_rows[:SMALL_ROWS])
     return place
 
 

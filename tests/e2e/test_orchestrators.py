@@ -45,14 +45,9 @@ def call(*command: object, **environment: str) -> subprocess.CompletedProcess[st
 
 
 def run_on_kubeflow(data: Path, work: Path, warm: WarmProcess) -> Finished:
-    """Compiles with `run_kubeflow.py`, and runs the package as the backend does."""
-    output = work / "out"
-    flags = ["--output", output, "--data", data, *SMOKE]
-    flags += ["--containers.retries", "0"]
-    compiled = call(
-        sys.executable, "run_kubeflow.py", "--out", work / "package", *flags
-    )
-    assert compiled.returncode == 0, compiled.stdout
+    """Compiles for Kubeflow, and runs the package as the backend does."""
+    output, package = work / "out", work / "package"
+    compile_for("kubeflow", package, output, data, warm, "--containers.retries", "0")
     backend = Backend(
         volumes={"throughline": output},
         secrets={
@@ -60,7 +55,7 @@ def run_on_kubeflow(data: Path, work: Path, warm: WarmProcess) -> Finished:
         },
         path=programs_but_for("Trainer", work / "bin", warm),
     )
-    ended = backend.run(Package.read(work / "package" / "kubeflow.yaml"), "run-1")
+    ended = backend.run(Package.read(package / "kubeflow.yaml"), "run-1")
     return run_in_store(ended.exit_code, ended.text, output)
 
 
@@ -106,12 +101,17 @@ def run_on_airflow(version: int, data: Path, work: Path, warm: WarmProcess) -> F
 
 
 def compile_for(
-    target: str, compiled: Path, output: Path, data: Path, warm: WarmProcess
+    target: str,
+    compiled: Path,
+    output: Path,
+    data: Path,
+    warm: WarmProcess,
+    *more: str,
 ) -> None:
     """Compiles the smoke pipeline for an orchestrator."""
     program = [warm.throughline, "compile", "--target", target]
     flags = ["--out", compiled, "--output", output, "--data", data, *SMOKE]
-    done = call(*program, *flags)
+    done = call(*program, *flags, *more)
     assert done.returncode == 0, done.stdout
 
 
@@ -171,9 +171,9 @@ def local_and_others(
 
 
 def run_here(data: Path, output: Path, warm: WarmProcess) -> Finished:
-    """Runs the same with the local runner, in a terminal and with one worker."""
+    """Runs the same with the local runner and one worker."""
     flags = (*SMOKE, "--data", data, "--workers", "1")
-    return finished(*warm.run(output, *flags, columns=100), output)
+    return finished(*warm.run(output, *flags), output)
 
 
 def timed(name: str, run: Run, data: Path, work: Path, warm: WarmProcess) -> Finished:
@@ -201,14 +201,3 @@ def test_run_is_that_of_a_local_one(
     ours, theirs = run.metrics()["candidate"], local.metrics()["candidate"]
     assert ours == pytest.approx(theirs, rel=1e-7)
     assert same_weights(run, local)
-
-
-def test_live_table_ends_with_every_node(
-    local_and_others: Mapping[str, Future[Finished]],
-) -> None:
-    """In a terminal a table is redrawn in place, and leaves each node once."""
-    text = local_and_others["local"].result().text
-
-    assert "\x1b[" in text
-    assert "started" not in text
-    assert text[text.rindex("node ") :].count("done") == 12

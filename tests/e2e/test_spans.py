@@ -15,12 +15,12 @@ from tfx.proto import example_gen_pb2
 
 from data import quarters
 from pipeline.store.graph import Graph
+from tests.e2e.places import FLAGS
 from tests.e2e.runs import PROJECT, Finished, finished, run_local_lightly
 from tests.e2e.warm import WarmProcess
 
 pytestmark = pytest.mark.e2e
 
-FLAGS = ("--preset", "smoke", "--min-auc", "0.01", "--max-auc-loss", "1")
 THROUGHLINE = (sys.executable, "-m", "pipeline.cli")
 # All else follows from the data, or looks at the metadata store anew.
 STAYS = {"ImportSchemaGen"}

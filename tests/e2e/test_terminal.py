@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests import terminals
-from tests.e2e.runs import PROJECT, Finished, finished
+from tests.e2e.places import Place
+from tests.e2e.runs import PROJECT, Finished
 from tests.e2e.warm import WarmProcess
 
 pytestmark = pytest.mark.e2e
@@ -42,15 +43,6 @@ BARS = {
 STATES = ("done", "failed", "not", "waiting", "running", "cached", "canceled")
 # As absl, logging, warnings and TensorFlow's C++ begin their lines.
 NOISE = re.compile(r"absl|INFO|WARNING|^[IWE]\d{4} |^\d{4}-\d\d-\d\d ", re.MULTILINE)
-FLAGS = ("--preset", "smoke", "--min-auc", "0.01", "--max-auc-loss", "1")
-
-
-def run_in_terminal(
-    warm: WarmProcess, output: Path, columns: int, *flags: object
-) -> tuple[Finished, list[str]]:
-    """Runs `run_local.py` in a terminal; returns the run and what is on the screen."""
-    code, text = warm.run(output, *flags, columns=columns)
-    return finished(code, text, output), terminals.screen(text)
 
 
 def rows_of_table(lines: list[str]) -> list[str]:
@@ -60,27 +52,27 @@ def rows_of_table(lines: list[str]) -> list[str]:
 
 
 def test_a_run_shows_a_table_and_keeps_logs(
-    tmp_path: Path, small_data: MakeData, warm: WarmProcess
+    settled_runs: tuple[Place, Finished],
 ) -> None:
     """In 80 columns each node has one line, and what it logged is in its log alone."""
-    flags = (*FLAGS, "--data", small_data())
+    place, run = settled_runs
 
-    run, lines = run_in_terminal(warm, tmp_path / "out", 80, *flags)
+    lines = terminals.screen(run.text)
 
-    assert run.exit_code == 0, run.text
     assert sorted(rows_of_table(lines)) == sorted(NODES)
     table = [line for line in lines if rows_of_table([line])]
     assert max(map(len, table)) <= 80
     for node, rows in BARS.items():
         (line,) = [line for line in table if line.startswith(f"{node} ")]
         assert re.search(rf"\d ━+ ({rows} of )?{rows} rows  .*[\d.] rows/s$", line)
+    assert "started" not in run.text
     assert not NOISE.search(run.text)
     logs = {path.stem: path.read_text() for path in (run.run / "logs").iterdir()}
     assert [node for node in NODES if not logs[node]] == []
     assert "rows read" in logs["ExampleGen"]
     # TensorFlow's autograph writes one for each function that it translates.
-    (temporary,) = tmp_path.glob("*.tmp")
-    assert list(temporary.iterdir()) == []
+    by_run = {int(p.stem.split(".")[-1]): p for p in place.output.parent.glob("*.tmp")}
+    assert list(by_run[min(by_run)].iterdir()) == []
 
 
 def test_compile_prints_what_it_wrote_and_nothing_else(
@@ -109,17 +101,17 @@ def test_a_failing_run_names_a_log_with_the_traceback(
     tmp_path: Path, small_data: MakeData, warm: WarmProcess
 ) -> None:
     """In 140 columns the log that a failure names holds its traceback."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "serving").write_text("in the way")
+    (tmp_path / "out" / "artifacts").mkdir(parents=True)
+    (tmp_path / "out" / "artifacts" / "StatisticsGen").write_text("in the way")
+    output, flags = tmp_path / "out", ("--preset", "smoke", "--data", small_data())
 
-    run, lines = run_in_terminal(
-        warm, tmp_path / "out", 140, *FLAGS, "--data", small_data()
-    )
+    code, printed = warm.run(output, *flags, columns=140)
 
-    assert run.exit_code == 1, run.text
+    assert code == 1, printed
+    lines = terminals.screen(printed)
     assert sorted(rows_of_table(lines)) == sorted(NODES)
-    assert not NOISE.search(run.text)
+    assert not NOISE.search(printed)
     text = re.sub(r"\s+", "", "".join(lines))
-    (named,) = re.findall(r"Thelogis(/.*?/Pusher\.log)", text)
+    (named,) = re.findall(r"Thelogis(/.*?/StatisticsGen\.log)", text)
     assert "Traceback (most recent call last)" in Path(named).read_text()
-    assert "Traceback" not in run.text
+    assert "Traceback" not in printed

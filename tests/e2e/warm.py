@@ -8,6 +8,7 @@ a run killed at a certain moment.
 import importlib
 import json
 import os
+import runpy
 import select
 import shutil
 import signal
@@ -85,7 +86,8 @@ def call(
 
     Args:
         address: The socket of the warm process.
-        program: "run_local" or "throughline".
+        program: "run_local", "throughline", or "script" with its path as the first
+            argument.
         arguments: Its arguments.
         descriptors: Its standard input, output and error.
         **more: Other fields of the request: `environment`, `kill`, `terminal`.
@@ -164,6 +166,15 @@ class WarmProcess:
             return self._run_in_terminal(output, flags, columns)
         return self.begin(output, *flags, kill=kill).communicate()
 
+    def run_script(self, script: Path, *arguments: Any) -> tuple[int, str]:
+        """Runs a Python script to its end; returns exit code and what was printed."""
+        printed = script.with_suffix(".txt")
+        with printed.open("wb") as file, Path(os.devnull).open() as nothing:
+            descriptors = [nothing.fileno(), file.fileno(), file.fileno()]
+            words = [str(part) for part in (script, *arguments)]
+            forked = call(str(self.directory / "socket"), "script", words, descriptors)
+        return forked.wait(), printed.read_text()
+
     def begin(self, output: Path, *flags: Any, kill: str = "") -> Forked:
         """Starts `run_local.py` and doesn't wait for it."""
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -228,6 +239,7 @@ def serve(descriptor: int) -> None:
     programs = {
         "run_local": lambda: cli.exit_code(run_local.main),
         "throughline": cli.main,
+        "script": _run_script,
     }
     listener = socket.socket(fileno=descriptor)
     while listener in select.select([listener, sys.stdin], [], [])[0]:
@@ -237,6 +249,12 @@ def serve(descriptor: int) -> None:
             _supervise(connection, programs)
         connection.close()
         _reap()
+
+
+def _run_script() -> int:
+    del sys.argv[0]
+    runpy.run_path(sys.argv[0], run_name="__main__")
+    return 0
 
 
 def _reap() -> None:
