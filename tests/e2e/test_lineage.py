@@ -27,7 +27,7 @@ def test_live_model_of_the_main_job(second_run: Finished) -> None:
     assert model["parameters"]["Trainer"]["custom_config"]["seed"] == 2
     assert set(model["code"]) >= {"ExampleGen", "Transform", "Trainer"}
     assert model["metrics"] == second_run.metrics()
-    assert [v["passed"] for v in model["verdicts"]] == [True] * 4
+    assert [v["passed"] for v in model["verdicts"]] == [True] * 5
 
 
 def test_two_models_of_the_main_job_differ_in_the_seed(
