@@ -79,7 +79,7 @@ class DeleteFlags(ListFlags):
 
 
 def models(arguments: list[str]) -> int:
-    """List the model's versions, or show, promote, roll back to or delete one."""
+    """List the model's versions; show, promote, roll back to or delete one."""
     action, *rest = arguments or ["list"]
     if action.startswith("--") and action != "--help":
         action, rest = "list", arguments
@@ -116,6 +116,30 @@ def _show(flags: ShowFlags) -> int:
         return EXIT_DONE
     say("\n".join(_aligned(list(_facts(found)))))
     return EXIT_DONE
+
+
+def _card(flags: ShowFlags) -> int:
+    registry = _registry(flags)
+    number = registry.number(flags.version)
+    text = _card_of(flags.config(), registry, number)
+    if flags.json:
+        _say_json({"version": number, "markdown": text})
+    else:
+        say(text.rstrip("\n"))
+    return EXIT_DONE
+
+
+def _card_of(config: settings.Config, registry: Registry, number: int) -> str:
+    """Makes the card from the metadata store, or reads the one that was stored."""
+    from ml_metadata.errors import StatusError
+
+    from pipeline.lineage import card
+    from pipeline.lineage.query import open_lineage
+
+    try:
+        return card.markdown(open_lineage(config), registry, number)
+    except (ThroughlineError, StatusError, OSError):
+        return card.stored(registry.base, number)
 
 
 def _promote(flags: PromoteFlags) -> int:
@@ -171,6 +195,7 @@ def _delete(flags: DeleteFlags) -> int:
 ACTIONS: dict[str, tuple[Any, Callable[[Any], int]]] = {
     "list": (ListFlags, _list),
     "show": (ShowFlags, _show),
+    "card": (ShowFlags, _card),
     "promote": (PromoteFlags, _promote),
     "rollback": (RollbackFlags, _rollback),
     "delete": (DeleteFlags, _delete),

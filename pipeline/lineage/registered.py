@@ -42,17 +42,29 @@ def facts_of(lineage: Lineage, registry: Registry, number: int) -> Facts:
     Returns:
         JSON values; empty if the model is not in this metadata store.
     """
+    model = lineage_of(lineage, registry, number)
+    return _facts(model) if model else {}
+
+
+def lineage_of(
+    lineage: Lineage, registry: Registry, number: int
+) -> ModelLineage | None:
+    """Returns the lineage of a version's model.
+
+    Returns:
+        `None` if the model is not in this metadata store.
+    """
     origin = registry.added[number].origin
     model_id = origin.get(versions.MODEL_ID)
     if not isinstance(model_id, int):
-        return {}
+        return None
     try:
         model = lineage.of_artifact(model_id)
     except UsageError:
-        return {}
+        return None
     created = lineage.graph.artifacts[model_id].created
     there = versions.identity(model_id, model.uri, round(created * 1000))
-    return _facts(model) if versions.is_same_model(origin, there) else {}
+    return model if versions.is_same_model(origin, there) else None
 
 
 def _facts(model: ModelLineage) -> dict[str, Any]:

@@ -37,9 +37,10 @@ from pipeline.errors import (
     cause_of,
     exit_code_of,
 )
-from pipeline.lineage import registered
+from pipeline.lineage import card, registered
 from pipeline.lineage.query import Lineage
 from pipeline.names import run_name
+from pipeline.registry import history
 from pipeline.runners import compiler
 from pipeline.store import locks, upkeep
 from pipeline.store.connection import open_store
@@ -141,7 +142,9 @@ def _complete_registry(
         settings.local(), name=resolved.pipeline_info.id, output=serving.parents[1]
     )
     try:
-        registered.synchronize(Lineage(config, Graph(store)))
+        lineage = Lineage(config, Graph(store))
+        registered.synchronize(lineage)
+        card.write_missing(lineage, history.read(serving))
     except (ThroughlineError, StatusError, OSError) as error:
         _LOG.warning("The registry lacks facts on its newest version: %s", error)
 

@@ -1,0 +1,217 @@
+"""The model card of a version: Markdown made of artifacts and the registry alone.
+
+What the artifacts don't have is left out or said to be unknown; nothing is written by
+hand, so a card can't be out of date.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from models import decision
+from pipeline.errors import UsageError
+from pipeline.lineage import registered
+from pipeline.lineage.answers import ModelLineage
+from pipeline.lineage.query import Lineage
+from pipeline.quality import results
+from pipeline.quality.rules import METRICS
+from pipeline.registry import versions
+from pipeline.registry.history import Registry
+from pipeline.store import artifact_files, durable
+
+DIRECTORY = "cards"
+"""Next to the versions; model servers ignore it, since its name is no number."""
+
+_SHOWN = ("auc", "precision", "recall", "false_positive_rate", "false_negative_rate")
+_UNKNOWN = "unknown: the run's artifacts are gone, or it ran on another store"
+
+
+def card_file(base: Path, number: int) -> Path:
+    """Returns where the card of a version is stored."""
+    return base / DIRECTORY / f"{number}.md"
+
+
+def write_missing(lineage: Lineage, registry: Registry) -> None:
+    """Writes the cards of versions that have none yet."""
+    for number in registry.numbers:
+        file = card_file(registry.base, number)
+        if not file.exists() and registry.added[number].origin:
+            file.parent.mkdir(exist_ok=True)
+            part = file.with_name(f".{file.name}.part")
+            text = markdown(lineage, registry, number)
+            durable.stage(part, text, mode=0o644).replace(file)
+
+
+def markdown(lineage: Lineage, registry: Registry, number: int) -> str:
+    """Makes the card of a version.
+
+    Args:
+        lineage: The metadata store that the model was trained in.
+        registry: The versions of the model.
+        number: The version.
+    """
+    model = registered.lineage_of(lineage, registry, number)
+    known = decision.read(versions.version_of(registry.base, number).path)
+    gates = results.read_gates(place) if (place := _evaluation(lineage, model)) else {}
+    sections = {
+        "Data": _data(model),
+        "Label and decision": _label(model, known),
+        "Metrics on the test split": _metrics(gates, model),
+        "Groups and slices": _slices(gates),
+        "Gates": _gates(gates, model),
+        "Limits": _limits(gates, known),
+        "Lineage": _lineage(model, number),
+        "Live": _live(registry, number),
+        "Roll back": _rollback(registry, number),
+    }
+    lines = [f"# Model {registry.base.name}, version {number}", ""]
+    for title, found in sections.items():
+        lines += [f"## {title}", "", *(list(found) or [f"- {_UNKNOWN}"]), ""]
+    return "\n".join(lines)
+
+
+def _data(model: ModelLineage | None) -> Iterator[str]:
+    for data in model.data if model else ():
+        rows = ", ".join(f"{count:,} {split}" for split, count in data.rows.items())
+        spans = ", ".join(map(str, data.spans))
+        yield f"- rows: {rows or 'unknown'}; spans: {spans or 'none'}"
+        for file in data.files:
+            yield f"- `{file.path}` {file.bytes:,} bytes, sha256 {file.sha256[:12]}"
+
+
+def _label(model: ModelLineage | None, known: Mapping[str, Any]) -> Iterator[str]:
+    if known:
+        yield f"- predicts `{known.get('label', 'unknown')}`, a task of kind "
+        yield f"  {known.get('task', 'unknown')}"
+    if model and (policy := model.parameters.get("DataGate", {}).get("label_policy")):
+        yield f"- labels are used by the policy `{policy}`"
+    if "threshold" in known:
+        costs, chosen = known["costs"], known["chosen_on"]
+        yield (
+            f"- a row is decided as positive above {known['threshold']:.4g}: a false "
+            f"positive costs {costs['false_positive']:g}, a false negative "
+            f"{costs['false_negative']:g}, and {chosen['rows']:,} rows of the "
+            f"{chosen['split']} split cost {chosen['cost']:.4g} each on average"
+        )
+
+
+def _metrics(gates: Mapping[str, Any], model: ModelLineage | None) -> Iterator[str]:
+    overall = [each for each in gates.get("metrics", ()) if not each["where"]]
+    if overall:
+        yield from _table(
+            ["metric", "value", "95 % interval"],
+            [
+                [name, f"{value:.4g}", _between(low, high)]
+                for name in METRICS
+                if name in overall[0]["metrics"]
+                for value, low, high in [overall[0]["metrics"][name]]
+            ],
+        )
+        return
+    found = model.metrics.get(results.CANDIDATE, {}) if model else {}
+    rows = [[name, results.metric_text(value)] for name, value in found.items()]
+    yield from _table(["metric", "value"], rows) if rows else ()
+
+
+def _slices(gates: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        [
+            ", ".join(f"{column} {value}" for column, value in each["where"]),
+            f"{each['rows']:,.0f}",
+            *(_with_interval(each["metrics"].get(name)) for name in _SHOWN),
+        ]
+        for each in sorted(gates.get("metrics", ()), key=lambda each: -each["rows"])
+        if each["where"]
+    ]
+    yield from _table(["slice", "rows", *_SHOWN], rows) if rows else ()
+
+
+def _gates(gates: Mapping[str, Any], model: ModelLineage | None) -> Iterator[str]:
+    for each in gates.get("findings", ()):
+        if each["where"] == "overall" or each["outcome"] == "failed":
+            yield f"- {each['outcome']}: `{each['rule']}`: {each['text']}"
+    for verdict in model.verdicts if model else ():
+        if verdict.about in {"data", "serving"}:
+            passed = "passed" if verdict.passed else "refused"
+            yield f"- {verdict.by} {passed}: {verdict.text}"
+
+
+def _limits(gates: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
+    few = [e["text"] for e in gates.get("findings", ()) if e["outcome"] == "undecided"]
+    if few:
+        yield f"- not judged, for want of rows: {'; '.join(few)}"
+    if inputs := known.get("inputs"):
+        columns = ", ".join(f"`{column}`" for column in inputs.values())
+        yield f"- reads {columns}; rows unlike the data above are a guess"
+    yield "- the metrics are of the test split named above, not of what is served today"
+
+
+def _lineage(model: ModelLineage | None, number: int) -> Iterator[str]:
+    if model is None:
+        return
+    yield f"- trained by run `{model.run}`, {model.trained}; Model artifact "
+    yield f"  {model.artifact} in `{model.uri}`"
+    if model.schema:
+        yield f"- schema {model.schema.revision[:12]}, {model.schema.columns} columns"
+    packages = ", ".join(f"{name} {v}" for name, v in sorted(model.packages.items()))
+    yield f"- packages: {packages or 'unknown'}"
+    yield f"- all of it: `throughline lineage model {number}`"
+
+
+def _live(registry: Registry, number: int) -> Iterator[str]:
+    event = registry.added[number]
+    who = f" by {event.by}" if event.by else ""
+    why = f": {event.because}" if event.because else ""
+    yield f"- added {event.at[:19]} UTC as {event.action}{who}{why}"
+    if event.replaced:
+        yield f"- it replaced version {event.replaced}"
+
+
+def _rollback(registry: Registry, number: int) -> Iterator[str]:
+    event = registry.added[number]
+    back = event.replaced if event.replaced in registry.numbers else None
+    yield f"- `throughline models rollback{f' {back}' if back else ''} --because TEXT`"
+    if back is None:
+        yield "- no earlier version is there, so it can only be replaced by a new one"
+
+
+def _evaluation(lineage: Lineage, model: ModelLineage | None) -> str | None:
+    """Returns the newest evaluation in which a model was the candidate."""
+    for step in reversed(model.steps if model else ()):
+        if model and model.artifact in step.inputs.get("model", ()):
+            for artifact in lineage.graph.by_id(step.outputs.get("evaluation", ())):
+                return artifact_files.location(artifact.uri)
+    return None
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    for cells in (head, ["---"] * len(head), *rows):
+        # A bar in a value, such as a company's name, would end the cell.
+        yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return f"{low:.4g} to {high:.4g}" if low is not None and high is not None else "-"
+
+
+def _with_interval(found: Sequence[float | None] | None) -> str:
+    if not found or found[0] is None:
+        return "-"
+    value, low, high = found
+    bounds = f" ({_between(low, high)})" if low is not None else ""
+    return f"{value:.3g}{bounds}"
+
+
+def stored(base: Path, number: int) -> str:
+    """Reads the card that was stored when a version was pushed.
+
+    Raises:
+        UsageError: There is none.
+    """
+    file = card_file(base, number)
+    if not file.is_file():
+        raise UsageError(
+            f"there is no card of version {number} in {file.parent}, and the metadata "
+            "store can't be read to make it; give --metadata, or push the model again"
+        )
+    return file.read_text("utf-8")
