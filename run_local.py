@@ -1,9 +1,10 @@
-"""Runs the pipeline on this machine: Chicago taxi trips, from CSV to a serving model.
+"""Runs the pipeline on this machine, from data files to a serving model.
 
     python run_local.py
 
-Takes about half a minute on two idle cores for 15,002 trips, and reaches AUC 0.95
-on the test split. `--help` lists every setting; `throughline run` is the same command.
+Takes about half a minute on two idle cores for the 15,002 rows of the sample, and
+reaches AUC 0.95 on its test split. `--help` lists the main settings; `throughline run`
+is the same command.
 """
 
 import sys

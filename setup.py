@@ -64,6 +64,8 @@ EXTRAS_REQUIRE = {
         "scikit-learn==1.5.2",
         # The reference for metrics of groups; 0.15 wants a newer scikit-learn.
         "fairlearn>=0.14,<0.15",
+        # The cars and the weather of the examples.
+        "vega-datasets>=0.9",
         # TFX's interactive context imports nbformat; the other two run notebooks.
         "nbformat>=5",
         "nbclient>=0.10",

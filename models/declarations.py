@@ -122,9 +122,9 @@ class Boolean:
 class Timestamp:
     """A date or a time, as points on circles and as an age.
 
-    A number is seconds since 1970; a text is a date such as 2026-01-31, with a time
-    such as 14:05 or 14:05:59 after a space or a T if it has one. Anything else in a
-    text is missing, and so is what comes after the seconds.
+    A number is seconds since 1970; a text is a date such as 2026-01-31 or 2026/01/31,
+    with a time such as 14:05 or 14:05:59 after a space or a T if it has one. Any other
+    text is missing; what comes after the seconds doesn't count.
     """
 
     column: str
@@ -278,6 +278,22 @@ class Regression(Label):
 
 
 AnyLabel = Binary | Classes | Regression
+
+
+@dataclass(frozen=True)
+class Group:
+    """Groups of the values of a column.
+
+    Attributes:
+        name: Name of the grouping, used like a column's in rules.
+        column: The raw column.
+        values: The column's values by name of the group. Rows with any other value, or
+            none, are in no group.
+    """
+
+    name: str
+    column: str
+    values: Mapping[str, tuple[int | str, ...]]
 
 
 def task_of(label: AnyLabel) -> Task:

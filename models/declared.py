@@ -17,6 +17,7 @@ from models.declarations import (
 )
 from models.declarations import WEIGHT as WEIGHT_NAME
 from models.features import FEATURES, LABEL, SLICE_COLUMNS
+from pipeline.errors import UsageError
 
 _MOST_CLASSES = 1000
 _FEWEST_CLASSES = 2
@@ -59,8 +60,7 @@ def _checked(
     features: tuple[Feature, ...], label: AnyLabel
 ) -> tuple[tuple[Feature, ...], AnyLabel]:
     if found := problems(features, label):
-        msg = f"models/features.py: {'; '.join(found)}"
-        raise ValueError(msg)
+        raise UsageError(f"models/features.py: {'; '.join(found)}")
     return features, label
 
 

@@ -7,26 +7,9 @@ is affected by a wrong prediction. Importing this imports the standard library o
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from models import features
-
-
-@dataclass(frozen=True)
-class Group:
-    """Groups of the values of a column.
-
-    Attributes:
-        name: Name of the grouping, used like a column's in rules.
-        column: The raw column.
-        values: The column's values by name of the group. Rows with any other value, or
-            none, are in no group.
-    """
-
-    name: str
-    column: str
-    values: Mapping[str, tuple[int | str, ...]]
-
+from models.declarations import Group
 
 SIDES: Mapping[str, tuple[int, ...]] = {
     "Central": (8, 32, 33),

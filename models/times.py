@@ -4,9 +4,10 @@ import tensorflow as tf
 
 from models.declarations import TimePart
 
-_DATE = r"\s*\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2})?.*|\s*)"
-_WITH_MINUTES = r"\s*\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}.*"
-_WITH_SECONDS = r"\s*\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}.*"
+_DAY_OF = r"\d{4}[-/]\d{2}[-/]\d{2}"
+_DATE = rf"{_DAY_OF}([ T]\d{{2}}:\d{{2}}(:\d{{2}}.*)?)?"
+_WITH_MINUTES = rf"{_DAY_OF}[ T]\d{{2}}:\d{{2}}.*"
+_WITH_SECONDS = rf"{_DAY_OF}[ T]\d{{2}}:\d{{2}}:\d{{2}}.*"
 _DAY = 86_400.0
 _MONTHS_IN_YEAR = 12
 # The month that the leap day comes at the end of the year before.
@@ -18,7 +19,7 @@ _DAYS_TO_1970 = 719_468
 
 
 def parsed(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Reads dates such as 2026-01-31 and times such as 2026-01-31 14:05:59.
+    """Reads dates such as 2026-01-31 or 2026/01/31, and times such as 2026-01-31 14:05.
 
     Args:
         texts: string [N].

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from operations.observation import Comparison, Observation, Quality
+from pipeline.quality.titles import TITLES
 from pipeline.report import page
 from pipeline.report.blocks import (
     Block,
@@ -17,7 +18,6 @@ from pipeline.report.blocks import (
     Table,
     Text,
 )
-from pipeline.report.sections.metrics import TITLES
 
 # As many as the report's style has colours.
 _SHOWN = 5

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from models import declared
+from models.names import PROBABILITY
 from operations import ledger
 from operations.joining import Status
 from operations.ledger import Ledger
@@ -81,8 +82,12 @@ def compare(book: Ledger, kinds: Kinds, asked: Asked, log: Path) -> Shadow | Non
         log: The Parquet file for both answers, with request ids.
 
     Returns:
-        The comparison; `None` if no AUC can be computed, for want of labels.
+        The comparison; `None` if no AUC can be computed, for want of labels or because
+        the label isn't yes or no.
     """
+    # What is compared is an AUC.
+    if declared.TASK != "binary":
+        return None
     model = RawModel(asked.earlier)
     parts = list(_answered(book, kinds, asked, model))
     if not parts:
@@ -134,7 +139,7 @@ def _answered(
         yield pa.RecordBatch.from_arrays(
             [
                 *(kept.column(name) for name in (REQUEST_ID, ROW, PREDICTION)),
-                pa.array(model(rows), pa.float64()),
+                model(rows).column(PROBABILITY).cast(pa.float64()),
                 pa.array(values, pa.float64(), mask=~known),
             ],
             [REQUEST_ID, ROW, PREDICTION, SHADOW, LABEL],

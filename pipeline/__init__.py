@@ -1,11 +1,29 @@
-"""The pipeline: its definition, its components and the runners that run it."""
+"""The pipeline: its definition, its components and the runners that run it.
 
+    from pipeline import local, run
+
+    found = run(replace(local(), train_steps=200))
+    found.metrics()
+
+`run` runs the pipeline on this machine and returns what `pipeline.artifacts` opens.
+"""
+
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline
 
-    from pipeline.config import Config
+    from pipeline.config import Config, local
+
+__all__ = ["Config", "create_pipeline", "local"]
+
+
+_API = {
+    "Config": "pipeline.config",
+    "local": "pipeline.config",
+    "run": "pipeline.runners.local.api",
+}
 
 
 def create_pipeline(config: "Config") -> "Pipeline":
@@ -20,8 +38,10 @@ def create_pipeline(config: "Config") -> "Pipeline":
 
 
 def __getattr__(name: str) -> Any:
-    """Returns our artifact types, which Vertex AI's containers import from here."""
+    """Returns the Python API, and artifact types that Vertex AI's containers import."""
     # On demand: as imports they would load TFX with every command.
+    if name in _API:
+        return getattr(importlib.import_module(_API[name]), name)
     if name == "DataVerdict":
         from pipeline.components.data_gate import DataVerdict
 

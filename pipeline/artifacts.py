@@ -24,12 +24,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from models import declarations, declared
 from models import features as declaring
+from models.kept_predictions import EXTRAS
+from models.names import CLASS, PREDICTION, PROBABILITY
 from pipeline import config as settings
 from pipeline.caching.fingerprint import digest
 from pipeline.columnar import files
@@ -48,7 +51,7 @@ from pipeline.ingestion.columns import is_text
 from pipeline.ingestion.export import export_split
 from pipeline.ingestion.tfrecord import read_records
 from pipeline.lineage.query import Lineage, open_lineage
-from pipeline.names import PROJECT
+from pipeline.names import MODEL_FILE, PROJECT
 from pipeline.quality import results
 from pipeline.registry import versions
 from pipeline.store import artifact_files, properties
@@ -59,6 +62,8 @@ from pipeline.trust import distributions
 DEFAULT_OUTPUT = PROJECT / "output"
 
 _FEATURES = declaring.__name__
+# The one that is shown first of what a model answers.
+_ANSWERS = (CLASS, PROBABILITY, PREDICTION)
 _STATES = {
     "COMPLETE": "done",
     "CACHED": "cached",
@@ -723,26 +728,47 @@ class ServingModel:
         return cls(directory, model.signatures["serving_raw"], model)
 
     def predict(self, rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> pd.Series:
-        """Predicts the probability of the positive class.
+        """Predicts what the model is for.
 
         Args:
             rows: Raw values by column name. Missing values may be null or absent;
                 columns that are not features are ignored.
 
         Returns:
-            The probability of each row, with the index of the rows.
+            With the index of the rows, by the kind of task: "probability" of the
+            label; the most probable "class"; or "prediction", a number.
         """
         import tensorflow as tf
 
         frame = pd.DataFrame(rows)
+        columns = self.described.get("inputs", {})
         tensors = {}
         for name, spec in self.answer.structured_input_signature[1].items():
+            column = columns.get(name, name)
             # A serving signature needs every input; an absent column is one missing
             # value per row.
-            values = frame[name] if name in frame else pd.Series([None] * len(frame))
-            tensors[name] = tf.constant(_filled(values, spec.dtype), spec.dtype)
-        probability = self.answer(**tensors)["probability"].numpy()
-        return pd.Series(probability, index=frame.index, name="probability")
+            values = frame.get(column, pd.Series([None] * len(frame)))
+            shape = [len(frame)]
+            if spec.shape.rank > 1:
+                values, width = _padded(values)
+                shape = [len(frame), width]
+            filled = _filled(values, spec.dtype)
+            tensors[name] = tf.constant(filled, spec.dtype, shape)
+        answers = self.answer(**tensors)
+        title = next(each for each in _ANSWERS if each in answers)
+        found = answers[title].numpy()
+        texts = [v.decode() for v in found] if found.dtype == object else found
+        return pd.Series(texts, index=frame.index, name=title)
+
+    @cached_property
+    def described(self) -> Mapping[str, Any]:
+        """What the model predicts and reads, as the Trainer noted it beside it.
+
+        Returns:
+            See `models.signatures.described`; empty for other models.
+        """
+        file = files.join(self.directory, EXTRAS, MODEL_FILE)
+        return json.loads(files.read_text(file)) if files.exists(file) else {}
 
 
 def live_model(*, output: Path | str | None = None) -> ServingModel:
@@ -762,6 +788,17 @@ def live_model(*, output: Path | str | None = None) -> ServingModel:
             "pushes one"
         )
     return ServingModel.load(live.path)
+
+
+def _padded(values: pd.Series) -> tuple[pd.Series, int]:
+    """Fills lists up with nulls, and returns them as one; and the longest's length."""
+    held = [
+        list(each) if isinstance(each, list | tuple | np.ndarray) else [each]
+        for each in values
+    ]
+    width = max(map(len, held), default=0)
+    flat = [v for each in held for v in [*each, *[None] * (width - len(each))]]
+    return pd.Series(flat, dtype=object), width
 
 
 def _role(column: str) -> str:

@@ -42,6 +42,7 @@ class Command:
 # table costs nothing.
 COMMANDS: Mapping[str, Command] = {
     "run": Command("run", "run"),
+    "new": Command("new", "new"),
     "config": Command("config", "config"),
     "explain": Command("upkeep", "explain"),
     "gc": Command("upkeep", "gc"),

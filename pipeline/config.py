@@ -195,13 +195,27 @@ class Gate:
 
 @dataclass(frozen=True)
 class Quality:
-    """The thresholds of a blessing on the test split, and the slices to evaluate."""
+    """The thresholds of a blessing on the test split, and the slices to evaluate.
+
+    Those of the task count. Their defaults are just above what is reached without
+    looking at any feature.
+    """
 
     min_auc: float = 0.51
-    """Lowest area under the ROC curve, 0.5 to 1; guessing has 0.5."""
+    """For yes or no: lowest area under the ROC curve, 0.5 to 1; guessing has 0.5."""
     max_auc_loss: float = 0.005
-    """Most that the AUC may be below the live model's, 0 to 1, and below that of the
-    best of the last best-of live models."""
+    """For yes or no: most that the AUC may be below the live model's, 0 to 1, and below
+    that of the best of the last best-of live models."""
+    min_accuracy_gain: float = 0.001
+    """For classes: lowest accuracy above the share of the most frequent class, in the
+    test split, 0 to 1."""
+    max_accuracy_loss: float = 0.01
+    """For classes: most that the accuracy may be below the live model's, 0 to 1."""
+    min_r2: float = 0.001
+    """For numbers: lowest share of the variance that is explained, 0 to 1; predicting
+    the mean explains 0."""
+    max_r2_loss: float = 0.01
+    """For numbers: most that this share may be below the live model's, 0 to 1."""
     slice_columns: tuple[str, ...] = declared.SLICE_COLUMNS
     """Raw columns to slice by: metrics are also computed for each of their values."""
     slice_crosses: tuple[str, ...] = ()
@@ -231,7 +245,8 @@ class Quality:
     def __post_init__(self) -> None:
         """Rejects thresholds outside 0 to 1, and texts that are no rules."""
         limits = ("min_auc", "max_auc_loss", "max_slice_auc_loss", "max_error_rate_gap")
-        for name in limits:
+        others = ("min_accuracy_gain", "max_accuracy_loss", "min_r2", "max_r2_loss")
+        for name in (*limits, *others):
             _require(self, name, at_least=0, at_most=1, group="quality")
         _require(self, "confidence", at_least=0.5, at_most=0.9999, group="quality")
         _require(self, "min_slice_rows", at_least=1, at_most=LARGEST, group="quality")

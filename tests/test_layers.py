@@ -36,6 +36,7 @@ LAYERS = (
         "pipeline.trust",
         "pipeline.prediction",
     ),
+    ("pipeline.project",),
     ("pipeline.components",),
     ("pipeline",),
     ("pipeline.lineage",),

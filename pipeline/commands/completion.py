@@ -17,6 +17,7 @@ from pipeline.commands import (
     lineage,
     models,
     monitor,
+    new,
     predict,
     run,
     schema,
@@ -83,6 +84,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
     every = [config, job.Options(), argo.Options(), kubeflow.Options()]
     return {
         "run": flags_class("run", [config, runner.Options()], preset),
+        "new": new.NewFlags,
         "config": flags_class("config", [config], preset),
         "explain": upkeep.ExplainFlags,
         "gc": upkeep.GcFlags,

@@ -289,11 +289,11 @@ def _globs(directories: Iterable[str], splits: Iterable[str]) -> list[str]:
 
 
 def _lines(answer: _Answer, tolerance: float) -> Iterable[str]:
-    from pipeline.quality.eval_config import SHOWN_METRICS
+    from pipeline.quality.titles import TITLES
     from pipeline.trust.policy import one_line, table
 
     found, worth = answer.importance, answer.worth
-    metric = SHOWN_METRICS.get(found.metric, found.metric)
+    metric = TITLES.get(found.metric, found.metric)
     yield f"model {answer.model}: {metric} {found.value:.4f} on {answer.rows:,} rows"
     yield ""
     order = sorted(found.losses, key=lambda name: -found.losses[name].mean)

@@ -25,6 +25,7 @@ from pipeline.errors import (
     printable,
 )
 from pipeline.ingestion import digests
+from pipeline.quality import titles
 from pipeline.registry import changes, history, versions
 from pipeline.registry.changes import Author, Change
 from pipeline.registry.history import Registry
@@ -281,14 +282,14 @@ def _author(because: str) -> Author:
     return Author(by=user, because=because)
 
 
-_TITLES = ("version", "", "live from", "to", "by", "AUC", "run", "because")
+_TITLES = ("version", "", "live from", "to", "by", "metric", "run", "because")
 
 
 def _rows(registry: Registry) -> Iterator[Sequence[str]]:
     """Yields a row per version and period, newest last; those of deleted ones too."""
     for number, event in sorted(registry.added.items()):
         found = registry.facts.get(number, {})
-        auc = found.get("metrics", {}).get("auc")
+        title, value = titles.main(found.get("metrics", {}))
         aliases = {"live": registry.live, "previous": registry.previous}
         names = [name for name, holder in aliases.items() if holder == number]
         if number not in registry.numbers:
@@ -300,7 +301,7 @@ def _rows(registry: Registry) -> Iterator[Sequence[str]]:
                 _time(period.since),
                 _time(period.until) if period.until else "now",
                 event.action.value,
-                f"{auc:.4f}" if auc is not None else _NONE,
+                f"{title} {value:.4f}" if value is not None else _NONE,
                 found.get("run") or event.run or _NONE,
                 event.because,
             )

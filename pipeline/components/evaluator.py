@@ -43,7 +43,12 @@ from pipeline.components.local_files import (
     written_by_tensorflow,
 )
 from pipeline.names import MODEL_FILE, RULE_FILE
-from pipeline.quality.evaluation import Evaluation, RecordFile, unsupported
+from pipeline.quality.evaluation import (
+    Evaluation,
+    RecordFile,
+    by_class,
+    unsupported,
+)
 from pipeline.quality.gated import Gated
 from pipeline.quality.gates import BEST, LIVE, Settings
 from pipeline.quality.metrics import unknown_metrics
@@ -95,7 +100,7 @@ class Executor(stock.Executor):
             _gated(config, directories, input_dict, exec_properties),
         )
         models = evaluation.load().values()
-        if not all(model.one_score for model in models):
+        if not all(model.one_score for model in models) and not by_class(config):
             self._stock(
                 "a model that gives several scores per row",
                 input_dict,

@@ -111,7 +111,7 @@ def note_kinds(numbered: tuple[int, Sequence[Piece]], job: Job) -> None:
     found: list[Kinds] = []
     with contextlib.suppress(DataRefusedError):
         for piece in pieces:
-            for count, kinds in in_order(_kinds_of, sections(piece), Workers()):
+            for count, kinds in in_order(kinds_in, sections(piece), Workers()):
                 found.append(kinds)
                 progress.advance(count)
     names = pieces[0].source.names
@@ -209,7 +209,7 @@ def parse(raw: Raw, kinds: Kinds) -> tuple[int, Rows]:
     return batch.num_rows, reading.read_table(name, batch, row, kinds)
 
 
-def _kinds_of(raw: Raw) -> tuple[int, dict[str, Kind]]:
+def kinds_in(raw: Raw) -> tuple[int, dict[str, Kind]]:
     """Returns how many rows a stretch has, and the narrowest type of each column."""
     piece, found = raw
     if isinstance(found, Records):

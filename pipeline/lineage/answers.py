@@ -164,13 +164,17 @@ class ModelLineage:
 
 @dataclass(frozen=True)
 class ModelUse:
-    """A model that was trained on some data; `auc` is `None` if it wasn't evaluated."""
+    """A model that was trained on some data.
+
+    Attributes:
+        metric: Title and value of its main metric; no value if it wasn't evaluated.
+    """
 
     artifact: int
     versions: tuple[str, ...]
     run: str
     trained: str
-    auc: float | None
+    metric: tuple[str, float | None]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from pipeline.lineage.answers import (
     Verdict,
 )
 from pipeline.lineage.facts import span_of
-from pipeline.quality import results
+from pipeline.quality import results, titles
 from pipeline.registry import versions
 from pipeline.store import artifact_files, properties
 from pipeline.store.connection import existing_store
@@ -414,7 +414,7 @@ class Lineage:
             versions=self._versions_of(model),
             run=makers[0].run if makers else "",
             trained=_time(makers[0].ended if makers else model.created),
-            auc=metrics.get(results.CANDIDATE, {}).get("auc"),
+            metric=titles.main(metrics.get(results.CANDIDATE, {})),
         )
 
     def _known_models(self) -> str:

@@ -150,9 +150,11 @@ def _changes(changes: Sequence[Change]) -> Table:
 
 def _use(use: ModelUse) -> Text:
     version = f"version {', '.join(use.versions)}" if use.versions else "never pushed"
-    auc = f", AUC {metric_text(use.auc)}" if use.auc is not None else ""
+    title, value = use.metric
+    metric = f", {title} {metric_text(value)}" if value is not None else ""
     return _line(
-        f"model {use.artifact}", f"{version}, trained {use.trained}, run {use.run}{auc}"
+        f"model {use.artifact}",
+        f"{version}, trained {use.trained}, run {use.run}{metric}",
     )
 
 

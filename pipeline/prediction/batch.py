@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from models.names import PROBABILITY
 from pipeline.columnar.engine import Workers, in_order
 from pipeline.errors import DataRefusedError, UsageError
 from pipeline.ingestion import plan, quarantine, reading, source, writing
@@ -28,7 +29,6 @@ from pipeline.prediction import output
 from pipeline.prediction.output import CsvOutput, Output, ParquetOutput, Part
 from pipeline.prediction.raw_model import RawModel
 
-PROBABILITY = "probability"
 DECISION = "decision"
 """1 if the probability is above the model's threshold, else 0."""
 _TYPES: Mapping[str, schema_pb2.FeatureType] = {
@@ -159,16 +159,18 @@ def _sources(job: Job, model: RawModel) -> list[Source]:
 def _added(model: RawModel) -> list[pa.Field]:
     """Returns the columns that a model adds."""
     decided = [] if model.threshold is None else [pa.field(DECISION, pa.int8())]
-    return [pa.field(PROBABILITY, pa.float32()), *decided]
+    return [*model.answers, *decided]
 
 
 def _answers(model: RawModel, batch: pa.RecordBatch) -> list[pa.Array]:
-    """Scores rows; returns a column for each of `_added`."""
-    scores = model(batch).astype(np.float32)
+    """Answers rows; returns a column for each of `_added`."""
+    found = model(batch)
+    if model.threshold is None:
+        return list(found.columns)
     # In 64 bits, as the Evaluator compares; in 32 a score could equal the threshold.
-    exact = scores.astype(np.float64)
-    decided = [] if model.threshold is None else [exact > model.threshold]
-    return [pa.array(scores), *(pa.array(d.astype(np.int8)) for d in decided)]
+    exact = found.column(PROBABILITY).to_numpy().astype(np.float64)
+    decided = (exact > model.threshold).astype(np.int8)
+    return [*found.columns, pa.array(decided)]
 
 
 def _sections(files: Iterable[Source]) -> Iterator[writing.Raw]:
@@ -228,18 +230,19 @@ def _rows_of_text(
     return _with_answers(texts, answers, added)
 
 
-def _lines_of_text(rows: Rows, answers: list[pa.Array], added: list[pa.Field]) -> bytes:
+def _lines_of_text(rows: Rows, answers: list[pa.Array], names: list[pa.Field]) -> bytes:
     """Returns the lines of a CSV file, byte for byte, with the answers at their end."""
-    del added
+    del names
     records = rows.raw
     assert isinstance(records, Records)  # noqa: S101 - of a CSV file they are
-    texts = zip(*(each.cast(pa.string()).to_pylist() for each in answers), strict=True)
+    columns = [each.cast(pa.string()).to_pylist() for each in answers]
+    # A class may hold a comma.
+    fields = [[output.quoted(text) for text in column] for column in columns]
     data, parts = records.data, []
-    for start, end, text in zip(
-        records.starts.tolist(), records.ends.tolist(), texts, strict=True
+    for start, end, *added in zip(
+        records.starts.tolist(), records.ends.tolist(), *fields, strict=True
     ):
-        line = data[start:end].rstrip(b"\r\n")
-        parts.append(b",".join([line, *(each.encode() for each in text)]) + b"\n")
+        parts.append(b",".join([data[start:end].rstrip(b"\r\n"), *added]) + b"\n")
     return b"".join(parts)
 
 

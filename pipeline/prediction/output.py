@@ -103,7 +103,7 @@ class CsvOutput:
         """Begins a file under a temporary name, with a header."""
         self._out, self._part = out, _part_of(out)
         self._file: BinaryIO = self._part.open("wb")
-        self._file.write(b",".join(map(_quoted, names)) + b"\n")
+        self._file.write(b",".join(map(quoted, names)) + b"\n")
 
     def write(self, part: Part) -> None:
         """Writes scored rows, formatted already."""
@@ -134,7 +134,8 @@ def _show(part: Path, out: Path) -> None:
     durable.force_to_disk(out.parent)
 
 
-def _quoted(name: str) -> bytes:
+def quoted(name: str) -> bytes:
+    """Returns a text as a field of CSV."""
     needs_quotes = any(c in name for c in ',"\r\n')
     doubled = name.replace('"', '""')
     return (f'"{doubled}"' if needs_quotes else name).encode()

@@ -8,7 +8,7 @@ Tables of batches, shards and workers are merged by adding them up.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,8 @@ class Scored:
     """The labels of N rows, and one model's predictions for them.
 
     Attributes:
-        labels: [N].
-        predictions: [N].
+        labels: [N]; of classes their numbers.
+        predictions: [N], or [N, classes].
         weights: [N]; ones if rows have no weight.
     """
 
@@ -63,7 +63,14 @@ class Sums(Cells, Protocol):
         """Returns whether weights count."""
 
     def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
-        """Returns each row's cell [N] and what to add there [N, quantities]."""
+        """Returns each row's cell [N] and what to add there [N, quantities].
+
+        If a row is in several cells: [N, cells] and [N, cells, quantities].
+        """
+
+
+MOST_CLASSES = 1000
+"""Classes from this number on would be counted as others."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +188,119 @@ class LogLoss:
 
 
 @dataclass(frozen=True)
+class ClassMatrix:
+    """Sums by actual and most probable class; quantities: weight, weight squared."""
+
+    model: str
+    by_weight: bool
+
+    width = MOST_CLASSES * MOST_CLASSES
+
+    def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
+        """Returns each row's pair of classes and quantities."""
+        weights = scored.weighted(by_weight=self.by_weight)
+        actual = scored.labels.astype(np.int64)
+        # A batch without rows has no second dimension.
+        predicted = scored.predictions.argmax(axis=1) if len(actual) else actual
+        cells = actual * MOST_CLASSES + predicted
+        return cells, np.stack([weights, weights**2], axis=1)
+
+    @staticmethod
+    def classes_of(cells: Integers) -> tuple[Integers, Integers]:
+        """Returns the actual and the predicted class of cells."""
+        return cells // MOST_CLASSES, cells % MOST_CLASSES
+
+
+@dataclass(frozen=True)
+class ClassRanks:
+    """Sums by class and bucket of its score; a row is in a bucket of each class.
+
+    Quantities: weight of the rows of other classes, and of the class.
+    """
+
+    model: str
+    by_weight: bool
+
+    BUCKETS = 10_000
+    width = MOST_CLASSES * (BUCKETS + 1)
+
+    def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
+        """Returns each row's buckets [N, classes] and quantities [N, classes, 2]."""
+        rows = len(scored.labels)
+        scores = scored.predictions.reshape(rows, -1) if rows else np.zeros((0, 1))
+        classes = np.arange(scores.shape[1])
+        buckets = np.clip(scores * self.BUCKETS, 0, self.BUCKETS).astype(np.int64)
+        weights = scored.weighted(by_weight=self.by_weight)[:, None]
+        is_class = scored.labels[:, None] == classes
+        sums = np.stack([weights * ~is_class, weights * is_class], axis=2)
+        return classes * (self.BUCKETS + 1) + buckets, sums
+
+    @classmethod
+    def places_of(cls, cells: Integers) -> tuple[Integers, Integers]:
+        """Returns the class and the bucket of cells."""
+        return cells // (cls.BUCKETS + 1), cells % (cls.BUCKETS + 1)
+
+
+@dataclass(frozen=True)
+class ClassLogLoss:
+    """Sums of the log loss of the right class; quantities as of `LogLoss`."""
+
+    model: str
+    by_weight: bool
+
+    width = 1
+
+    def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
+        """Returns each row's quantities."""
+        rows = len(scored.labels)
+        scores = scored.predictions.reshape(rows, -1) if rows else np.ones((0, 1))
+        right = scores[np.arange(rows), scored.labels.astype(np.int64)]
+        # Probabilities of 32 bits don't add up to 1, and scikit-learn divides too.
+        loss = -np.log(np.maximum(right / scores.sum(axis=1), np.finfo(float).eps))
+        weights = scored.weighted(by_weight=self.by_weight)
+        return _with_products([weights * loss, weights])
+
+
+class Means(NamedTuple):
+    """Weighted means over rows; NaN without any weight."""
+
+    squared: float
+    absolute: float
+    label: float
+    squared_label: float
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Sums of a regression's errors.
+
+    Quantities as of `Moments`, for x = weight times (squared error, absolute error,
+    label, squared label, 1).
+    """
+
+    model: str
+    by_weight: bool
+
+    width = 1
+
+    def quantities(self, scored: Scored) -> tuple[Integers, Floats]:
+        """Returns each row's quantities."""
+        labels = scored.labels
+        error = scored.predictions.reshape(-1) - labels
+        weights = scored.weighted(by_weight=self.by_weight)
+        ones = np.ones_like(weights)
+        parts = (error**2, np.abs(error), labels, labels**2, ones)
+        return _with_products([weights * part for part in parts])
+
+    @staticmethod
+    def means(cells: Integers, sums: Floats) -> Means:
+        """Returns the means that the sums of a slice make."""
+        del cells
+        *found, weight = sums[:, :5].sum(axis=0).tolist()
+        return Means(*(each / weight if weight else float("nan") for each in found))
+
+
+@dataclass(frozen=True)
 class Count:
     """Counts rows, or sums their weights; one quantity."""
 
@@ -248,9 +368,16 @@ def summed(
     tables = []
     for kind in kinds:
         cells, quantities = kind.quantities(scored[kind.model])
+        slices, rows = members.slices, members.rows
+        if cells.ndim > 1:
+            # A row of several cells counts as that many rows of one.
+            each = cells.shape[1]
+            slices = np.repeat(slices, each)
+            rows = (rows[:, None] * each + np.arange(each)).reshape(-1)
+            cells = cells.reshape(-1)
+            quantities = quantities.reshape(-1, quantities.shape[2])
         # Slice and cell in one number, so that one pass groups by both.
-        keys = members.slices * kind.width + cells[members.rows]
-        tables.append(table_of(keys, quantities, members.rows))
+        tables.append(table_of(slices * kind.width + cells[rows], quantities, rows))
     return tuple(tables)
 
 

@@ -42,11 +42,14 @@ from pipeline.quality.results import CANDIDATE
 from pipeline.quality.rules import GATES_FILE
 from pipeline.quality.scoring import Answers, EvaluationError, Examples
 from pipeline.quality.slices import Members, SliceKey, Spec, Values, members
+from pipeline.quality.task_metrics import OF_CLASSES
 from pipeline.quality.verdicts import verdict
 
 ROWS = 20_000
 """Rows scored at a time: larger batches are no faster, and take more memory."""
 
+# Metrics that no score is needed for.
+_OF_ROWS = ("ExampleCount", "WeightedExampleCount")
 _MODEL_TYPES = ("", constants.TF_GENERIC, constants.TF_KERAS)
 
 # Local workers are threads: without the lock each would load the models first.
@@ -227,6 +230,12 @@ def slicing_specs(config: Any) -> list[Spec]:
         for spec in config.slicing_specs
     ]
     return found or [Spec()]
+
+
+def by_class(config: Any) -> bool:
+    """Whether an EvalConfig asks for metrics of classes that ours computes."""
+    names = {m.class_name for spec in config.metrics_specs for m in spec.metrics}
+    return bool(names & {*OF_CLASSES}) and names <= {*OF_CLASSES, *_OF_ROWS}
 
 
 def unsupported(config: Any) -> str:

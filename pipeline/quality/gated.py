@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from models.groups import GROUPS, Group
+from models.declarations import Group
+from models.groups import GROUPS
 from pipeline.quality import gates
 from pipeline.quality.aggregates import Partial, Scored, table_of
 from pipeline.quality.gates import Judged, Settings

@@ -166,7 +166,9 @@ def _narrowed(config: Any) -> tuple[Any, bool]:
     alone = config_pb2.MetricsSpec()
     alone.CopyFrom(spec)
     del alone.metrics[:]
-    alone.metrics.add(class_name=metric.class_name, config=metric.config)
+    alone.metrics.add(
+        class_name=metric.class_name, module=metric.module, config=metric.config
+    )
     candidates = [s for s in config.model_specs if not s.is_baseline]
     narrow = config_pb2.EvalConfig(model_specs=candidates[:1], metrics_specs=[alone])
     narrow = tfma.utils.update_eval_config_with_defaults(narrow, has_baseline=False)

@@ -24,6 +24,9 @@ from tensorflow_model_analysis.slicer import slicer_lib
 
 from pipeline.quality.aggregates import (
     AboveThresholds,
+    ClassLogLoss,
+    ClassMatrix,
+    Errors,
     Floats,
     Histogram,
     LogLoss,
@@ -38,6 +41,10 @@ from pipeline.quality.slices import Integers, SliceKey
 REPLICATES = 200
 SEED = 20_240_229
 _PERCENTILES = (2.5, 97.5)
+# Sums of rows that are in one cell each, and sums with those of their products. A row
+# is in several of `ClassRanks`' cells, which would have to be drawn together.
+_BY_CELL = Histogram | AboveThresholds | ClassMatrix
+_ONE_CELL = Moments | LogLoss | ClassLogLoss | Errors
 _AT_ONCE = 25  # Replicates of 10,000 thresholds: 8 MB a matrix entry.
 
 
@@ -212,7 +219,7 @@ def _path(planned: Plan, key: Any) -> _Path | None:
     if at is None:
         return None
     leaf = planned.leaves[at]
-    if not isinstance(leaf.kind, Histogram | AboveThresholds | Moments | LogLoss):
+    if not isinstance(leaf.kind, _BY_CELL | _ONE_CELL):
         return None
     return _Path(key, at, leaf, needed, planned.instances.get(key))
 
@@ -263,7 +270,7 @@ def _resampled(
     kind: Sums, sums: Floats, count: int, numbers: np.random.Generator
 ) -> Floats:
     """Samples replicates [count, cells, quantities] of sums [cells, quantities]."""
-    if isinstance(kind, Moments | LogLoss):
+    if isinstance(kind, _ONE_CELL):
         return _normal(sums, count, numbers)
     per_class = 3 if isinstance(kind, Histogram) else 2
     parts = np.split(sums, sums.shape[1] // per_class, axis=1)

@@ -18,12 +18,15 @@ from tensorflow_model_analysis.metrics import (
     calibration_histogram,
     metric_specs,
     metric_types,
+    multi_class_confusion_matrix_metrics,
 )
 from tensorflow_model_analysis.proto import config_pb2
 
 from pipeline.quality.aggregates import (
     AboveThresholds,
+    ClassMatrix,
     Count,
+    Errors,
     Floats,
     Histogram,
     LogLoss,
@@ -430,6 +433,41 @@ def _log_loss(of: Any) -> _Known:
     return kind, result
 
 
+def _own(of: Any) -> _Known:
+    """Returns the sums that our own metrics are made of."""
+    return of.kind, of.result
+
+
+def _error(column: str) -> Callable[[Any], _Known]:
+    def known(of: Any) -> _Known:
+        kind = Errors(of.metric_key.model_name, of.example_weighted)
+        return kind, lambda cells, sums: getattr(kind.means(cells, sums), column)
+
+    return known
+
+
+def _class_matrices(of: Any) -> _Known:
+    # A threshold leaves rows without a predicted class, which our sums don't know.
+    if list(of.thresholds) != [0.0]:
+        return None
+    kind = ClassMatrix(of.key.model_name, of.example_weighted)
+
+    def result(cells: Integers, sums: Floats) -> Any:
+        entries = {
+            multi_class_confusion_matrix_metrics.MatrixEntryKey(
+                actual, predicted
+            ): value
+            for actual, predicted, value in zip(
+                *(each.tolist() for each in kind.classes_of(cells)),
+                sums[:, 0].tolist(),
+                strict=True,
+            )
+        }
+        return multi_class_confusion_matrix_metrics.Matrices({0.0: entries})
+
+    return kind, result
+
+
 def _count(of: Any) -> _Known:
     def result(cells: Integers, sums: Floats) -> float:
         del cells
@@ -444,6 +482,10 @@ _KNOWN: Mapping[str, Callable[[Any], _Known]] = {
     "_WeightedLabelsPredictionsExamplesCombiner": _moments,
     "_BinaryCrossEntropyCombiner": _log_loss,
     "_ExampleCountCombiner": _count,
+    "_MeanAbsoluteErrorCombiner": _error("absolute"),
+    "_MeanSquaredErrorCombiner": _error("squared"),
+    "_MultiClassConfusionMatrixCombiner": _class_matrices,
+    "SumsCombiner": _own,
 }
 
 

@@ -126,6 +126,34 @@ def read_calibration(directory: Location) -> dict[str, list[dict[str, float]]]:
     return models
 
 
+def read_class_matrix(directory: Location) -> dict[str, dict[tuple[int, int], float]]:
+    """Reads the overall confusion matrix of the classes.
+
+    Returns:
+        For each model the weight of the rows by numbers of the actual and the predicted
+        class. Empty if the Evaluator was not asked for it.
+    """
+    protos = tfma_proto("metrics_for_slice_pb2")
+    models: dict[str, dict[tuple[int, int], float]] = {}
+    for path in _files(directory, "plots"):
+        for record in read_records(path):
+            found = protos.PlotsForSlice.FromString(record)
+            if _slice(found.slice_key) != OVERALL:
+                continue
+            for entry in found.plot_keys_and_values:
+                for (
+                    matrix
+                ) in entry.value.multi_class_confusion_matrix_at_thresholds.matrices:
+                    models[entry.key.model_name or CANDIDATE] = {
+                        (
+                            e.actual_class_id,
+                            e.predicted_class_id,
+                        ): e.num_weighted_examples
+                        for e in matrix.entries
+                    }
+    return models
+
+
 def read_reasons(directory: Location) -> list[str]:
     """Returns a sentence for each threshold that a candidate missed.
 

@@ -87,7 +87,7 @@ class Model:
 
     @property
     def one_score(self) -> bool:
-        """Whether the declared output shape is one score per row."""
+        """Whether the declared output shape is one score per row, not one a class."""
         shapes = self._functions[self._signature].output_shapes
         shape = shapes.get(self.spec.prediction_key) or next(iter(shapes.values()))
         return shape.rank == 1 or (shape.rank == 2 and shape[-1] == 1)  # noqa: PLR2004
@@ -130,12 +130,13 @@ class Model:
         _, scores = metric_util.prepare_labels_and_predictions(
             None, found, self.spec.prediction_key
         )
-        if scores.size != rows:
+        if self.one_score and scores.size != rows:
             raise EvaluationError(
                 f"the model gives {scores.shape} scores for {rows} rows; a metric of "
                 "one score per row needs as many"
             )
-        return scores.reshape(-1).astype(np.float64)
+        shape = (-1,) if self.one_score else (rows, -1)
+        return scores.reshape(shape).astype(np.float64)
 
 
 class Examples:

@@ -8,16 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config
+from pipeline.quality.titles import TITLES
 from pipeline.report import page
 from pipeline.report.blocks import Lines, Section, Table
 
 SUMMARY_FILE = "report.json"
 INDEX_FILE = "index.html"
 PLOTTED = {
-    "auc": "AUC",
-    "auc_precision_recall": "AUC-PR",
-    "binary_accuracy": "accuracy",
-    "binary_crossentropy": "log loss",
+    name: TITLES[name]
+    for name in (
+        "auc",
+        "auc_precision_recall",
+        "binary_accuracy",
+        "binary_crossentropy",
+        "accuracy",
+        "log_loss",
+        "r2",
+        "rmse",
+        "mean_absolute_error",
+    )
 }
 
 Summary = Mapping[str, Any]
@@ -98,7 +107,7 @@ def _runs(summaries: list[Summary]) -> Section:
 
 
 def _metrics(summaries: list[Summary]) -> list[Section]:
-    evaluated = [summary for summary in summaries if "auc" in summary]
+    evaluated = [summary for summary in summaries if PLOTTED.keys() & summary.keys()]
     if not evaluated:
         return []
     names = [summary["started"] for summary in evaluated]

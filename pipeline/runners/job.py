@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data import taxi
 from pipeline.caching.fingerprint import digest
 from pipeline.config import METADATA_VARIABLE, Config, given_metadata
 from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
 from pipeline.names import local_path, run_name
-from pipeline.runners import checks
+from pipeline.runners import checks, sample
 from pipeline.store import durable
 from pipeline.store.run_files import DAG_FILE, IR_FILE
 from pipeline.store.url import redact
@@ -192,8 +191,7 @@ def compile_job(
     metadata = _metadata_to_write(config, target)
     from pipeline.runners import compiler
 
-    if config.data is None:
-        taxi.write_sample(config.data_directory)
+    sample.provide(config)
     out = options.out.absolute()
     compiler.write(compiler.compile_pipeline(build(config)), out)
     files = [IR_FILE, DAG_FILE]

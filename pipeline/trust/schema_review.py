@@ -16,7 +16,8 @@ from typing import Any
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from models.declared import RAW_COLUMNS
+from models.declarations import AnyLabel, Binary, Classes
+from models.declared import LABEL, RAW_COLUMNS
 from pipeline.columnar import files
 from pipeline.columnar.files import Location
 from pipeline.errors import UsageError, nearest
@@ -108,6 +109,7 @@ def check(
             )
     known = [feature.name for feature in schema.feature]
     named = {
+        "models/features.py": (*RAW_COLUMNS, *LABEL.read),
         "quality.slice-columns, slice-crosses or rules": slice_columns,
         "gate.key-columns": key_columns,
     }
@@ -118,6 +120,29 @@ def check(
                     f"{setting} names {name!r}, which is no column of {path}; "
                     f"{nearest(name, known)}"
                 )
+    _check_label(path, schema, LABEL)
+
+
+def _check_label(path: Path, schema: schema_pb2.Schema, label: AnyLabel) -> None:
+    """Rejects values of the label that were agreed on and that no task has."""
+    match label:
+        case Classes(values=values):
+            known = {*values}
+        case Binary(above=None, positive=positive, negative=negative):
+            known = {*positive, *negative}
+        case _:
+            return
+    domains = {domain.name: domain for domain in schema.string_domain}
+    for feature in schema.feature:
+        if feature.name != label.column:
+            continue
+        domain = domains.get(feature.domain, feature.string_domain)
+        if unknown := [value for value in domain.value if value not in known]:
+            raise UsageError(
+                f"{path} accepts the label {unknown[0]!r} in {label.column!r}, which "
+                "models/features.py doesn't declare; add it to the label's values, or "
+                "take it out of the schema"
+            )
 
 
 def add_environments(schema: schema_pb2.Schema, unknown: Collection[str]) -> None:

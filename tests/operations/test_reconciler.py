@@ -37,7 +37,10 @@ def operated(tmp_path: Path) -> Operated:
     """Data by span, nothing else yet."""
     (tmp_path / "data").mkdir()
     config = Config(
-        output=tmp_path / "out", data=tmp_path / "data", pattern="span-{SPAN}/*.csv"
+        name="taxi",
+        output=tmp_path / "out",
+        data=tmp_path / "data",
+        pattern="span-{SPAN}/*.csv",
     )
     return Operated(config)
 
@@ -104,7 +107,8 @@ def process(operated: Operated) -> "subprocess.Popen[str]":
         "from tests.operations.ticks import Operated\n"
         "from pipeline.config import Config\n"
         "out, data = map(Path, sys.argv[1:3])\n"
-        "config = Config(output=out, data=data, pattern='span-{SPAN}/*.csv')\n"
+        "config = Config(name='taxi', output=out, data=data,"
+        " pattern='span-{SPAN}/*.csv')\n"
         "o = Operated(config, now=datetime.now(timezone.utc))\n"
         "print(o.tick(), flush=True)\n"
     )

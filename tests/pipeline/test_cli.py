@@ -110,6 +110,16 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
     "model.patience": (["12"], Config(model=Hyperparameters(patience=12))),
     "quality.min-auc": (["0.75"], Config(quality=Quality(min_auc=0.75))),
     "quality.max-auc-loss": (["0.25"], Config(quality=Quality(max_auc_loss=0.25))),
+    "quality.min-accuracy-gain": (
+        ["0.5"],
+        Config(quality=Quality(min_accuracy_gain=0.5)),
+    ),
+    "quality.max-accuracy-loss": (
+        ["0.5"],
+        Config(quality=Quality(max_accuracy_loss=0.5)),
+    ),
+    "quality.min-r2": (["0.5"], Config(quality=Quality(min_r2=0.5))),
+    "quality.max-r2-loss": (["0.5"], Config(quality=Quality(max_r2_loss=0.5))),
     "quality.slice-columns": (
         ["company"],
         Config(quality=Quality(slice_columns=("company",))),
@@ -628,7 +638,7 @@ def test_an_output_that_cannot_be_one_is_refused(
         (b"node_info { id: 'Trainer' }", "is not a schema"),
         (b"", "without a single column"),
         (b'feature { name: "a" } feature { name: "a" }', "'a' more than once"),
-        (b'feature { name: "company" }', "names 'payment_type'"),
+        (b'feature { name: "company" }', "models/features.py names 'payment_type'"),
         (None, "cannot be read: Is a directory"),
     ],
 )

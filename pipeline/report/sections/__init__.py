@@ -11,6 +11,7 @@ from pipeline.artifacts import Run
 from pipeline.report.blocks import Section
 from pipeline.report.sections import (
     anomalies,
+    classes,
     data,
     fairness,
     gates,
@@ -40,6 +41,7 @@ ALL: Sequence[Callable[[Run], Section | None]] = (
     slices.section,
     fairness.section,
     thresholds.section,
+    classes.section,
     serving_check.section,
     origin.section,
     settings.section,

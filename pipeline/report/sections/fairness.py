@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from models.groups import GROUPS, Group
+from models.declarations import Group
+from models.groups import GROUPS
 from pipeline.artifacts import Run
 from pipeline.report.blocks import Bars, Block, Cell, Grid, Section, Table, Text
 

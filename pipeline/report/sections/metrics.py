@@ -10,20 +10,8 @@ from pipeline.quality.results import (
     UNDEFINED,
     slice_name,
 )
+from pipeline.quality.titles import TITLES
 from pipeline.report.blocks import Cell, Section, Table
-
-# Display names; other metrics keep their own name.
-TITLES = {
-    "auc": "AUC",
-    "auc_precision_recall": "AUC-PR",
-    "binary_accuracy": "accuracy",
-    "binary_crossentropy": "log loss",
-    "calibration": "calibration (predicted / actual)",
-    "mean_label": "mean label",
-    "mean_prediction": "mean prediction",
-    "example_count": "rows",
-    "weighted_example_count": "rows, by weight",
-}
 
 
 def section(run: Run) -> Section | None:

@@ -1,19 +1,12 @@
 """The metrics of each slice."""
 
 from pipeline.artifacts import Run
+from pipeline.quality.titles import TITLES
 from pipeline.report.blocks import Section, Table, Text
-from pipeline.report.sections.metrics import TITLES, number
+from pipeline.report.sections.metrics import number
 
-_SHOWN = (
-    "example_count",
-    "auc",
-    "auc_precision_recall",
-    "binary_accuracy",
-    "binary_crossentropy",
-    "calibration",
-    "mean_label",
-    "mean_prediction",
-)
+# A slice is judged by its rows first.
+_FIRST = "example_count"
 
 
 def section(run: Run) -> Section | None:
@@ -26,7 +19,8 @@ def section(run: Run) -> Section | None:
     if len(values) < 2:  # noqa: PLR2004 - only "overall" is no slice
         return None
     # A stock pipeline may have other metrics than ours, or fewer.
-    columns = [name for name in _SHOWN if name in values.columns]
+    columns = [name for name in (_FIRST, *TITLES) if name in values.columns]
+    columns = list(dict.fromkeys(columns))
     rows = [
         [str(name), *map(number, row)]
         for name, row in zip(values.index, values[columns].to_numpy(), strict=True)

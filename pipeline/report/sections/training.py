@@ -1,10 +1,10 @@
-"""The learning curves: loss and AUC by training step."""
+"""The learning curves: the loss and the task's metric by training step."""
 
 from pipeline.artifacts import Run
 from pipeline.report.blocks import Facts, Grid, Lines, Section
 from pipeline.store.artifact_files import location, read_learning_curves
 
-_TITLES = {"loss": "train", "eval_loss": "eval", "eval_auc": "eval"}
+_TITLES = {"eval_auc": "AUC", "eval_accuracy": "accuracy", "eval_rmse": "RMSE"}
 
 
 def section(run: Run) -> Section | None:
@@ -16,23 +16,23 @@ def section(run: Run) -> Section | None:
     steps = curves["step"]
     # As `EarlyStopping` chooses it: the first of the lowest eval losses.
     best = min(range(len(steps)), key=curves["eval_loss"].__getitem__)
+    measured = {name: title for name, title in _TITLES.items() if name in curves}
     facts = {
         "weights kept of step": int(steps[best]),
         "last step": int(steps[-1]),
         "eval loss": curves["eval_loss"][best],
-        "eval AUC": curves["eval_auc"][best],
+        **{f"eval {title}": curves[name][best] for name, title in measured.items()},
     }
+    shown = [("Loss", "loss", {"loss": "train", "eval_loss": "eval"})]
+    shown += [(t[:1].upper() + t[1:], t, {n: "eval"}) for n, t in measured.items()]
     charts = [
         Lines(
             title,
             "step",
             y,
-            {_TITLES[n]: list(zip(steps, curves[n], strict=True)) for n in names},
+            {of: list(zip(steps, curves[n], strict=True)) for n, of in lines.items()},
             mark_x=steps[best],
         )
-        for title, y, names in (
-            ("Loss", "log loss", ("loss", "eval_loss")),
-            ("AUC", "AUC", ("eval_auc",)),
-        )
+        for title, y, lines in shown
     ]
     return Section("Training", [Facts(facts), Grid(charts)])

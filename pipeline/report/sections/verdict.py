@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pipeline.artifacts import Run
 from pipeline.lineage import splits
-from pipeline.quality import results
+from pipeline.quality import results, titles
 from pipeline.report.blocks import Block, Cell, Facts, Note, Section
 from pipeline.store import artifact_files, properties
 
@@ -56,7 +56,11 @@ def _facts(run: Run) -> Iterator[tuple[str, Cell]]:
     yield "outcome", run.ending()
     found = run.outcome()
     if run.has("ModelEvaluation"):
-        yield "AUC on the test split", found.get("auc", results.UNDEFINED)
+        # Its metrics are the numbers of an outcome, but for these.
+        metrics = {n: v for n, v in found.items() if n not in {"version", "blessed"}}
+        title, value = titles.main(metrics)
+        shown = results.UNDEFINED if value is None else value
+        yield f"{title} on the test split", shown
     if "example_count" in found:
         yield "rows in the test split", found["example_count"]
     if found["version"]:

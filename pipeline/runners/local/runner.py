@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import tyro
 
-from data import taxi
 from pipeline.config import (
     METADATA_VARIABLE,
     PRESETS,
@@ -41,6 +40,7 @@ from pipeline.errors import (
 )
 from pipeline.ingestion import spans
 from pipeline.names import run_name
+from pipeline.runners import sample
 from pipeline.runners.local import run_record
 from pipeline.runners.local.console import RunConsole, State, own_console, shown
 from pipeline.runners.logs import LogLevel, start_log
@@ -372,9 +372,8 @@ def _config_to_resume(config: Config, options: Options) -> Config:
 
 
 def _provide_data(config: Config) -> None:
-    if config.data is None:
-        taxi.write_sample(config.data_directory)
-    elif not config.data.is_dir():
+    sample.provide(config)
+    if config.data is not None and not config.data.is_dir():
         raise UsageError(
             f"data is {config.data}, which is not a directory; give one of CSV files"
         )

@@ -18,7 +18,7 @@ from pipeline.errors import (
     EXIT_USAGE,
 )
 from pipeline.lineage import splits
-from pipeline.quality import eval_config, results
+from pipeline.quality import results, titles
 from pipeline.registry import versions
 from pipeline.runners.local.console import RunConsole, shown
 from pipeline.store import properties
@@ -184,7 +184,9 @@ def _metrics_table(evaluated: files.Location) -> Table:
     table.add_column("on the test split")
     for name in models:
         table.add_column(name, justify="right")
-    for metric, title in eval_config.SHOWN_METRICS.items():
+    # Of any slice: what is undefined overall is shown as that.
+    names = {n for model in models.values() for found in model.values() for n in found}
+    for metric, title in titles.SHOWN[titles.task_of(names)].items():
         cells = [
             _metric(model[results.OVERALL].get(metric), bounds.get(metric))
             for name, model in models.items()

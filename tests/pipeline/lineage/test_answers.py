@@ -63,7 +63,7 @@ def test_json_of_data_has_files_and_models() -> None:
     """Nested answers keep their fields' names."""
     file = File("/data/a.csv", 12, "ab" * 32, unchanged=True, span=3)
     data = Data(1, "monday", 3, "", {"train": 8}, (file,), (2, 3), ("skips 1",))
-    use = ModelUse(7, ("101",), "monday", "2026-01-31", None)
+    use = ModelUse(7, ("101",), "monday", "2026-01-31", ("AUC", None))
 
     found = as_json(DataLineage("3", (data,), (use,), (), {}))
 
@@ -77,7 +77,7 @@ def test_json_of_data_has_files_and_models() -> None:
         }
     ]
     assert found["data"][0]["spans"] == [2, 3]
-    assert found["models"][0]["auc"] is None
+    assert found["models"][0]["metric"] == ["AUC", None]
 
 
 def test_a_difference_has_its_subjects_in_order() -> None:

@@ -197,8 +197,8 @@ def test_data_leads_to_its_models(
 
     found = ask(config).data(digest("fare\n1\n") if asked == "sha256" else asked)
 
-    assert [(m.versions, m.run, m.auc) for m in found.models] == [
-        (("101",), "monday", 0.8)
+    assert [(m.versions, m.run, m.metric) for m in found.models] == [
+        (("101",), "monday", ("AUC", 0.8))
     ]
     assert [d.artifact for d in found.data] == [examples]
 

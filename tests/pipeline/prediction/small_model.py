@@ -18,7 +18,7 @@ class _Small(tf.Module):
     def serving_raw(
         self, fare: tf.Tensor, hour: tf.Tensor, payment: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Takes NaN, -1 and "" for missing values, which add 0."""
+        """Takes NaN, whole numbers below 0 and "" for missing values, which add 0."""
         known = tf.where(tf.math.is_nan(fare), 0.0, fare)
         morning = tf.cast((hour >= 0) & (hour < 12), tf.float32)
         card = tf.cast(payment == "Card", tf.float32)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import tensorflow as tf
 
 from pipeline.errors import DataRefusedError, UsageError
 from pipeline.prediction.raw_model import RawModel
@@ -28,7 +29,8 @@ def test_values_and_missing_ones(small: RawModel) -> None:
 
     scores = small(batch)
 
-    assert scores.tolist() == pytest.approx([3.5, 0.0, 0.2, 2.0])
+    assert scores.schema.names == ["probability"]
+    assert scores["probability"].to_pylist() == pytest.approx([3.5, 0.0, 0.2, 2.0])
 
 
 def test_lists_are_refused(small: RawModel) -> None:
@@ -43,6 +45,40 @@ def test_lists_are_refused(small: RawModel) -> None:
 
     with pytest.raises(DataRefusedError, match="'fare' holds lists"):
         small(batch)
+
+
+class _OfClasses(tf.Module):
+    """Answers the class of the longest list, read from a column with an odd name."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.string, name="a_b")])
+    def serving_raw(self, a_b: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Takes "" for an item that is missing."""
+        items = tf.reduce_sum(tf.cast(a_b != "", tf.int64), axis=1)
+        chance = tf.fill([tf.shape(a_b)[0]], 0.5)
+        return {
+            "class": tf.strings.as_string(items),
+            "probability": chance,
+            "probabilities": tf.stack([chance, chance], axis=1),
+        }
+
+
+def test_classes_and_lists(tmp_path: Path) -> None:
+    """Lists are filled up, inputs find their columns, and each answer has a type."""
+    model = _OfClasses()
+    tf.saved_model.save(
+        model, str(tmp_path), signatures={"serving_raw": model.serving_raw}
+    )
+    extras = tmp_path / "assets.extra"
+    extras.mkdir()
+    (extras / "model.json").write_text('{"inputs": {"a_b": "a b"}}')
+    rows = pa.array([[b"x", b"y"], None, [b"z"], []], pa.list_(pa.binary()))
+
+    raw = RawModel(tmp_path)
+    found = raw(pa.RecordBatch.from_arrays([rows], ["a b"]))
+
+    assert raw.kinds == {"a b": "BYTES"}
+    assert found.schema.names == ["class", "probability"]
+    assert found["class"].to_pylist() == ["2", "0", "1", "0"]
 
 
 def test_a_model_without_the_signature(tmp_path: Path) -> None:

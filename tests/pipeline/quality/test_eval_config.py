@@ -10,13 +10,14 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
 from pipeline.config import Quality
-from pipeline.quality.eval_config import SHOWN_METRICS, eval_config
+from pipeline.quality.eval_config import eval_config
 from pipeline.quality.results import (
     OVERALL,
     read_intervals,
     read_metrics,
     read_reasons,
 )
+from pipeline.quality.titles import SHOWN
 from tests.pipeline.quality.stock_tfma import Rows, by_columns
 
 QUALITY = Quality(min_auc=0.8, max_auc_loss=0.05, slice_columns=("payment_type",))
@@ -125,7 +126,7 @@ def test_metrics_of_each_slice_are_read(evaluate: Evaluate) -> None:
         (("payment_type", "Cash"),),
     }
     overall = models["candidate"][OVERALL]
-    assert set(SHOWN_METRICS) <= set(overall)
+    assert set(SHOWN["binary"]) <= set(overall)
     assert overall["example_count"] == 8
     assert overall["auc"] == pytest.approx(0.75, abs=1e-3)
     assert overall["binary_accuracy"] == pytest.approx(0.75)

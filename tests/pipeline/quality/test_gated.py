@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.groups import Group
+from models.declarations import Group
 from pipeline.quality.aggregates import Scored, merged
 from pipeline.quality.gated import Gated, grouped
 from pipeline.quality.gates import Settings

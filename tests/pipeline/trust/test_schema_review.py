@@ -6,7 +6,9 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from models.declarations import Classes
 from pipeline.errors import UsageError
+from pipeline.trust import schema_review
 from pipeline.trust.schema_review import (
     Difference,
     accept,
@@ -223,13 +225,24 @@ def test_a_column_twice_is_refused(tmp_path: Path) -> None:
 def test_unknown_columns_to_slice_by_are_refused(tmp_path: Path) -> None:
     """An unknown slice column is an error with the most similar column."""
     path = tmp_path / "schema.pbtxt"
-    path.write_text('feature { name: "company" } feature { name: "fare" }')
+    path.write_text(SCHEMA_PATH.read_text())
 
     check(path, ["fare"])
     with pytest.raises(UsageError, match=r"names 'compny'.*did you mean company\?"):
         check(path, ["fare", "compny"])
     with pytest.raises(UsageError, match=r"gate.key-columns names 'trip', which is no"):
         check(path, [], ["trip"])
+
+
+def test_declared_columns_that_the_schema_lacks_are_refused(tmp_path: Path) -> None:
+    """A feature or a label's column that no data has is told before anything runs."""
+    path = tmp_path / "schema.pbtxt"
+    path.write_text(SCHEMA_PATH.read_text().replace('name: "tips"', 'name: "tip"'))
+
+    with pytest.raises(
+        UsageError, match=r"models/features.py names 'tips'.*did you mean tip\?"
+    ):
+        check(path, [])
 
 
 def test_a_schema_that_is_not_there_yet_is_no_mistake(tmp_path: Path) -> None:
@@ -267,3 +280,30 @@ def test_environments_say_what_a_request_lacks() -> None:
         ("fare", "SERVING"),
         ("tips", "TRAINING"),
     }
+
+
+@pytest.mark.parametrize(
+    ("domain", "said"),
+    [
+        ('string_domain { value: "a" value: "c" }', "accepts the label 'c' in 'kind'"),
+        ('domain: "kinds"', "accepts the label 'd' in 'kind'"),
+        ('string_domain { value: "a" value: "b" }', ""),
+        ("", ""),
+    ],
+)
+def test_a_label_outside_its_task_is_told_before_anything_runs(
+    domain: str, said: str
+) -> None:
+    """What the schema accepts as a label, the declaration must know."""
+    agreed = text_format.Parse(
+        f'feature {{ name: "kind" {domain} }} feature {{ name: "x" }}'
+        'string_domain { name: "kinds" value: "a" value: "d" }',
+        schema_pb2.Schema(),
+    )
+    label = Classes(column="kind", values=("a", "b"))
+
+    if said:
+        with pytest.raises(UsageError, match=said):
+            schema_review._check_label(Path("s.pbtxt"), agreed, label)
+    else:
+        schema_review._check_label(Path("s.pbtxt"), agreed, label)

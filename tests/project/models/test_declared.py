@@ -4,6 +4,7 @@ import pytest
 
 from models import declared
 from models.declarations import AnyLabel, Binary, Classes, Feature, Numeric, Vocabulary
+from pipeline.errors import UsageError
 
 LABEL = Binary(column="y")
 
@@ -28,7 +29,7 @@ def test_a_contradiction_is_named(
     """Each is one sentence with the column's name."""
     found = declared.problems(features, label)
 
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(UsageError, match=said):
         declared._checked(features, label)
     assert found
 

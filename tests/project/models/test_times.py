@@ -18,7 +18,7 @@ ODD = [
 
 
 @pytest.mark.parametrize(
-    "form", ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.25Z", " %Y-%m-%d %H:%M"]
+    "form", ["%Y-%m-%d %H:%M:%S", "%Y/%m/%dT%H:%M:%S.25Z", " %Y-%m-%d %H:%M"]
 )
 def test_texts_are_seconds_since_1970(form: str) -> None:
     """Leap years, centuries and years before 1970 among them."""

@@ -1,0 +1,1 @@
+"""Projects that `throughline new` has made, and the data that it made them of."""

@@ -1,0 +1,117 @@
+"""Lays a project out: the code of this one, and its own files."""
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.errors import UsageError
+from pipeline.names import PROJECT
+
+_CODE = (
+    "pipeline",
+    "models",
+    "schema",
+    "serving",
+    "operations",
+    "environments",
+    "docs",
+    "notebooks",
+    "bootstrap",
+    "setup.py",
+    "pyproject.toml",
+    "requirements.lock",
+    "run_local.py",
+    "run_kubeflow.py",
+    "Makefile",
+    "Dockerfile",
+    ".dockerignore",
+    ".gitignore",
+    "LICENSE",
+    "CONTRIBUTING.md",
+)
+# Those of the sample, which a project of its own has no use for.
+_SAMPLE = ("data", "tests", "benchmarks", "examples", "CHANGELOG.md")
+_DOCKERFILE, _COPIES_DATA = "Dockerfile", "COPY data data\n"
+
+
+def write(directory: Path, own: Mapping[str, str]) -> list[str]:
+    """Writes a project.
+
+    Args:
+        directory: Where to. In this project itself the sample's files are removed;
+            elsewhere the code is copied.
+        own: The project's own files, by path.
+
+    Returns:
+        The paths that were removed.
+
+    Raises:
+        UsageError: A file would be overwritten, or what would be removed is not
+            committed.
+    """
+    here = directory.resolve() == PROJECT
+    removed = _clear() if here else []
+    if not here:
+        _refuse_to_overwrite(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in _CODE:
+            _copy(PROJECT / name, directory / name)
+    for name, text in own.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    dockerfile = directory / _DOCKERFILE
+    if dockerfile.exists():
+        dockerfile.write_text(dockerfile.read_text().replace(_COPIES_DATA, ""))
+    return removed
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(
+            source,
+            target,
+            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"),
+        )
+    elif source.exists():
+        shutil.copy2(source, target)
+
+
+def _refuse_to_overwrite(directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory} is a file; name a directory for the project")
+    if not (PROJECT / "bootstrap").is_file():
+        raise UsageError(
+            f"{PROJECT} is no checkout; run `throughline new` in one, which has the "
+            "code of the project"
+        )
+    for name in (*_CODE, "tests", "throughline.toml", "README.md"):
+        if (directory / name).exists():
+            raise UsageError(
+                f"{directory / name} exists already; name a new directory, or one that "
+                "holds only the data"
+            )
+
+
+def _clear() -> list[str]:
+    """Removes the sample's files from this project, which git must have."""
+    there = [name for name in _SAMPLE if (PROJECT / name).exists()]
+    changed = subprocess.run(
+        # Not by its path: git may be anywhere.
+        ["git", "-C", str(PROJECT), "status", "--porcelain", "--", *there, "models"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if changed.returncode or changed.stdout.strip():
+        first = (changed.stdout.strip() or changed.stderr.strip()).splitlines()[:1]
+        raise UsageError(
+            "this project has changes that are not committed "
+            f"({''.join(first).strip()}); commit them first, since the sample's files "
+            "are replaced"
+        )
+    for name in there:
+        path = PROJECT / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return there

@@ -1,0 +1,65 @@
+"""How metrics are called where people read them, and which come first."""
+
+from collections.abc import Collection, Mapping
+
+from models.declarations import Task
+
+SHOWN: Mapping[Task, Mapping[str, str]] = {
+    "binary": {
+        "auc": "AUC",
+        "auc_precision_recall": "AUC-PR",
+        "binary_accuracy": "accuracy",
+        "binary_crossentropy": "log loss",
+        "calibration": "calibration (predicted / actual)",
+        "example_count": "rows",
+    },
+    "classes": {
+        "accuracy": "accuracy",
+        "majority_share": "accuracy of the most frequent class",
+        "accuracy_gain": "accuracy above it",
+        "auc": "AUC",
+        "log_loss": "log loss",
+        "example_count": "rows",
+    },
+    "regression": {
+        "r2": "R2",
+        "rmse": "RMSE",
+        "mean_absolute_error": "MAE",
+        "calibration": "calibration (predicted / actual)",
+        "example_count": "rows",
+    },
+}
+"""The metrics of a kind of task that summaries show, by name, in their order."""
+
+TITLES: Mapping[str, str] = {
+    **{
+        name: title
+        for shown in SHOWN.values()
+        for name, title in shown.items()
+        if name != "example_count"
+    },
+    "mean_label": "mean label",
+    "mean_prediction": "mean prediction",
+    "example_count": "rows",
+    "weighted_example_count": "rows, by weight",
+}
+"""Titles of all metrics of ours, in the order of the report; others keep their name."""
+
+_MAIN: Mapping[Task, str] = {"binary": "auc", "classes": "accuracy", "regression": "r2"}
+
+
+def task_of(names: Collection[str]) -> Task:
+    """Returns the kind of task that metrics are of; binary if nothing tells."""
+    if "accuracy_gain" in names:
+        return "classes"
+    return "regression" if {"r2", "rmse"} & {*names} else "binary"
+
+
+def main(values: Mapping[str, float]) -> tuple[str, float | None]:
+    """Returns the title and the value of the metric that stands for all.
+
+    Args:
+        values: Metrics by name.
+    """
+    task = task_of(values)
+    return SHOWN[task][_MAIN[task]], values.get(_MAIN[task])
