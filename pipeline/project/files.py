@@ -209,7 +209,8 @@ def _settings(found: Survey, plan: Plan, name: str, data: str) -> str:
         ]
     lines += _gate(found, plan.label)
     if found.rows < _SMALL:
-        lines += ["", "[model]", "learning-rate = 0.01", "patience = 12"]
+        lines += ["", "[model]", "# Few rows are learned by heart otherwise."]
+        lines += ["learning-rate = 0.01", "dropout = 0.3", "patience = 20"]
     return "\n".join([*lines, ""])
 
 
