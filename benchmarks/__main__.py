@@ -2,12 +2,13 @@
 
 import sys
 
-from benchmarks import ingestion, pipeline, prediction, results
+from benchmarks import ingestion, models, pipeline, prediction, results
 
 _BENCHMARKS = {
     "pipeline": pipeline.main,
     "ingestion": ingestion.main,
     "predict": prediction.main,
+    "models": models.main,
     "readme": results.main,
 }
 

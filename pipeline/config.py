@@ -467,7 +467,14 @@ def smoke() -> Config:
     # 20 steps say nothing of a model; after 50 one that learned nothing stays below
     # 0.6.
     config = local()
-    return replace(config, train_steps=50, quality=replace(config.quality, min_auc=0.6))
+    quality = replace(
+        config.quality,
+        min_auc=0.6,
+        # What has hardly learned differs from slice to slice.
+        max_slice_auc_loss=1.0,
+        max_error_rate_gap=1.0,
+    )
+    return replace(config, train_steps=50, quality=quality)
 
 
 def kubeflow() -> Config:

@@ -251,7 +251,9 @@ def test_flags_may_be_empty_tuples() -> None:
         ),
         (
             ["--quality.max-auc-loss", "0.1", "--preset", "smoke"],
-            lambda: replace(smoke(), quality=Quality(min_auc=0.6, max_auc_loss=0.1)),
+            lambda: replace(
+                smoke(), quality=replace(smoke().quality, max_auc_loss=0.1)
+            ),
         ),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 from pipeline import cli
+from pipeline.columnar import files
 from pipeline.config import Config
 from pipeline.lineage.query import open_lineage
 from pipeline.registry import history
@@ -165,6 +166,40 @@ def test_a_candidate_is_promoted_by_its_run(
     assert event.origin["model_id"] == made.model
     assert registry.previous == a
     assert open_lineage(config).model().run == "tuesday"
+
+
+def test_a_candidate_in_a_bucket_is_promoted(
+    ask: Ask, config: Config, models: _Models, bucket: str
+) -> None:
+    """A model whose artifact is in an object store is copied from there."""
+    models.push("monday")
+    made = models.train("tuesday")
+    (artifact,) = models.store.get_artifacts_by_id([made.model])
+    files.copy_tree(artifact.uri, f"{bucket}/model")
+    artifact.uri = f"{bucket}/model"
+    models.store.put_artifacts([artifact])
+
+    code, _, err = ask("promote", "tuesday", "--because", "x")
+
+    registry = history.read(config.serving_directory)
+    assert (code, err) == (0, "")
+    assert registry.events[-1].origin["model_uri"] == f"{bucket}/model"
+    live = config.serving_directory / str(registry.live)
+    weights = live / "variables" / "variables.data-00000-of-00001"
+    assert weights.read_text() == "weights of tuesday"
+
+
+def test_a_card_is_printed(ask: Ask, models: _Models) -> None:
+    """The card of a version is Markdown; as JSON it is one text."""
+    number = models.push("monday")
+
+    code, out, _ = ask("card", "live")
+    answer = json.loads(ask("card", number, "--json")[1])
+
+    assert code == 0
+    assert out.startswith(f"# Model taxi, version {number}\n")
+    assert "trained by run `monday`" in out
+    assert answer == {"version": number, "markdown": f"{out}"}
 
 
 def test_a_candidate_without_files_is_refused(ask: Ask, models: _Models) -> None:
