@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from google.protobuf import json_format
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
-from pipeline.config import Config, Quality
-from pipeline.quality.eval_config import eval_config
+from pipeline.config import Config
 from pipeline.registry import changes
 from pipeline.registry.versions import identity
 from pipeline.store.artifact_files import PROFILE_FILE, ROWS_FILE, VERDICT_FILE
@@ -23,6 +21,39 @@ from tests.pipeline.tfx_store import StockStore
 
 BUCKETS = [(low / 10, low / 10 + 0.1, 100.0, 10 * low + 5.0) for low in range(10)]
 """A calibration plot of 1,000 rows whose scores are right."""
+
+# As JSON: TFMA's protos import TensorFlow, which most of these tests don't need.
+EVALUATION = {
+    "model_specs": [
+        {
+            "signature_name": "serving_default",
+            "prediction_key": "probability",
+            "preprocessing_function_names": ["transform_features"],
+            "label_key": "big_tipper",
+            "example_weight_key": "label_weight",
+        }
+    ],
+    "slicing_specs": [{}, {"feature_keys": ["payment_type"]}],
+    "metrics_specs": [
+        {
+            "metrics": [
+                {
+                    "class_name": "AUC",
+                    "per_slice_thresholds": [
+                        {
+                            "slicing_specs": [{}],
+                            "threshold": {"value_threshold": {"lower_bound": 0.6}},
+                        }
+                    ],
+                },
+                {"class_name": "BinaryCrossEntropy"},
+                {"class_name": "ExampleCount"},
+                {"class_name": "CalibrationPlot"},
+            ]
+        }
+    ],
+}
+"""The settings of an evaluation, with a threshold."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +108,12 @@ def push(
     evaluation = store.evaluation(
         auc=auc, buckets=BUCKETS, intervals={"auc": (auc - 0.02, auc + 0.02)}
     )
-    settings = json_format.MessageToJson(
-        eval_config(Quality(min_auc=0.6)), preserving_proto_field_name=True
-    )
     store.ran(
         run,
         "Evaluator",
         inputs={"examples": [examples], "model": [model]},
         outputs={"evaluation": evaluation},
-        properties={"eval_config": settings},
+        properties={"eval_config": json.dumps(EVALUATION)},
     )
     return Pushed(_pushed(config, store, model, run), model)
 

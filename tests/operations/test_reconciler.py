@@ -268,8 +268,8 @@ def test_events_are_told_once(operated: Operated, tmp_path: Path) -> None:
     texts = (tell / "events").read_text().replace("}{", "}\n{").splitlines()
     events = [json.loads(text) for text in texts]
     assert [event["text"] for event in events] == [
-        "taxi: new: span 1; reads spans 1",
-        f"taxi: {operated.decisions[1].outcome}",
+        f"{operated.config.name}: new: span 1; reads spans 1",
+        f"{operated.config.name}: {operated.decisions[1].outcome}",
     ]
     assert any("notify-command ended with 1" in line for line in operated.said)
 
@@ -342,7 +342,7 @@ def test_a_good_version_stays(live: Operated) -> None:
 
     assert code == 0
     assert [d.action for d in live.decisions] == [Action.START]
-    assert any(line.startswith("no alarm for taxi") for line in live.said)
+    assert any(line.startswith("no alarm for ") for line in live.said)
 
 
 @pytest.mark.parametrize(
@@ -394,6 +394,30 @@ def test_a_rollback_that_was_cut_short_is_finished(
     registry = history.read(live.config.serving_directory)
     assert len(registry.numbers) == 3
     assert [d.action for d in live.decisions].count(Action.ROLLBACK) == 1
+
+
+def test_a_newer_version_is_not_rolled_back_in_its_place(
+    live: Operated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Someone was faster between the decision and the rollback."""
+    traffic(live, latency_ms=5.0)
+    with monkeypatch.context() as patch:
+
+        def killed(*_: Any) -> None:
+            raise SystemExit
+
+        patch.setattr(reconciler._Tick, "_roll_back", killed)
+        with pytest.raises(SystemExit):
+            live.tick()
+    trips = request_logs.trips(800)
+    newer = live_models.push(live.config, trips, run="wednesday")
+
+    live.tick()
+
+    registry = history.read(live.config.serving_directory)
+    (decision,) = [d for d in live.decisions if d.action is Action.ROLLBACK]
+    assert registry.live == newer.version
+    assert decision.outcome.endswith("is no longer live")
 
 
 def test_after_the_watch_nothing_is_rolled_back(live: Operated) -> None:
