@@ -16,6 +16,7 @@ from operations.joining import Ints, Status
 from operations.ledger import About, Entry, Ledger
 from operations.outcomes import EVENT_TIME, LABEL_TIME, LINE, Roles
 from operations.requests import PREDICTION, REQUEST_ID, ROW, TIME, VERSION, Log
+from operations.settings import Joining
 from operations.training_files import Place
 from pipeline.config import Config
 from pipeline.errors import UsageError
@@ -50,36 +51,6 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Joining:
-    """How outcomes are joined, as flags."""
-
-    key: tuple[str, ...] = ()
-    """Join by these features instead of request_id, to the newest request before
-    the time."""
-    time: str = ""
-    """Column with the time of the predicted event; needed with a key."""
-    label_time: str = ""
-    """Column with the time at which an outcome became known; now if not given."""
-    window_days: float = 30.0
-    """Days after its prediction in which a label counts; later ones are kept and not
-    learned from."""
-    time_column: str = ""
-    """Column of the training data that gets the request's time, in seconds since
-    1970, if the file doesn't have that column."""
-
-    def __post_init__(self) -> None:
-        """Rejects a window of no time."""
-        if not self.window_days > 0:
-            raise UsageError(f"window-days is {self.window_days}; it must be above 0")
-
-    def job(self, place: Place) -> Job:
-        """Returns the job that joins outcomes to become training data."""
-        roles = Roles(self.key, self.time, self.label_time)
-        window = timedelta(days=self.window_days)
-        return Job(place, roles, window, self.time_column)
-
-
-@dataclass(frozen=True)
 class Added:
     """The result of adding a file.
 
@@ -90,6 +61,12 @@ class Added:
 
     before: Entry | None
     entries: tuple[Entry, ...]
+
+
+def job_of(joining: Joining, place: Place) -> Job:
+    """Returns the job that joins outcomes to become training data of a place."""
+    roles = Roles(joining.key, joining.time, joining.label_time)
+    return Job(place, roles, timedelta(days=joining.window_days), joining.time_column)
 
 
 def ledger_of(config: Config) -> Ledger:
@@ -279,7 +256,11 @@ class _Join:
             until = limits["max"] + timedelta(microseconds=1)
         name = keys[0] if keys else REQUEST_ID
         values = pc.unique(found[name])
-        kinds = {n: self.kinds[n] for n in declared.RAW_COLUMNS if n in self.kinds}
+        if not keys:
+            since, until = self._period(values)
+            if since is None:
+                return requests.no_rows(self._feature_kinds())
+        kinds = self._feature_kinds()
         parts = [
             batch.filter(pc.is_in(batch.column(name), values))
             for batch in self.log.batches(kinds, since, until)
@@ -287,6 +268,23 @@ class _Join:
         if not parts:
             return requests.no_rows(kinds)
         return pa.Table.from_batches(parts).sort_by(TIME).combine_chunks()
+
+    def _feature_kinds(self) -> Kinds:
+        return {n: self.kinds[n] for n in declared.RAW_COLUMNS if n in self.kinds}
+
+    def _period(self, ids: pa.Array) -> tuple[datetime | None, datetime | None]:
+        """Finds when requests of some ids were, so that others' features aren't read.
+
+        A day's outcomes are about few days of a log of months.
+        """
+        first = last = None
+        for batch in self.log.batches({}, fixed=(REQUEST_ID, TIME)):
+            there = pc.is_in(batch.column(REQUEST_ID), ids)
+            limits = pc.min_max(batch.column(TIME).filter(there)).as_py()
+            if limits["min"] is not None:
+                first = min(first or limits["min"], limits["min"])
+                last = max(last or limits["max"], limits["max"])
+        return first, last and last + timedelta(microseconds=1)
 
     def _known(self, asked: pa.Table) -> tuple[Ints, pa.Array]:
         """Finds the labels that requests have; see `joining.judge`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,9 +17,9 @@ from operations.ledger import Ledger
 from operations.live import LiveModel
 from operations.observation import Alarm, Comparison, Kind, Observation, Quality
 from operations.requests import PREDICTION, Log
+from operations.settings import Limits
 from operations.windows import Window
 from pipeline.config import Config
-from pipeline.errors import UsageError
 from pipeline.ingestion.columns import Kinds, kinds_of_schema
 from pipeline.trust import drift, gate, schema_review
 from pipeline.trust.policy import Policy
@@ -30,47 +30,6 @@ BEFORE = "window before's"
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _SERVING = "SERVING"
 _AUC = "auc"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What is compared, and beyond what an alarm is raised."""
-
-    window_hours: float = 24.0
-    """Hours of the request log that are looked at, and compared with those before."""
-    min_rows: int = 100
-    """Fewest rows of a window for features and scores to be looked at."""
-    min_traffic: int = 0
-    """Fewest rows of a window; fewer are an alarm."""
-    max_failed: float = 0.01
-    """Largest share of requests, 0 to 1, that may fail."""
-    max_latency_ms: float = 0.0
-    """Largest 95th percentile of the latency in milliseconds; 0 for no limit."""
-    false_alarms: float = 0.001
-    """Probability, 0 to 1, that a window without a change counts as drifted."""
-
-    def __post_init__(self) -> None:
-        """Rejects values out of bounds."""
-        # "not >" rather than "<=", because every comparison with NaN is false.
-        if not self.window_hours > 0:
-            raise UsageError(f"window-hours is {self.window_hours}; it must be above 0")
-        for name, least in (("min_rows", 1), ("min_traffic", 0), ("max_latency_ms", 0)):
-            if not getattr(self, name) >= least:
-                flag = name.replace("_", "-")
-                value = getattr(self, name)
-                raise UsageError(f"{flag} is {value}; it must be at least {least}")
-        if not 0 <= self.max_failed <= 1:
-            raise UsageError(f"max-failed is {self.max_failed}; it must be 0 to 1")
-        if not 0 < self.false_alarms <= 1:
-            raise UsageError(
-                f"false-alarms is {self.false_alarms}; it must be above 0 and at most "
-                "1, or no drift is found"
-            )
-
-    @property
-    def window(self) -> timedelta:
-        """The length of a window."""
-        return timedelta(hours=self.window_hours)
 
 
 def directory_of(config: Config) -> Path:

@@ -31,6 +31,9 @@ from pipeline.quality.intervals import intervals
 from pipeline.quality.scoring import Answers
 from pipeline.trust import labels
 
+# Sums of several batches are merged at once: each may be a megabyte.
+_MERGED = 16
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -93,6 +96,8 @@ def measure(book: Ledger, kinds: Kinds, asked: Asked) -> Labelled:
         )
         listed = lists.wrap_batch(batch)
         partials.append(summed_batch(planned, listed, {"": Answers(scored, {})}))
+        if len(partials) == _MERGED:
+            partials = [evaluation.merge(partials)]
     if not partials:
         return Labelled(0, 0, {}, _bounds(config))
     total = evaluation.merge(partials)

@@ -29,8 +29,8 @@ from operations.decisions import Action, Decision, Decisions, key_of, text_of
 from operations.facts import Facts
 from operations.launching import PIPELINE, Clock, Launcher
 from operations.notices import Notices
-from operations.operate_settings import Operate
 from operations.rules import Attempting, Wait
+from operations.settings import Operate
 from operations.tick_lock import Token
 from operations.training_files import Place
 from pipeline.config import Config
@@ -289,14 +289,11 @@ class _Tick:
     def _join_labels(self) -> None:
         """Adds what is in the inbox, and tries outcomes without a request again."""
         config, inbox = self.whole.config, self.whole.settings.inbox
-        if config.wanted_spans is None or (
-            inbox.directory is None and not labels.ledger_of(config).entries()
-        ):
+        if inbox.directory is None:
             return
         place = Place(config.data_directory, Pattern(config.pattern), config.encoding)
-        job = inbox.job(place)
-        arrived = [*_arrived(inbox.directory), None] if inbox.directory else [None]
-        for file in arrived:
+        job = labels.job_of(inbox, place)
+        for file in (*_arrived(inbox.directory), None):
             try:
                 added = labels.add(config, file, job, self.whole.clock())
             except (DataRefusedError, UsageError) as error:

@@ -11,7 +11,7 @@ from cronsim import CronSim
 from operations.decisions import Action, Decision, key_of, text_of
 from operations.facts import Facts, NewData
 from operations.observation import Kind
-from operations.operate_settings import Operate
+from operations.settings import Operate
 from pipeline.config import Config
 from pipeline.ingestion.spans import EVERY_SPAN, TO, Newest, Pattern, in_words
 from pipeline.runners.local import run_record

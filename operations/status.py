@@ -7,8 +7,8 @@ from operations import rules
 from operations.decisions import Action, Decision
 from operations.facts import Facts
 from operations.launching import Clock
-from operations.operate_settings import Operate
 from operations.rules import Attempting, Wait
+from operations.settings import Operate
 from pipeline.config import Config
 
 _SHOWN = 15

@@ -10,8 +10,8 @@ from operations import labels, live, monitoring, requests, windows
 from operations.decisions import Action, Decision, key_of, text_of
 from operations.facts import Facts
 from operations.live import LiveModel
-from operations.operate_settings import Watch
 from operations.requests import Log
+from operations.settings import Watch
 from operations.windows import Traffic
 from pipeline.config import Config
 from pipeline.ingestion.columns import Kinds, kinds_of_schema

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from operations.operate_settings import Operate
+from operations.settings import Operate
 from pipeline import cli
 
 DEPLOY = Path(__file__).parents[1] / "deploy"

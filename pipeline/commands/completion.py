@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from operations.operate_settings import Operate
+from operations.settings import Operate
 from pipeline import config as settings
 from pipeline.commands import (
     features,

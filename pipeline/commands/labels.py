@@ -6,8 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from operations.labels import Joining, add, ledger_of
-from operations.training_files import Place
+from operations.settings import Joining
 from pipeline.commands.flags import StoreFlags, answer_without_action, say
 from pipeline.errors import EXIT_DONE
 from pipeline.ingestion.source import UTF_8
@@ -39,10 +38,14 @@ def labels(arguments: list[str]) -> int:
         return answer_without_action("labels", action, ACTIONS)
     flags = tyro.cli(AddFlags, prog="throughline labels add", args=rest)
     from operations import label_records
+    from operations import labels as joined
+    from operations.training_files import Place
 
     place = Place(flags.data, Pattern(flags.pattern), flags.encoding)
     config = flags.config()
-    added = add(config, flags.file, flags.job(place), datetime.now(UTC))
+    added = joined.add(
+        config, flags.file, joined.job_of(flags, place), datetime.now(UTC)
+    )
     if added.before:
         say(
             f"{flags.file} was added {added.before.about.added}, so nothing is added; "
@@ -52,5 +55,5 @@ def labels(arguments: list[str]) -> int:
         say("\n".join(label_records.lines(entry)))
     if not added.entries and not added.before:
         say("No outcome that found no request has found one now.")
-    label_records.record_if_possible(config, ledger_of(config))
+    label_records.record_if_possible(config, joined.ledger_of(config))
     return EXIT_DONE

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import tyro
 
-from operations.monitoring import Limits
+from operations.settings import Limits
 from pipeline.commands.flags import StoreFlags, say
 from pipeline.errors import EXIT_ALARM, EXIT_DONE
 from pipeline.ingestion.times import seconds_in

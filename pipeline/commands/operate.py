@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from operations.operate_settings import Operate
+from operations.settings import Operate
 from pipeline import config as settings
 from pipeline.commands.flags import parse, say
 from pipeline.errors import (
@@ -41,7 +41,7 @@ def operate(arguments: list[str]) -> int:
     if options.go_on:
         reconciler.go_on(options.go_on)
         return EXIT_DONE
-    return _tick(reconciler) if options.once else _loop(reconciler)
+    return _once(reconciler) if options.once else _loop(reconciler)
 
 
 def _now() -> datetime:
@@ -68,6 +68,17 @@ def _tick(reconciler: "Reconciler") -> int:
     # TensorFlow prints when it is imported, as for live metrics; we still can.
     with quiet():
         return reconciler.tick()
+
+
+def _once(reconciler: "Reconciler") -> int:
+    """Does one tick; that another process is at work already is no failure."""
+    from operations.tick_lock import HeldError
+
+    try:
+        return _tick(reconciler)
+    except HeldError as error:
+        say(f"nothing done: {error}")
+        return EXIT_DONE
 
 
 def _loop(reconciler: "Reconciler") -> int:

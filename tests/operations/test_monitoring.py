@@ -11,9 +11,9 @@ import pytest
 
 from operations import labels, monitoring, requests
 from operations.labels import Job
-from operations.monitoring import Limits
 from operations.observation import Kind, Observation
 from operations.outcomes import Roles
+from operations.settings import Limits
 from operations.training_files import Place
 from pipeline.config import Config
 from pipeline.errors import UsageError

@@ -18,9 +18,8 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from operations import launching, reconciler, tick_lock
 from operations.decisions import Action
 from operations.facts import directory_of
-from operations.monitoring import Limits
-from operations.operate_settings import Inbox, Watch
 from operations.requests import directory_of as log_of
+from operations.settings import Inbox, Limits, Watch
 from pipeline.config import Config
 from pipeline.registry import history
 from pipeline.store.connection import open_store

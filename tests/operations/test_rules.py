@@ -11,8 +11,8 @@ from operations import rules
 from operations.decisions import Action, Attempt, Decision, text_of
 from operations.facts import Facts, NewData
 from operations.observation import Alarm, Kind, Observation
-from operations.operate_settings import Operate
 from operations.rules import Attempting, Wait
+from operations.settings import Operate
 from pipeline.config import Config
 from pipeline.registry.history import Registry
 

@@ -8,7 +8,7 @@ import pytest
 
 from operations import watching
 from operations.facts import Facts
-from operations.operate_settings import Watch
+from operations.settings import Watch
 from pipeline.registry.history import Action, Event, Registry
 from tests.operations.request_logs import START
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from operations import facts as derived
 from operations.decisions import Decision
-from operations.operate_settings import Operate
 from operations.reconciler import Reconciler
+from operations.settings import Operate
 from pipeline.config import Config
 from tests.operations.request_logs import START
 

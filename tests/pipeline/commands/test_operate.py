@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from operations import tick_lock
+from operations.facts import directory_of
 from pipeline import cli
 from pipeline.config import Config
 
@@ -51,6 +53,15 @@ def test_a_tick_and_its_status(ask: Ask) -> None:
     assert (
         ask("--status")[1].splitlines()[-1].endswith("go on, user: the disk was full")
     )
+
+
+def test_a_second_tick_at_the_same_time_does_nothing(ask: Ask, config: Config) -> None:
+    """Which is no failure: cron may start one while a run goes on."""
+    with tick_lock.held(directory_of(config)):
+        code, out, _ = ask("--once")
+
+    assert code == 0
+    assert out.startswith("nothing done: process ")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from operations.operate_settings import Inbox, Operate, Watch
+from operations.settings import Inbox, Operate, Watch
 from pipeline.errors import UsageError
 
 

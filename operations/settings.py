@@ -1,11 +1,13 @@
-"""The settings of `throughline operate`."""
+"""The settings of `labels add`, `monitor` and `operate`; flags are generated from them.
+
+Importing this module imports no Arrow, TFX or TensorFlow, so `--help` is quick.
+"""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from operations.labels import Joining
-from operations.monitoring import Limits
 from pipeline.errors import UsageError
 from pipeline.runners import checks
 
@@ -19,6 +21,71 @@ _AT_LEAST = {
     "cool_down_minutes": 0,
     "backoff_minutes": 0,
 }
+
+
+@dataclass(frozen=True)
+class Joining:
+    """How outcomes are joined, as flags."""
+
+    key: tuple[str, ...] = ()
+    """Join by these features instead of request_id, to the newest request before
+    the time."""
+    time: str = ""
+    """Column with the time of the predicted event; needed with a key."""
+    label_time: str = ""
+    """Column with the time at which an outcome became known; now if not given."""
+    window_days: float = 30.0
+    """Days after its prediction in which a label counts; later ones are kept and not
+    learned from."""
+    time_column: str = ""
+    """Column of the training data that gets the request's time, in seconds since
+    1970, if the file doesn't have that column."""
+
+    def __post_init__(self) -> None:
+        """Rejects a window of no time."""
+        if not self.window_days > 0:
+            raise UsageError(f"window-days is {self.window_days}; it must be above 0")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is compared, and beyond what an alarm is raised."""
+
+    window_hours: float = 24.0
+    """Hours of the request log that are looked at, and compared with those before."""
+    min_rows: int = 100
+    """Fewest rows of a window for features and scores to be looked at."""
+    min_traffic: int = 0
+    """Fewest rows of a window; fewer are an alarm."""
+    max_failed: float = 0.01
+    """Largest share of requests, 0 to 1, that may fail."""
+    max_latency_ms: float = 0.0
+    """Largest 95th percentile of the latency in milliseconds; 0 for no limit."""
+    false_alarms: float = 0.001
+    """Probability, 0 to 1, that a window without a change counts as drifted."""
+
+    def __post_init__(self) -> None:
+        """Rejects values out of bounds."""
+        # "not >" rather than "<=", because every comparison with NaN is false.
+        if not self.window_hours > 0:
+            raise UsageError(f"window-hours is {self.window_hours}; it must be above 0")
+        for name, least in (("min_rows", 1), ("min_traffic", 0), ("max_latency_ms", 0)):
+            if not getattr(self, name) >= least:
+                flag = name.replace("_", "-")
+                value = getattr(self, name)
+                raise UsageError(f"{flag} is {value}; it must be at least {least}")
+        if not 0 <= self.max_failed <= 1:
+            raise UsageError(f"max-failed is {self.max_failed}; it must be 0 to 1")
+        if not 0 < self.false_alarms <= 1:
+            raise UsageError(
+                f"false-alarms is {self.false_alarms}; it must be above 0 and at most "
+                "1, or no drift is found"
+            )
+
+    @property
+    def window(self) -> timedelta:
+        """The length of a window."""
+        return timedelta(hours=self.window_hours)
 
 
 @dataclass(frozen=True)
