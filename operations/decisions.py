@@ -65,16 +65,12 @@ class Attempt:
     Attributes:
         run_id: Name of the run.
         started: When, ISO 8601 in UTC.
-        pid: Its process.
-        host: The machine of the process.
         ended: When it ended; empty if it hasn't, or was killed with its parent.
         exit_code: What it ended with; `None` if that is unknown.
     """
 
     run_id: str
     started: str
-    pid: int = 0
-    host: str = ""
     ended: str = ""
     exit_code: int | None = None
 

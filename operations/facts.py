@@ -5,8 +5,6 @@ labels, the observations, the runs' records and the earlier decisions. Whoever d
 them again after a kill gets the same.
 """
 
-import os
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +21,11 @@ from pipeline.ingestion.spans import Newest, Pattern
 from pipeline.registry import history
 from pipeline.registry.history import Registry
 from pipeline.runners.local import run_record
+from pipeline.store import locks
 from pipeline.store.run_files import Run, read_run, read_runs
+
+RUNNING_FILE = "running"
+"""Locked by the run that was started, as long as its process lives."""
 
 
 @dataclass(frozen=True)
@@ -188,26 +190,20 @@ def _alive(config: Config, decisions: Sequence[Decision]) -> str:
     if running:
         return running[-1].run_id
     # A run that has just been started has no record yet.
-    started = [
-        attempt
-        for decision in decisions
-        if decision.is_open
-        for attempt in decision.attempts[-1:]
-        if not attempt.ended and _is_process(attempt)
-    ]
-    return started[-1].run_id if started else ""
+    if not _is_locked(directory_of(config) / RUNNING_FILE):
+        return ""
+    started = [a.run_id for d in decisions if d.is_open for a in d.attempts]
+    return started[-1] if started else "of a decision"
 
 
-def _is_process(attempt: Attempt) -> bool:
-    if attempt.host != socket.gethostname() or not attempt.pid:
+def _is_locked(path: Path) -> bool:
+    if not path.exists():
         return False
     try:
-        os.kill(attempt.pid, 0)
-        # The number may be that of another process by now.
-        command = Path(f"/proc/{attempt.pid}/cmdline").read_bytes()
-    except (ProcessLookupError, PermissionError, FileNotFoundError):
-        return False
-    return attempt.run_id.encode() in command
+        with locks.exclusive(path):
+            return False
+    except BlockingIOError:
+        return True
 
 
 def record_of(config: Config, run_id: str) -> Run | None:

@@ -1,11 +1,12 @@
 """Starts the run of a decision, waits for it, and notes how it ended."""
 
 import dataclasses
+import fcntl
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -87,10 +88,10 @@ class Launcher:
         child_environment = dict(environment())
         if self.config.metadata:
             child_environment[METADATA_VARIABLE] = self.config.metadata
-        with log.open("ab") as output:
-            # Noted before it starts: a kill in between leaves an attempt that failed,
-            # never a run that nobody knows of.
-            begun = self._begun(decision, run_id, 0)
+        # Noted before it starts: a kill in between leaves an attempt that failed, never
+        # a run that nobody knows of.
+        begun = self._begun(decision, run_id)
+        with log.open("ab") as output, self._running() as lock:
             # A session of its own: Ctrl-C goes to this process, which passes it on.
             process = subprocess.Popen(
                 [*self.program, decided, run_id],
@@ -99,9 +100,11 @@ class Launcher:
                 stderr=subprocess.STDOUT,
                 env=child_environment,
                 start_new_session=True,
+                # The run holds the lock from its first moment on, and after this
+                # process was killed.
+                pass_fds=[lock],
             )
-            begun = self._with_pid(begun, process.pid)
-            code, is_asked = _waited(process)
+        code, is_asked = _waited(process)
         ended = self._ended(begun, code)
         if is_asked:
             raise KeyboardInterrupt
@@ -122,14 +125,17 @@ class Launcher:
                 return last.run_id
         return run_record.new_name(self.config, self.clock(), decision.key)
 
-    def _begun(self, decision: Decision, run_id: str, pid: int) -> Decision:
-        attempt = Attempt(run_id, text_of(self.clock()), pid, socket.gethostname())
-        attempts = (*decision.attempts, attempt)
-        return self.decisions.save(dataclasses.replace(decision, attempts=attempts))
+    @contextmanager
+    def _running(self) -> Iterator[int]:
+        """Locks the file that a run holds; yields its descriptor for the run."""
+        path = derived.directory_of(self.config) / derived.RUNNING_FILE
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield file.fileno()
 
-    def _with_pid(self, decision: Decision, pid: int) -> Decision:
-        *before, last = decision.attempts
-        attempts = (*before, dataclasses.replace(last, pid=pid))
+    def _begun(self, decision: Decision, run_id: str) -> Decision:
+        attempt = Attempt(run_id, text_of(self.clock()))
+        attempts = (*decision.attempts, attempt)
         return self.decisions.save(dataclasses.replace(decision, attempts=attempts))
 
     def _ended(self, decision: Decision, code: int) -> Decision:

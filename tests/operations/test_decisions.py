@@ -28,7 +28,7 @@ def test_decisions_are_read_in_their_order(tmp_path: Path) -> None:
     """With all that they have, also after they were saved again."""
     book = Decisions(tmp_path)
     first = book.add(MADE, [])
-    attempt = Attempt("r1", AT, 7, "here", LATER, 1)
+    attempt = Attempt("r1", AT, LATER, 1)
     book.save(replace(first, attempts=(attempt,), notified=("decided",)))
     book.add(replace(MADE, key="def"), book.all())
 

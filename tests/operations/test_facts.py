@@ -1,7 +1,5 @@
 """The facts that decisions are made from."""
 
-import os
-import socket
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +15,7 @@ from operations.training_files import Place
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.runners.local import run_record
+from pipeline.store import locks
 from tests.operations import live_models, request_logs
 from tests.operations.conftest import WriteCsv
 from tests.operations.request_logs import START
@@ -104,24 +103,20 @@ def test_time_never_runs_backwards(spanned: Config) -> None:
 
 
 def test_a_run_under_way_is_known(spanned: Config) -> None:
-    """By its lock; or, before it has a record, by its process."""
+    """By its lock; or, before it has a record, by the one that it was started with."""
     run = run_record.new_run(spanned, "r1")
     with run_record.held(run):
         run.save()
         locked = facts.gather(spanned, START).alive
-    mine = Attempt("not mine", text_of(START), os.getpid(), socket.gethostname())
-    gone = replace(mine, pid=2**22 + 1)
-    book = facts.decisions_of(spanned)
-    decision = book.add(replace(RUN, attempts=(mine,)), [])
-    other = facts.gather(spanned, START).alive
-    own = Path("/proc/self/cmdline").read_bytes().split(b"\0")[1].decode()
-    book.save(replace(decision, attempts=(replace(mine, run_id=own),)))
-    started = facts.gather(spanned, START).alive
-    book.save(replace(decision, attempts=(replace(gone, run_id=own),)))
+    attempt = Attempt("r2", text_of(START))
+    facts.decisions_of(spanned).add(replace(RUN, attempts=(attempt,)), [])
+    file = facts.directory_of(spanned) / facts.RUNNING_FILE
+    file.touch()
+    killed = facts.gather(spanned, START).alive
+    with locks.exclusive(file):
+        started = facts.gather(spanned, START).alive
 
-    assert locked == "r1"
-    assert (other, started) == ("", own)
-    assert facts.gather(spanned, START).alive == ""
+    assert (locked, killed, started) == ("r1", "", "r2")
 
 
 def test_contents_stand_for_data_without_spans(config: Config) -> None:

@@ -24,6 +24,7 @@ def launcher(config: Config, code: int = 0) -> Launcher:
     program = f"import sys; print(sys.argv[1:]); sys.exit({code})"
     book = facts.decisions_of(config)
     command = (sys.executable, "-c", program)
+    facts.directory_of(config).mkdir(parents=True, exist_ok=True)
     return Launcher(config, book, lambda: START, book.directory / "logs", command)
 
 
@@ -79,7 +80,7 @@ def killed(config: Config, decided: Decision, outcome: Outcome) -> Decision:
     run = run_record.new_run(config, "r1")
     run.outcome, run.exit_code = outcome, 4 if outcome is Outcome.NOT_BLESSED else None
     run.save()
-    attempt = Attempt("r1", AT, 1, "elsewhere")
+    attempt = Attempt("r1", AT)
     book = facts.decisions_of(config)
     return book.save(replace(decided, attempts=(attempt,)))
 

@@ -17,11 +17,12 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 from operations import launching, reconciler, tick_lock
 from operations.decisions import Action
-from operations.facts import directory_of
+from operations.facts import RUNNING_FILE, directory_of
 from operations.requests import directory_of as log_of
 from operations.settings import Inbox, Limits, Watch
 from pipeline.config import Config
 from pipeline.registry import history
+from pipeline.store import locks
 from pipeline.store.connection import open_store
 from pipeline.store.graph import Graph
 from tests.operations import live_models, request_logs
@@ -155,9 +156,63 @@ def test_a_run_outlives_the_process_that_started_it(operated: Operated) -> None:
 
 
 def _is_running(operated: Operated) -> bool:
-    pid = operated.decisions[1].attempts[-1].pid
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().split()[2] != "Z"
+    try:
+        with locks.exclusive(directory_of(operated.config) / RUNNING_FILE):
+            return False
+    except BlockingIOError:
+        return True
+
+
+def _killed_at(operated: Operated, moment: int) -> bool:
+    """Ticks in a fork that dies before its n-th write; returns whether it has died."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    left = moment
+
+    def dying(do: Callable[..., Any]) -> Callable[..., Any]:
+        def done(*given: Any, **named: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if not left:
+                os._exit(signal.SIGKILL)
+            return do(*given, **named)
+
+        return done
+
+    # What reaches disk or store, or starts something, goes through one of these.
+    os.link, os.replace = dying(os.link), dying(os.replace)
+    subprocess.Popen = dying(subprocess.Popen)  # type: ignore[misc,assignment]
+    MetadataStore.put_execution = dying(MetadataStore.put_execution)
+    try:
+        operated.tick()
+    finally:
+        os._exit(0)
+
+
+def test_a_kill_at_any_moment_starts_nothing_twice(operated: Operated) -> None:
+    """Before each write of a tick; the ticks after it end the one run."""
+    moments = 0
+    while True:
+        moments += 1
+        operated.arrive(moments)
+        # After a kill the clock goes on, also where nobody looked at it.
+        operated.now += timedelta(minutes=1)
+        died = _killed_at(operated, moments)
+        wait_for(lambda: not _is_running(operated))
+        for _ in range(3):
+            operated.tick()
+        assert operated.started[-1] == f"{moments}..{moments}"
+        assert len(operated.started) == moments
+        if not died:
+            break
+
+    runs = [d for d in operated.decisions if d.action is Action.RUN]
+    assert moments > 6
+    assert [decision.facts["spans"] for decision in runs] == [
+        [number] for number in range(1, moments + 1)
+    ]
+    assert not any(decision.is_open for decision in runs)
 
 
 def test_two_ticks_at_once_start_one_run(operated: Operated) -> None:
