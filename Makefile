@@ -5,7 +5,7 @@
 # command, 3 data rejected, 4 model not blessed) call `.venv/bin/python run_local.py`.
 
 .DEFAULT_GOAL := help
-.PHONY: help env airflow-env run test test-fast coverage lint format bench bench-ingestion notebooks tensorboard lock clean distclean
+.PHONY: help env airflow-env run test test-fast test-clusters coverage lint format bench bench-ingestion notebooks tensorboard lock clean distclean
 # `make -j` must not run targets such as clean and test at the same time.
 .NOTPARALLEL:
 
@@ -33,6 +33,9 @@ test: env ## run every test; ARGS="-m 'not e2e'" for the quick ones
 
 test-fast: env ## run all but the end-to-end tests
 	@$(PYTHON_HERE) -m pytest -m "not e2e" $(ON_ALL_CORES) $(ARGS)
+
+test-clusters: env ## run the pipeline on a Flink cluster of this machine, and kill a worker
+	@$(PYTHON_HERE) -m pytest tests/clusters $(ARGS)
 
 # Only on request: tests of TensorFlow and Beam take two thirds more processor time.
 coverage: env ## run every test and list the lines that none of them runs

@@ -119,7 +119,8 @@ setup(
         exclude=["*.__pycache__", "*.__pycache__.*"],
     ),
     package_data={
-        "": ["*.pbtxt", "*.html", "*.css", "*.js", "*.j2", "*.md", "py.typed"]
+        "": ["*.pbtxt", "*.html", "*.css", "*.js", "*.j2", "*.md", "py.typed"],
+        "pipeline.clusters": ["*.xml", "*.sha256", "*.java"],
     },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

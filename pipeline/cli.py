@@ -59,6 +59,7 @@ COMMANDS: Mapping[str, Command] = {
     "lineage": Command("lineage", "lineage"),
     "report": Command("lineage", "report"),
     "export": Command("lineage", "export"),
+    "cluster": Command("cluster", "cluster"),
     "doctor": Command("upkeep", "doctor"),
     "completion": Command("completion", "completion"),
 }

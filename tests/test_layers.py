@@ -44,6 +44,7 @@ LAYERS = (
     ("pipeline.report",),
     ("pipeline.runners",),
     ("pipeline.runners.local",),
+    ("pipeline.clusters",),
     ("operations",),
     ("pipeline.commands",),
     ("pipeline.cli",),
@@ -57,6 +58,7 @@ NOT_IN_SERVING = ("tfx", "apache_beam", "ml_metadata", "tensorflow_transform")
 NO_TWIN = {
     "pipeline.commands.flags": "commands are tested as commands: test_cli.py",
     "pipeline.commands.completion": "as above",
+    "pipeline.commands.cluster": "as above, and tests/clusters",
     "pipeline.commands.lineage": "as above, and lineage/test_views.py",
     "pipeline.commands.run": "as above",
     "pipeline.commands.upkeep": "as above, and runners/local/test_gc.py",

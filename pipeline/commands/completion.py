@@ -11,6 +11,7 @@ import tyro
 from operations.settings import Operate
 from pipeline import config as settings
 from pipeline.commands import (
+    cluster,
     features,
     gate,
     labels,
@@ -112,6 +113,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
                 )
             ],
         ),
+        "cluster": cluster.ClusterFlags,
         "doctor": make_dataclass("doctor", []),
         "completion": CompletionFlags,
     }

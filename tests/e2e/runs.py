@@ -84,6 +84,20 @@ def in_clone(clone: Path, command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def run_local(output: Path, *flags: Any) -> Finished:
+    """Runs `run_local.py` to its end, in a process that nobody has warmed."""
+    command = [sys.executable, "run_local.py", "--output", output, *flags]
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return finished(done.returncode, done.stdout, output)
+
+
 def run_local_lightly(output: Path, *flags: Any) -> Finished:
     """Runs `run_local.py`; the exit code is 99 if that imported TensorFlow or TFX."""
     program = (

@@ -762,6 +762,22 @@ def test_an_unknown_command_ends_with_2(arguments: list[str], said: str) -> None
     assert done.stderr.startswith(f"throughline: {said}usage: ")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["flink", "--workers", "0"], "workers is 0; it must be at least 1"),
+        (["flink", "--"], "there is no command after `--`"),
+        (["storm"], "invalid choice"),
+    ],
+)
+def test_a_cluster_that_cannot_be_ends_with_2(arguments: list[str], said: str) -> None:
+    """Nothing is started for a command that is wrong."""
+    done = _throughline("cluster", *arguments)
+
+    assert done.returncode == 2
+    assert said in done.stderr + done.stdout
+
+
 def test_completion_knows_every_command() -> None:
     """No command is added without its flags being completed."""
     assert list(completion.flags_of_commands()) == list(cli.COMMANDS)
