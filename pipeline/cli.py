@@ -53,6 +53,7 @@ COMMANDS: Mapping[str, Command] = {
     "features": Command("features", "features"),
     "models": Command("models", "models"),
     "predict": Command("predict", "predict"),
+    "serve": Command("serve", "serve"),
     "labels": Command("labels", "labels"),
     "monitor": Command("monitor", "monitor"),
     "operate": Command("operate", "operate"),

@@ -21,6 +21,7 @@ _SHARING = {
     "orchestrators": ("e2e/test_orchestrators.py",),
     "warm": ("e2e/",),
     "models": ("project/models/",),
+    "serving": ("serving/",),
 }
 
 

@@ -62,6 +62,16 @@ NO_TWIN = {
     "pipeline.commands.lineage": "as above, and lineage/test_views.py",
     "pipeline.commands.run": "as above",
     "pipeline.commands.upkeep": "as above, and runners/local/test_gc.py",
+    "pipeline.commands.serve": "tests/serving/test_server.py starts it",
+    "serving.frames": "as above: what the processes of a server say to each other",
+    "serving.live": "as above",
+    "serving.metrics": "as above",
+    "serving.nursery": "as above",
+    "serving.predictor": "as above",
+    "serving.rejections": "as above",
+    "serving.rest": "as above",
+    "serving.upkeep": "as above",
+    "serving.version": "as above",
     "data.__main__": "its two forms are in test_taxi.py and test_quarters.py",
 }
 

@@ -122,8 +122,8 @@ class WarmProcess:
     _started: list[Path] = field(default_factory=list)
 
     @classmethod
-    def start(cls) -> "WarmProcess":
-        """Starts it; it answers when TFX is imported."""
+    def start(cls, modules: Sequence[str] = MODULES) -> "WarmProcess":
+        """Starts it; it answers when the modules are imported."""
         directory = Path(tempfile.mkdtemp(prefix="warm-"))
         address = str(directory / "socket")
         program = directory / "throughline"
@@ -134,7 +134,7 @@ class WarmProcess:
             listener.bind(address)
             listener.listen(16)
             process = subprocess.Popen(
-                [sys.executable, __file__, str(listener.fileno())],
+                [sys.executable, __file__, str(listener.fileno()), *modules],
                 cwd=PROJECT,
                 # Never written to: its end tells the process that the tests are over.
                 stdin=subprocess.PIPE,
@@ -242,11 +242,12 @@ class WarmProcess:
         shutil.rmtree(self.directory)
 
 
-def serve(descriptor: int) -> None:
-    """Imports TFX and answers requests until standard input ends.
+def serve(descriptor: int, modules: Sequence[str]) -> None:
+    """Imports modules and answers requests until standard input ends.
 
     Args:
         descriptor: The listening socket.
+        modules: What takes long to import.
     """
     sys.path.insert(0, str(PROJECT))
     import run_local
@@ -255,7 +256,7 @@ def serve(descriptor: int) -> None:
     from pipeline.runners.local.runner import gc_frozen
 
     with gc_frozen():
-        for name in MODULES:
+        for name in modules:
             importlib.import_module(name)
         from pipeline.runners.compiler import compile_pipeline
 
@@ -425,4 +426,4 @@ def _die() -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), sys.argv[2:])
