@@ -2,13 +2,14 @@
 
 import sys
 
-from benchmarks import ingestion, models, pipeline, prediction, results
+from benchmarks import ingestion, models, pipeline, prediction, results, serving
 
 _BENCHMARKS = {
     "pipeline": pipeline.main,
     "ingestion": ingestion.main,
     "predict": prediction.main,
     "models": models.main,
+    "serving": serving.main,
     "readme": results.main,
 }
 

@@ -199,6 +199,22 @@ class Contract:
         """Whether the only input of a signature is serialized tf.Examples."""
         return [column.name for column in self.inputs(signature)] == [EXAMPLES]
 
+    def feature(self, name: str) -> Column | None:
+        """Returns a feature that a request may have, whether the model reads it or not.
+
+        Args:
+            name: Its name in requests.
+
+        Returns:
+            The feature; `None` if nobody knows it and such are ignored.
+
+        Raises:
+            RejectedError: Nobody knows it, and such are refused.
+        """
+        if name not in self._known and not self._ignores:
+            raise self._unknown(name)
+        return self._known.get(name)
+
     def of_rows(self, signature: str, rows: Sequence[Any]) -> Job:
         """Checks rows, the "instances" of REST.
 
@@ -265,11 +281,10 @@ class Contract:
                 raise self._unknown(name, number)
         return found
 
-    def _unknown(self, name: str, number: int) -> Exception:
+    def _unknown(self, name: str, number: int | None = None) -> Exception:
+        place = "" if number is None else f"row {number}: "
         known = ", ".join(sorted(self._known)) or "none"
-        return invalid(
-            f"row {number}: there is no feature {_shown(name)}; expected {known}"
-        )
+        return invalid(f"{place}there is no feature {_shown(name)}; expected {known}")
 
     def _logged(self, row: Mapping[str, Any]) -> list[Any]:
         return [_plain(row.get(name)) for name in self._logged_names]

@@ -24,7 +24,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving import metrics
-from serving.contract import Job
+from serving.contract import Column, Job
 from serving.live import Live
 from serving.predictor import REQUEST_ID, Asked, Predictor, failed, request_id
 from serving.rejections import RejectedError, invalid
@@ -49,9 +49,8 @@ _TYPES = {
     np.dtype(np.int64): types_pb2.DT_INT64,
     np.dtype(np.bool_): types_pb2.DT_BOOL,
 }
-# Values of all inputs: a tensor of one value may claim to have any shape.
-_MOST_VALUES_PER_ROW = 10_000
-_MOST_VALUES = 10_000_000
+# Of a tensor: one that holds one value may claim to have any shape.
+_MOST_VALUES = 1_000_000
 
 Call = Callable[[Any], Awaitable[Any]]
 
@@ -214,28 +213,47 @@ def _job(request: predict_pb2.PredictRequest, version: Version) -> Job:
     types = contract.definitions[signature].inputs
     columns = {}
     for name, tensor in request.inputs.items():
-        wanted = types[name].dtype if name in inputs else None
-        columns[name] = _values(name, tensor, wanted)
+        column = inputs.get(name) or contract.feature(name)
+        if column is not None:
+            _check_tensor(column, tensor, types[name].dtype if name in types else None)
+            columns[name] = _values(name, tensor)
     return contract.of_columns(signature, columns)
 
 
-def _values(name: str, tensor: tensor_pb2.TensorProto, wanted: int | None) -> list[Any]:
-    """Returns the values of a tensor, one per row."""
+def _check_tensor(
+    column: Column, tensor: tensor_pb2.TensorProto, dtype: int | None
+) -> None:
+    """Checks a tensor by what it says of itself, before memory is taken for it."""
     sizes = [dim.size for dim in tensor.tensor_shape.dim]
-    if tensor.tensor_shape.unknown_rank or not sizes or min(sizes) < 0:
-        raise invalid(f"input {name[:60]!r} has shape {sizes}; expected one per row")
-    if math.prod(sizes) > min(_MOST_VALUES, _MOST_VALUES_PER_ROW * max(1, sizes[0])):
-        raise invalid(f"input {name[:60]!r} has shape {sizes}, which is too large")
-    if wanted is not None and tensor.dtype != wanted:
+    wanted = [-1, *column.shape]
+    fits = len(sizes) == len(wanted) and all(
+        size >= 0 and most in {-1, size}
+        for size, most in zip(sizes, wanted, strict=True)
+    )
+    if not fits or tensor.tensor_shape.unknown_rank:
         raise invalid(
-            f"input {name[:60]!r} is {_type_name(tensor.dtype)}; expected "
-            f"{_type_name(wanted)}"
+            f"input {column.name!r} has shape {sizes}; expected {wanted}, where -1 is "
+            "any size and the first one is the rows"
         )
+    if math.prod(sizes) > _MOST_VALUES:
+        raise invalid(
+            f"input {column.name!r} has {math.prod(sizes):,} values; expected at most "
+            f"{_MOST_VALUES:,}"
+        )
+    if dtype is not None and tensor.dtype != dtype:
+        raise invalid(
+            f"input {column.name!r} is {_type_name(tensor.dtype)}; expected "
+            f"{_type_name(dtype)}"
+        )
+
+
+def _values(name: str, tensor: tensor_pb2.TensorProto) -> list[Any]:
+    """Returns the values of a tensor, one per row."""
     try:
         found: list[Any] = tf.make_ndarray(tensor).tolist()
     except (TypeError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else "it is empty"
-        raise invalid(f"input {name[:60]!r} can't be read: {reason}") from None
+        raise invalid(f"input {name!r} can't be read: {reason}") from None
     return found
 
 

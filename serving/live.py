@@ -10,6 +10,7 @@ read, as when its file system is gone.
 import asyncio
 import contextlib
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,7 @@ class Live:
         self._nursery = nursery
         self._metrics = metrics
         self._now: Version | None = None
+        self._since = 0.0
         self._loading: int | None = None
         self._failure: _Failure | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -93,6 +95,16 @@ class Live:
     def version(self) -> Version | None:
         """The version that answers; `None` if there is none."""
         return self._now
+
+    @property
+    def since(self) -> float | None:
+        """When it became live here, in seconds since 1970."""
+        return self._since if self._now is not None else None
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the directory of the versions could be read the last time."""
+        return self._reachable
 
     @property
     def is_ready(self) -> bool:
@@ -252,6 +264,7 @@ class Live:
 
     def _swap(self, version: Version) -> None:
         before, self._now = self._now, version
+        self._since = time.time()
         # An earlier one that is served meanwhile leaves the failure as it is.
         if self._failure and self._failure.number <= version.number:
             self._failure = None

@@ -8,6 +8,7 @@
 | `GET /healthz` | 200 while the process runs |
 | `GET /readyz` | 200 while requests are answered, else 503 |
 | `GET /monitoring/prometheus/metrics` | metrics |
+| `GET /`, `GET /status` | a page of what the server does; the same as JSON |
 
 Errors are `{"error": "a sentence"}`.
 """
@@ -17,7 +18,7 @@ import base64
 import difflib
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,6 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 from serving import metrics
 from serving.contract import Job
 from serving.live import Live
-from serving.metrics import Metrics
 from serving.predictor import (
     REQUEST_ID,
     Answered,
@@ -55,8 +55,6 @@ _KEYS = ("signature_name", "instances", "inputs")
 _JSON = "application/json"
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
 
 class Rest:
     """Answers HTTP requests."""
@@ -65,7 +63,7 @@ class Rest:
         self,
         predictor: Predictor,
         live: Live,
-        counts: Metrics,
+        operations: Mapping[str, Callable[[], web.Response]],
         tokens: Tokens,
         limits: Limits,
     ) -> None:
@@ -74,20 +72,16 @@ class Rest:
         Args:
             predictor: Answers requests for predictions.
             live: The version that answers.
-            counts: The metrics to show.
+            operations: Answers what operators ask, by path.
             tokens: Which requests are let in.
             limits: Size of a body, and how long it may take to arrive.
         """
         self._predictor = predictor
         self._live = live
-        self._counts = counts
         self._tokens = tokens
         self._limits = limits
-        self._open: Mapping[str, Handler] = {
-            "/healthz": self._health,
-            "/readyz": self._readiness,
-        }
-        self._closed: Mapping[str, Handler] = {metrics.PATH: self._metrics}
+        self._open = {"/healthz": self._health, "/readyz": self._readiness}
+        self._operations = operations
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers a request, whatever it is."""
@@ -100,10 +94,11 @@ class Rest:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if handler := self._open.get(request.path):
-            return await handler(request)
+            return handler()
         self._tokens.check(request.headers.get("Authorization"))
-        if handler := self._closed.get(request.path):
-            return await handler(request)
+        if handler := self._operations.get(request.path):
+            _require_method(request, "GET")
+            return handler()
         found = _MODEL.fullmatch(request.path)
         if not found or found["what"] not in {":predict", "/metadata", ""}:
             raise RejectedError(
@@ -165,7 +160,7 @@ class Rest:
         if asked.model != self._live.model or asked.number not in {None, *states}:
             self._live.asked(asked.model, asked.number, asked.label)
         wanted = [asked.number] if asked.number is not None else list(states)
-        return _json(
+        return json_response(
             {
                 "model_version_status": [
                     {
@@ -187,7 +182,7 @@ class Rest:
             signature_def=version.contract.definitions
         )
         signatures = json_format.MessageToDict(found, preserving_proto_field_name=True)
-        return _json(
+        return json_response(
             {
                 "model_spec": {
                     "name": asked.model,
@@ -198,19 +193,13 @@ class Rest:
             }
         )
 
-    async def _health(self, _: web.BaseRequest) -> web.Response:
-        return _json({"status": "ok"})
+    def _health(self) -> web.Response:
+        return json_response({"status": "ok"})
 
-    async def _readiness(self, _: web.BaseRequest) -> web.Response:
+    def _readiness(self) -> web.Response:
         number = self._live.version.number if self._live.version else None
         found = {"ready": self._live.is_ready, "version": number}
-        return _json(found, 200 if self._live.is_ready else 503)
-
-    async def _metrics(self, _: web.BaseRequest) -> web.Response:
-        return web.Response(
-            body=self._counts.text(),
-            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
-        )
+        return json_response(found, 200 if self._live.is_ready else 503)
 
 
 def _require_method(request: web.BaseRequest, method: str) -> None:
@@ -220,14 +209,15 @@ def _require_method(request: web.BaseRequest, method: str) -> None:
         )
 
 
-def _json(found: Any, status: int = 200) -> web.Response:
+def json_response(found: Any, status: int = 200) -> web.Response:
+    """Returns an answer in JSON."""
     return web.Response(
         body=orjson.dumps(found, option=_OPTIONS), status=status, content_type=_JSON
     )
 
 
 def _error(error: RejectedError, given: str = "") -> web.Response:
-    answer = _json({"error": str(error)}, error.code.http_status)
+    answer = json_response({"error": str(error)}, error.code.http_status)
     if given:
         answer.headers[REQUEST_ID] = given
     if answer.status == 503:  # noqa: PLR2004 - HTTP's own number

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,19 +16,28 @@ import grpc
 from aiohttp import web
 
 from pipeline.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageError
-from serving import grpc_api, model_process, request_log, upkeep, version
+from serving import (
+    grpc_api,
+    metrics,
+    model_process,
+    page,
+    request_log,
+    upkeep,
+    version,
+)
+from serving.activity import Activity
 from serving.journal import Counts, Journal, Privacy, Rotation
 from serving.live import Live, Source
 from serving.metrics import Metrics
 from serving.nursery import Nursery
 from serving.predictor import Predictor
-from serving.rest import Rest
+from serving.rest import Rest, json_response
 from serving.settings import Log, Settings
 from serving.tokens import Tokens
 
 _LOG = logging.getLogger(__name__)
 
-_COUNT_SECONDS = 0.5
+_COUNT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,9 @@ class _Server:
             gc.freeze()
             journal, keeper = self._open_log(settings.log)
             predictor = Predictor(live, counts, journal)
-            rest = Rest(predictor, live, counts, self._tokens, settings.limits)
+            activity = Activity()
+            operations = _operations(counts, live, activity, journal)
+            rest = Rest(predictor, live, operations, self._tokens, settings.limits)
             runner = await _http(rest, listening, settings)
             calls = grpc_api.server(
                 grpc_api.Services(predictor, live, self._tokens), settings.limits
@@ -99,7 +111,7 @@ class _Server:
             grpc_port = await self._start_grpc(calls)
             _announce(model, live, settings, listening, grpc_port)
             following = asyncio.create_task(live.follow())
-            counting = asyncio.create_task(_count(counts, live, journal))
+            counting = asyncio.create_task(_count(counts, live, journal, activity))
             await self._stop.wait()
             _LOG.info("stopping: requests in flight are answered first")
             await live.stop()
@@ -209,6 +221,7 @@ def _announce(
     lines = [
         f"serving  {model}, version {number}",
         f"REST     http://{shown}:{port}/v1/models/{model}:predict",
+        f"page     http://{shown}:{port}/",
     ]
     if grpc_port is not None:
         lines.append(f"gRPC     {shown}:{grpc_port}")
@@ -223,7 +236,26 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def _count(counts: Metrics, live: Live, journal: Journal | None) -> None:
+def _operations(
+    counts: Metrics, live: Live, activity: Activity, journal: Journal | None
+) -> Mapping[str, Callable[[], web.Response]]:
+    """Returns what answers operators, by path."""
+
+    def shown() -> web.Response:
+        logged = journal.counts if journal else None
+        return json_response(page.status(live, activity, logged))
+
+    def measured() -> web.Response:
+        content = "text/plain; version=0.0.4; charset=utf-8"
+        return web.Response(body=counts.text(), headers={"Content-Type": content})
+
+    files = {path: functools.partial(page.file, path) for path in page.FILES}
+    return {**files, page.STATUS: shown, metrics.PATH: measured}
+
+
+async def _count(
+    counts: Metrics, live: Live, journal: Journal | None, activity: Activity
+) -> None:
     """Keeps up to date what isn't counted as it happens."""
     before = Counts()
     while True:
@@ -232,6 +264,7 @@ async def _count(counts: Metrics, live: Live, journal: Journal | None) -> None:
         counts.logged("written", now.written - before.written)
         counts.logged("dropped", now.dropped - before.dropped)
         before = now
+        activity.note(counts.registry)
         await asyncio.sleep(_COUNT_SECONDS)
 
 
@@ -255,5 +288,6 @@ def _log_to_standard_error() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", force=True
     )
-    # Of each connection that a client has broken off.
-    logging.getLogger("aiohttp").setLevel(logging.ERROR)
+    # It writes a traceback for each request that is no HTTP. Whatever fails on one that
+    # is, `Rest.handle` catches.
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)

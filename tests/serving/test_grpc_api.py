@@ -85,6 +85,13 @@ def oversized() -> Any:
     return asked
 
 
+def claiming(rows: int) -> Any:
+    """Returns a request whose only value claims to be many rows."""
+    asked = raw(fare=tf.constant([1.0]))
+    asked.inputs["fare"].tensor_shape.dim[0].size = rows
+    return asked
+
+
 def named(model: str = "taxi", version: int = 0, label: str = "") -> Any:
     """Returns a request for another model or version."""
     asked = raw()
@@ -108,11 +115,13 @@ def filtered() -> Any:
     [
         (raw(fare=tf.constant([1.0, float("inf")])), "INVALID_ARGUMENT", "row 1"),
         (raw(fare=[1, 2]), "INVALID_ARGUMENT", "is DT_INT32; expected DT_FLOAT"),
-        (raw(fare=tf.constant(1.0)), "INVALID_ARGUMENT", "expected one per row"),
+        (raw(fare=tf.constant(1.0)), "INVALID_ARGUMENT", "has shape []; expected [-1]"),
         (raw(fare=tf.constant([1.0])), "INVALID_ARGUMENT", "same number of rows"),
         (request(fare=[1.0]), "INVALID_ARGUMENT", "input 'company' is absent"),
         (request("none"), "INVALID_ARGUMENT", "there is no signature 'none'"),
-        (oversized(), "INVALID_ARGUMENT", "which is too large"),
+        (oversized(), "INVALID_ARGUMENT", "expected [-1], where -1 is any size"),
+        (claiming(1 << 30), "INVALID_ARGUMENT", "1,073,741,824 values; expected at"),
+        (raw(other=["x"] * 2), "INVALID_ARGUMENT", "there is no feature 'other'"),
         (filtered(), "INVALID_ARGUMENT", "no output 'odds'; the signature has"),
         (named(model="bus"), "NOT_FOUND", "there is no model 'bus'"),
         (named(version=4), "NOT_FOUND", "the live one is 5"),

@@ -1,0 +1,83 @@
+"""The server's web page: live version, traffic and latency. It loads nothing else."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from pipeline.names import PROJECT
+from serving.activity import Activity
+from serving.journal import Counts
+from serving.live import Live
+
+_HERE = Path(__file__).parent
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+FILES: Mapping[str, Path] = {
+    "/": _HERE / "page.html",
+    "/page.js": _HERE / "page.js",
+    # One style for all pages of the project.
+    "/page.css": PROJECT / "pipeline" / "report" / "report.css",
+}
+"""The files of the page, by path."""
+STATUS = "/status"
+"""The path of what the page shows, as JSON."""
+
+# Nothing from elsewhere, also if a text of the server's were HTML by mistake.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def file(path: str) -> web.Response:
+    """Returns a file of the page.
+
+    Args:
+        path: One of `FILES`.
+    """
+    found = FILES[path]
+    return web.Response(
+        body=_read(found),
+        headers={
+            "Content-Type": f"{_TYPES[found.suffix]}; charset=utf-8",
+            "Content-Security-Policy": _POLICY,
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-cache",
+        },
+    )
+
+
+@functools.cache
+def _read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def status(live: Live, activity: Activity, logged: Counts | None) -> dict[str, Any]:
+    """Returns what the page shows, as JSON values.
+
+    Args:
+        live: The version that answers.
+        activity: The last minutes.
+        logged: Rows of the request log; `None` if there is none.
+    """
+    version = live.version
+    info: Mapping[str, Any] = version.info if version is not None else {}
+    return {
+        "model": live.model,
+        "ready": live.is_ready,
+        "version": version.number if version is not None else None,
+        "since": live.since,
+        "seconds": info.get("seconds"),
+        "threshold": info.get("threshold"),
+        "storage": live.is_reachable,
+        "waiting": version.batcher.waiting if version is not None else 0,
+        "log": vars(logged) if logged else None,
+        "versions": [
+            {"version": str(number), "state": state, "problem": problem}
+            for number, (state, problem) in live.states().items()
+        ],
+        "whole": activity.whole(),
+        "points": activity.points(),
+    }

@@ -1,0 +1,75 @@
+"""The server's page, in a real browser."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from tests.serving.conftest import ROW, Server
+
+pytestmark = pytest.mark.e2e
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    """A page of Chromium, without a window and without a profile of its own."""
+    if not CHROMIUM:
+        reason = "there is no chromium: `apt-get install chromium`, as root"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        # Its sandbox needs privileges that containers don't have.
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"]
+        )
+        yield browser.new_page()
+        browser.close()
+
+
+def test_the_page_shows_what_the_server_does(server: Server, page: Page) -> None:
+    """Version, counts and curves appear, and nothing is loaded from elsewhere."""
+    complaints: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    for _ in range(20):
+        server.predict(ROW)
+    server.predict({"fare": "x"})
+    origin = f"http://127.0.0.1:{server.ports['rest']}/"
+
+    page.goto(origin)
+    page.get_by_text("Version 5 answers.").wait_for()
+    page.locator("#summary").get_by_text("INVALID_ARGUMENT").wait_for()
+    page.locator("#latency path[d*='L']").first.wait_for(state="attached")
+
+    assert page.locator("#versions").inner_text().split()[:2] == ["5", "AVAILABLE"]
+    assert page.locator("#facts").inner_text().splitlines()[1] == "5"
+    assert {url.startswith(origin) for url in asked} == {True}
+    assert complaints == []
+
+
+def test_the_page_fits_a_phone(server: Server, page: Page) -> None:
+    """There is nothing to scroll sideways."""
+    page.set_viewport_size({"width": 360, "height": 700})
+    page.goto(f"http://127.0.0.1:{server.ports['rest']}/")
+    page.get_by_text("Version 5 answers.").wait_for()
+
+    width = page.evaluate("document.documentElement.scrollWidth")
+
+    assert width <= 360
+
+
+def test_the_page_says_when_the_server_is_gone(page: Page) -> None:
+    """What it showed last stays, with a notice."""
+    page.get_by_text("Version 5 answers.").wait_for()
+
+    page.route("**/status", lambda route: route.abort())
+
+    page.get_by_text("The server doesn't answer").wait_for()
+    assert page.locator("#facts").inner_text()
