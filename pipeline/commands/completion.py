@@ -22,6 +22,7 @@ from pipeline.commands import (
     predict,
     run,
     schema,
+    serve,
     upkeep,
 )
 from pipeline.commands.flags import flags_class
@@ -96,6 +97,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
         "features": features.FeaturesFlags,
         "models": make_dataclass("models", [("action", _union(actions))]),
         "predict": predict.PredictFlags,
+        "serve": serve.ServeFlags,
         "labels": make_dataclass(
             "labels",
             [("what", Annotated[labels.AddFlags, tyro.conf.subcommand("add")])],
