@@ -22,14 +22,13 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import malformed
-from pipeline.config import Config
+from pipeline.config import local
 from pipeline.registry import versions
-from schema import SCHEMA_PATH
 
 ROW: dict[str, Any] = {
     "payment_type": "Credit Card",
@@ -101,7 +100,7 @@ def _private_megabytes(process: int) -> float:
 def serving(output: Path, model: str, *flags: str) -> Iterator[Running]:
     """Runs a server of a model, on free ports."""
     command = [sys.executable, "-m", "pipeline.cli", "serve"]
-    places = ["--output", str(output), "--schema", str(SCHEMA_PATH), "--name", model]
+    places = ["--output", str(output), "--name", model]
     ports = ["--port", "0", "--grpc-port", "0"]
     process = subprocess.Popen(
         [*command, *places, *ports, *flags], stdout=subprocess.PIPE, text=True
@@ -198,9 +197,9 @@ def main(arguments: Sequence[str]) -> int:
     flags.add_argument("--seconds", type=float, default=5.0)
     flags.add_argument("--requests", type=int, default=0)
     flags.add_argument("--malformed", type=int, default=0)
-    flags.add_argument("--output", type=Path, default=Config.output)
+    flags.add_argument("--output", type=Path, default=local().output)
     given = flags.parse_args(arguments)
-    config = Config(output=given.output)
+    config = replace(local(), output=given.output)
     live = versions.live(config.serving_directory)
     if live is None:
         print(f"no model is live in {given.output}; `make run` makes one")

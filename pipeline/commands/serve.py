@@ -1,7 +1,7 @@
 """The command that serves the live version over REST and gRPC."""
 
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import tyro
@@ -17,11 +17,11 @@ from serving.settings import Settings
 class ServeFlags(Settings):
     """Which model to serve, and how."""
 
-    name: str = settings.Config.name
+    name: str = field(default_factory=lambda: settings.local().name)
     """Name of the model."""
-    output: Path = settings.Config.output
+    output: Path = field(default_factory=lambda: settings.local().output)
     """Output directory of the runs."""
-    schema: Path = settings.Config.schema
+    schema: Path = field(default_factory=lambda: settings.local().schema)
     """The reviewed schema, a text proto."""
 
 

@@ -216,7 +216,8 @@ def start(warm: WarmProcess, output: Path, *flags: str) -> Server:
     schema = output / "schema.pbtxt"
     schema.write_text(SCHEMA)
     printed = output / "printed.txt"
-    arguments = ["serve", "--output", str(output), "--schema", str(schema)]
+    places = ["--name", MODEL, "--output", str(output), "--schema", str(schema)]
+    arguments = ["serve", *places]
     ports = ["--port", "0", "--grpc-port", "0"]
     with printed.open("wb") as file, Path(os.devnull).open() as nothing:
         descriptors = [nothing.fileno(), file.fileno(), file.fileno()]
