@@ -3,6 +3,10 @@
 #   docker build --target nodes --tag REGISTRY/throughline:1 .
 #   docker push REGISTRY/throughline:1
 #
+# The server that answers requests takes no part of TFX:
+#
+#   docker build --target server --tag REGISTRY/throughline-server:1 .
+#
 # Beam's workers on Flink and Spark take the same with Beam's boot program:
 #
 #   docker build --target worker --tag REGISTRY/throughline-worker:1 .
@@ -44,6 +48,32 @@ RUN uv pip install --python /opt/venv/bin/python --no-cache --no-deps \
     && python -m compileall -q schema data models pipeline serving operations
 USER 10001:10001
 CMD ["throughline", "--help"]
+
+# What answers requests: `throughline serve`, without TFX and Beam.
+FROM python:3.11-slim-trixie AS server
+RUN groupadd --gid 10001 throughline \
+    && useradd --uid 10001 --gid 10001 --create-home throughline
+COPY requirements.lock environments/serving.lock /tmp/
+RUN --mount=type=cache,target=/root/.cache \
+    awk '/^[a-z0-9]/ { keep = /^uv==/ } keep' /tmp/requirements.lock >/tmp/uv.txt \
+    && python -m venv /tmp/tools \
+    && /tmp/tools/bin/pip install --quiet --require-hashes --requirement /tmp/uv.txt \
+    && python -m venv --without-pip /opt/venv \
+    && UV_LINK_MODE=copy /tmp/tools/bin/uv pip sync --python /opt/venv/bin/python \
+        --require-hashes --compile-bytecode /tmp/serving.lock \
+    && rm -rf /tmp/tools
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONPATH=/opt/throughline
+WORKDIR /opt/throughline
+COPY throughline.toml ./
+COPY schema schema
+COPY models models
+COPY pipeline pipeline
+COPY serving serving
+USER 10001:10001
+EXPOSE 8500 8501
+ENTRYPOINT ["python", "-m", "pipeline.cli"]
+CMD ["serve", "--host", "0.0.0.0", "--output", "/mnt/throughline", \
+     "--token-file", "/run/secrets/throughline/tokens"]
 
 FROM nodes AS worker
 # The version in requirements.lock; a test keeps them the same.

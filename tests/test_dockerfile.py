@@ -54,8 +54,21 @@ def test_packages_are_built_where_a_compiler_is() -> None:
 
 def test_every_package_is_copied() -> None:
     """The packages that setup.py installs are the directories that are copied."""
-    (names,) = re.findall(r"for name in \((.*?)\)", (PROJECT / "setup.py").read_text())
+    setup = (PROJECT / "setup.py").read_text()
+    (names,) = re.findall(r"for name in \((.*?)\)", setup, re.DOTALL)
 
     assert all(
         f"COPY {name} {name}\n" in DOCKERFILE for name in re.findall(r"\w+", names)
     )
+
+
+def test_the_server_has_the_versions_of_the_lock_file() -> None:
+    """Its own lock is a part of the whole one, and has neither TFX nor Beam."""
+    served = (PROJECT / "environments" / "serving.lock").read_text()
+    pin = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
+
+    pins, every = pin.findall(served), pin.findall(LOCK)
+
+    assert {"tensorflow", "aiohttp", "tensorflow-serving-api"} <= dict(pins).keys()
+    assert not {"tfx", "apache-beam", "ml-metadata"} & dict(pins).keys()
+    assert set(pins) <= set(every)
