@@ -7,6 +7,8 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -256,6 +258,36 @@ def test_a_new_version_is_swapped_in_under_load(
     """No request fails while versions come, one of them broken; and storage may go."""
     publish(tmp_path, saved_model, 1)
     server = start(warm, tmp_path).wait()
+    base = tmp_path / "serving" / "taxi"
+
+    with asking(server) as seen:
+        publish(tmp_path, saved_model, 2)
+        wait_until(lambda: seen and seen[-1][1] == "2")
+        (base / "3").mkdir()
+        server.process.wait_for("version 3 can't be loaded")
+        states = server.ask("/v1/models/taxi").json()["model_version_status"]
+        (base / "3").rename(base / ".broken")
+        base.rename(base.with_name("gone"))
+        wait_until(lambda: "can't be read: No such" in server.printed.read_text())
+        storage_gone = server.predict(ROW)
+        base.with_name("gone").rename(base)
+        publish(tmp_path, saved_model, 4)
+        wait_until(lambda: seen[-1][1] == "4")
+
+    assert {status for status, _ in seen} == {200}
+    assert {version for _, version in seen} == {"1", "2", "4"}
+    assert [(s["version"], s["state"]) for s in states] == [
+        ("3", "END"),
+        ("2", "AVAILABLE"),
+    ]
+    assert storage_gone.status == 200
+    assert "directory; version 2 stays live" in server.printed.read_text()
+    assert server.stop() == 0
+
+
+@contextmanager
+def asking(server: Server) -> Iterator[list[tuple[int, str]]]:
+    """Sends requests on four connections; yields each answer's status and version."""
     seen: list[tuple[int, str]] = []
     ended = threading.Event()
 
@@ -271,31 +303,12 @@ def test_a_new_version_is_swapped_in_under_load(
     threads = [threading.Thread(target=ask_on) for _ in range(4)]
     for thread in threads:
         thread.start()
-    base = tmp_path / "serving" / "taxi"
-    publish(tmp_path, saved_model, 2)
-    wait_until(lambda: seen and seen[-1][1] == "2")
-    (base / "3").mkdir()
-    server.process.wait_for("version 3 can't be loaded")
-    states = server.ask("/v1/models/taxi").json()["model_version_status"]
-    (base / "3").rename(base / ".broken")
-    base.rename(base.with_name("gone"))
-    server.process.wait_for("can't be read: No such file or directory; version 2 stays")
-    storage_gone = server.predict(ROW)
-    base.with_name("gone").rename(base)
-    publish(tmp_path, saved_model, 4)
-    wait_until(lambda: seen[-1][1] == "4")
-    ended.set()
-    for thread in threads:
-        thread.join()
-
-    assert {status for status, _ in seen} == {200}
-    assert {version for _, version in seen} == {"1", "2", "4"}
-    assert [(s["version"], s["state"]) for s in states] == [
-        ("3", "END"),
-        ("2", "AVAILABLE"),
-    ]
-    assert storage_gone.status == 200
-    assert server.stop() == 0
+    try:
+        yield seen
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_a_model_process_that_dies_is_replaced(
