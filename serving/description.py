@@ -17,7 +17,7 @@ class Description:
     """What is known of a version beyond its signatures.
 
     Attributes:
-        threshold: The score from which a prediction counts as positive; `None` if the
+        threshold: The score above which a prediction counts as positive; `None` if the
             version has none.
         inputs: The raw column behind each input of the signature for raw values.
     """
