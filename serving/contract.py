@@ -176,7 +176,10 @@ class Contract:
         self._knows_all = schema is not None
         kinds = {name: c.logged_as for name, c in self._by_feature.items()}
         self.features = {name: kind for name, kind in kinds.items() if kind}
-        self._logged_names = [self._by_feature[name].name for name in self.features]
+        self._logged_as = [
+            (column.name, _number if column.kind == "FLOAT" else _plain)
+            for column in map(self._by_feature.__getitem__, self.features)
+        ]
         self._checks = {
             column.name: _check_of(column, bounds.text_bytes)
             for column in self._known.values()
@@ -287,7 +290,7 @@ class Contract:
         return invalid(f"{place}there is no feature {_shown(name)}; expected {known}")
 
     def _logged(self, row: Mapping[str, Any]) -> list[Any]:
-        return [_plain(row.get(name)) for name in self._logged_names]
+        return [as_logged(row.get(name)) for name, as_logged in self._logged_as]
 
     def _of_examples(self, signature: str, examples: Sequence[bytes]) -> Job:
         logged = []
@@ -547,6 +550,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _number(value: Any) -> Any:
+    """Returns a number with a fraction, or a list of them, as the log holds it."""
+    # A whole number of many digits is no double to Arrow.
+    if isinstance(value, list):
+        return [_number(each) for each in value]
+    return float(value) if type(value) is int else _plain(value)
 
 
 def _shown(value: Any) -> str:

@@ -76,6 +76,8 @@ _NAME_TIME = "%Y%m%dT%H%M%S.%fZ"
 # A journal that spans midnight is in the directory of its first day.
 _DAYS_AROUND = timedelta(days=1)
 _ABANDONED_SECONDS = 60.0
+# What Arrow raises for a value that its type doesn't hold.
+_UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Closed:
         segment: The segment's file.
         rows: Number of its rows.
         damaged: Lines that could not be read, such as the torn last line of a writer
-            that was killed.
+            that was killed, and rows with a value that their column can't hold.
     """
 
     segment: Path
@@ -294,7 +296,7 @@ def _convert(directory: Path, path: Path, journal: IO[bytes]) -> Closed | None:
         part.unlink(missing_ok=True)
     if lines.damaged:
         _LOG.warning(
-            "%s: %d lines could not be read and are left out", path, lines.damaged
+            "%s: %d lines or rows can't be read and are left out", path, lines.damaged
         )
     return Closed(segment, rows, lines.damaged) if rows else None
 
@@ -326,20 +328,39 @@ class _Lines:
         return found
 
 
-def _batches(
-    lines: Iterable[Mapping[str, Any]], columns: pa.Schema
-) -> Iterator[pa.RecordBatch]:
+_Row = tuple[Any, ...]
+
+
+def _batches(lines: _Lines, columns: pa.Schema) -> Iterator[pa.RecordBatch]:
     rows = itertools.chain.from_iterable(map(_rows_of, lines))
     while chunk := list(itertools.islice(rows, _ROWS_AT_ONCE)):
-        values = zip(*chunk, strict=True)
-        arrays = [
-            pa.array(column, field.type)
-            for column, field in zip(values, columns, strict=True)
-        ]
-        yield pa.RecordBatch.from_arrays(arrays, schema=columns)
+        try:
+            batch = _batch(chunk, columns)
+        except _UNFIT:
+            # One value that no column holds must not keep the others out for ever.
+            fitting = [row for row in chunk if _fits(row, columns)]
+            lines.damaged += len(chunk) - len(fitting)
+            batch = _batch(fitting, columns)
+        yield batch
 
 
-def _rows_of(line: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+def _batch(rows: Sequence[_Row], columns: pa.Schema) -> pa.RecordBatch:
+    arrays = [
+        pa.array([row[position] for row in rows], field.type)
+        for position, field in enumerate(columns)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=columns)
+
+
+def _fits(row: _Row, columns: pa.Schema) -> bool:
+    try:
+        _batch([row], columns)
+    except _UNFIT:
+        return False
+    return True
+
+
+def _rows_of(line: Mapping[str, Any]) -> Iterator[_Row]:
     """Yields the rows of a request, in the order of a segment's columns."""
     begin = (line[TIME], line[VERSION], line[SIGNATURE])
     end = (line[THRESHOLD], line[LATENCY], line[STATUS])

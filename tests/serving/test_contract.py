@@ -87,6 +87,16 @@ def test_a_row_becomes_columns_and_a_logged_row() -> None:
     assert job.logged == [[1.5, 3, "Flash", "t"]]
 
 
+def test_a_number_of_many_digits_is_logged_as_a_fraction() -> None:
+    """Arrow takes no such whole number for one with a fraction."""
+    huge = 10**30
+
+    job = contract().of_rows("raw", [{**GOOD, "fare": huge}])
+
+    assert job.columns["fare"] == [huge]
+    assert [type(value) for value in job.logged[0]][:2] == [float, int]
+
+
 def test_null_is_what_the_model_knows_as_missing() -> None:
     """Where the schema allows a gap; the log has null."""
     job = contract().of_rows("raw", [{"fare": 1, "hour": None, "company": None}])

@@ -127,6 +127,17 @@ def test_a_torn_line_is_left_out(tmp_path: Path) -> None:
     assert {row["request_id"] for row in rows_of(tmp_path)} == {"a"}
 
 
+def test_a_value_that_fits_nowhere_costs_its_row_only(tmp_path: Path) -> None:
+    """No row keeps the others of a journal from becoming a segment."""
+    huge = (1 << 60) + 1
+    logged(tmp_path, entry("a", rows=((huge, 1, "x"), (1.0, 2, "y"))), entry("b"))
+
+    (closed,) = close_journals(tmp_path)
+
+    assert (closed.rows, closed.damaged) == (3, 1)
+    assert [row["request_id"] for row in rows_of(tmp_path)] == ["a", "b", "b"]
+
+
 def test_a_journal_in_use_stays(tmp_path: Path) -> None:
     """What a living server writes to isn't converted until it has ended."""
     journal = Journal(tmp_path, Rotation(flush_seconds=0.01))
