@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import convert_to_constants
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving import frames, model_process
@@ -74,11 +75,8 @@ def test_the_signature_is_called_where_freezing_fails(
     def fail(_: object) -> None:
         raise AttributeError("call_preflattened")
 
-    monkeypatch.setattr(
-        model_process.convert_to_constants,
-        "convert_variables_to_constants_v2",
-        fail,
-    )
+    name = convert_to_constants.convert_variables_to_constants_v2.__name__
+    monkeypatch.setattr(convert_to_constants, name, fail)
     columns = {"fare": [1.0], "hour": [2], "company": [b"Flash"]}
 
     with running(saved_model) as connection:
