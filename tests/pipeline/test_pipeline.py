@@ -462,7 +462,7 @@ def test_the_graph_is_written_for_orchestrators(
     assert waits == {
         node_id: {producer for producer, _ in inputs.values()} | also
         for node_id, (_, _, inputs, also) in GRAPH.items()
-    } | {"Baseline": set(), "DataBaselines": {"ExampleGen"}}
+    } | {"Baseline": set(), "BestModel": set(), "DataBaselines": {"ExampleGen"}}
     seen: set[str] = set()
     for node in dag:
         assert set(node["upstream"]) <= seen

@@ -1,6 +1,7 @@
 """The gates on real trips: which models pass, which rule stops the others, and why."""
 
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -156,6 +157,27 @@ def test_noise_in_small_slices_blocks_nothing() -> None:
     slices = [each for each in found.findings if each.where.startswith("trip_start")]
     assert len(slices) == 24
     assert {each.outcome for each in slices} <= {PASSED, UNDECIDED}
+
+
+def test_slices_share_the_confidence() -> None:
+    """The more slices are judged, the surer each finding has to be."""
+    live, candidate = logits(), noisy(logits(), 0.5)
+    few = judged(candidate, live, quality=replace(OVERALL, slice_columns=("company",)))
+    more = replace(OVERALL, slice_columns=("company", "trip_start_hour"))
+    many = judged(candidate, live, quality=more)
+
+    widths = [
+        finding.high - finding.low
+        for found in (few, many)
+        for finding in found.findings
+        if finding.where == "company Taxi Affiliation Services"
+        if finding.high is not None
+        if finding.low is not None
+    ]
+
+    sure = [NormalDist().inv_cdf(1 - 0.05 / found.comparisons) for found in (few, many)]
+    assert many.comparisons == few.comparisons + 24
+    assert widths[1] / widths[0] == pytest.approx(sure[1] / sure[0])
 
 
 @pytest.mark.parametrize(
