@@ -1,11 +1,15 @@
 """`throughline new` prints what it decided, and ends with the next command."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
+import tyro
 
 from pipeline.commands import new
 from pipeline.errors import DataRefusedError, UsageError
+from pipeline.names import PROJECT
 from tests.pipeline.project.test_survey import write
 
 
@@ -49,6 +53,19 @@ def test_mistakes_write_nothing(
         new.new([str(project), "--data", str(rows), *arguments])
 
     assert [path.name for path in project.iterdir()] == ["rows"]
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/your-own-data.md", "examples/README.md"]
+)
+def test_the_commands_on_pages_are_understood(page: str) -> None:
+    """What a page says to type has flags that exist."""
+    text = (PROJECT / page).read_text()
+    typed = re.findall(r"^throughline new (.*)$", text, re.MULTILINE)
+
+    assert typed
+    for words in typed:
+        tyro.cli(new.NewFlags, args=shlex.split(words))
 
 
 def test_a_directory_names_the_project(rows: Path) -> None:
