@@ -46,7 +46,7 @@ def test_the_page_shows_what_the_server_does(server: Server, page: Page) -> None
     page.goto(origin)
     page.get_by_text("Version 5 answers.").wait_for()
     page.locator("#summary").get_by_text("INVALID_ARGUMENT").wait_for()
-    page.locator("#latency path[d*='L']").first.wait_for(state="attached")
+    page.locator("#latency path[d^='M']").first.wait_for(state="attached")
 
     assert page.locator("#versions").inner_text().split()[:2] == ["5", "AVAILABLE"]
     assert page.locator("#facts").inner_text().splitlines()[1] == "5"
