@@ -3,6 +3,7 @@
 The rest of the project reads declarations from here.
 """
 
+from models import features as declarations
 from models.declarations import (
     MISSING_INTEGER,
     AnyLabel,
@@ -83,6 +84,12 @@ LABEL_COLUMNS: tuple[str, ...] = _LABEL.columns
 LABEL_NAME = _LABEL.name
 """Transformed column: int64 [N] 0 or 1, int64 [N] of a class, or float32 [N]."""
 
+CROSSES: tuple[tuple[str, ...], ...] = getattr(
+    declarations, "CROSSES", tuple((column,) for column in SLICE_COLUMNS)
+)
+"""Combinations of raw columns that training should cover; if `models/features.py`
+declares none, each column that the evaluation is sliced by."""
+
 POLICIES: tuple[str, ...] = tuple(_LABEL.policies)
 """Names of the label's policies, the default first."""
 
@@ -101,6 +108,7 @@ def missing_integers(column: str) -> tuple[int, ...]:
 
 
 __all__ = [
+    "CROSSES",
     "FEATURES",
     "LABEL",
     "LABEL_COLUMNS",

@@ -86,5 +86,12 @@ LABEL = Binary(
     policies={"all-trips": None, "card-trips": OneOf(PAYMENT_TYPE, ("Credit Card",))},
 )
 
+CROSSES: tuple[tuple[str, ...], ...] = (
+    (TRIP_START_HOUR, PICKUP_COMMUNITY_AREA),
+    (COMPANY,),
+    (PAYMENT_TYPE,),
+)
+"""Combinations of raw columns that training should cover; may be left out."""
+
 SLICE_COLUMNS: tuple[str, ...] = (PAYMENT_TYPE, TRIP_START_HOUR)
 """Raw columns whose values are the slices of the evaluation."""

@@ -38,6 +38,7 @@ DATA_NODE = "ExampleGen"
 STATISTICS_NODE = "StatisticsGen"
 PROPOSAL_NODE = "SchemaGen"
 GATE_NODE = "DataGate"
+TRAINER_NODE = "Trainer"
 SERVING_NODE = "ServingCheck"
 _BUCKET = re.compile(r"(?:s3|gs)://[a-z0-9][a-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
 
@@ -150,6 +151,14 @@ class Gate:
     splits."""
     key_columns: tuple[str, ...] = ()
     """Columns that together identify a row, such as an order's number."""
+    crosses: tuple[str, ...] = tuple(map("*".join, declared.CROSSES))
+    """Combinations of columns that training should cover, such as hour*area."""
+    min_rows_of_cell: int = 10
+    """Fewest training rows of a combination that counts as covered; rarer ones become
+    slices of the evaluation."""
+    max_uncovered: float = 0.05
+    """Largest share of rows, 0 to 1, in combinations that training never has, if
+    UNCOVERED_CELLS is to warn or block."""
     max_leakage: float = 0.9
     """Largest share of the label's entropy, 0 to 1, that one feature may explain."""
     false_alarms: float = 0.001
@@ -158,9 +167,15 @@ class Gate:
     def __post_init__(self) -> None:
         """Rejects values out of bounds, and findings that nobody can make."""
         shares = ("max_quarantined", "min_share_of_rows", "max_missing_labels")
-        for name in (*shares, "max_duplicates", "max_leakage", "false_alarms"):
+        for name in (
+            *shares,
+            "max_duplicates",
+            "max_uncovered",
+            "max_leakage",
+            "false_alarms",
+        ):
             _require(self, name, at_least=0, at_most=1, group="gate")
-        for name in ("min_rows", "min_rows_of_span"):
+        for name in ("min_rows", "min_rows_of_span", "min_rows_of_cell"):
             _require(self, name, at_least=1, at_most=LARGEST, group="gate")
         if not self.false_alarms:
             raise UsageError(

@@ -165,7 +165,7 @@ def create_pipeline(config: Config) -> Pipeline:
     # output/serving/<model>/ -> the best of the last live Models, unless it is live
     best = _best_model(config)
 
-    # test Examples, both Models -> ModelEvaluation, ModelBlessing
+    # test Examples, all Models, DataVerdict -> ModelEvaluation, ModelBlessing
     evaluator = Evaluator(
         examples=example_gen.outputs["examples"],
         example_splits=["test"],
@@ -176,6 +176,8 @@ def create_pipeline(config: Config) -> Pipeline:
     evaluator.executor_spec = BeamExecutorSpec(EvaluatorExecutor)
     if declared.TASK == "binary":
         with_gates(evaluator, _gates(config), best and best.outputs["model"])
+    # It says which conditions are rare; they become slices.
+    require_verdict(evaluator, data_gate.outputs["verdict"])
 
     # Model, eval Examples -> InfraBlessing: it loads, answers, agrees, in time
     check = _serving_check(config, trainer.outputs["model"], example_gen)
@@ -294,6 +296,9 @@ def _policy(config: Config) -> Policy:
         max_duplicates=gate.max_duplicates,
         key_columns=gate.key_columns,
         min_rows_of_span=gate.min_rows_of_span,
+        crosses=gate.crosses,
+        min_rows_of_cell=gate.min_rows_of_cell,
+        max_uncovered=gate.max_uncovered,
         max_leakage=gate.max_leakage,
         false_alarms=gate.false_alarms,
     )

@@ -65,7 +65,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
         for name, kind in schema.ACTIONS.items()
     )
     # One set of flags, since without an action it shows the verdict.
-    accept, _ = _choice(("accept",))
+    accept, _ = _choice(("accept", "coverage"))
     accepting = ("action", Annotated[accept, tyro.conf.Positional])
     texts = [(name, str, "") for name in ("feature", "until", "because")]
     gates: Any = make_dataclass(

@@ -37,9 +37,11 @@ class AcceptFlags(StoreFlags):
 
 
 def gate(arguments: list[str]) -> int:
-    """Show what the gate found in the newest data, or accept a finding for a time."""
+    """Show what the gate found in the newest data and what training covers; accept."""
     if arguments[:1] == ["accept"]:
         return _accept(arguments[1:])
+    if arguments[:1] == ["coverage"]:
+        return _coverage(arguments[1:])
     flags = tyro.cli(
         GateFlags,
         prog="throughline gate",
@@ -55,6 +57,17 @@ def gate(arguments: list[str]) -> int:
         text = verdict.to_text(None if flags.all else _SHOWN)
         say(f"run {execution.run}\n{text.rstrip()}")
     return EXIT_DATA_REFUSED if verdict.blocking else EXIT_DONE
+
+
+def _coverage(arguments: list[str]) -> int:
+    flags = tyro.cli(StoreFlags, prog="throughline gate coverage", args=arguments)
+    from pipeline.ingestion.splitting import TRAIN
+    from pipeline.trust import coverage, past
+
+    found = past.covered(flags.config())
+    lines = coverage.lines(found.splits, TRAIN, found.min_rows)
+    say("\n".join([f"run {found.run}", *lines]))
+    return EXIT_DONE
 
 
 def _accept(arguments: list[str]) -> int:

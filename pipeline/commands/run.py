@@ -36,7 +36,12 @@ def _compiling(config: settings.Config) -> Iterator[None]:
     """Validates the reviewed schema, and hides TensorFlow's messages in the block."""
     from pipeline.trust import schema_review
 
-    schema_review.check(config.schema, config.quality.columns, config.gate.key_columns)
+    schema_review.check(
+        config.schema,
+        config.quality.columns,
+        config.gate.key_columns,
+        config.gate.crosses,
+    )
     # TensorFlow and absl write to the C level's standard error on import, which no
     # logging setting reaches.
     with quiet():

@@ -37,11 +37,13 @@ from pipeline.columnar.shards import (
     shards_of,
     split_up,
 )
+from pipeline.components.gate_executor import VERDICT
 from pipeline.components.local_files import (
     scratch,
     stock_files,
     written_by_tensorflow,
 )
+from pipeline.ingestion.splitting import TRAIN
 from pipeline.names import MODEL_FILE, RULE_FILE
 from pipeline.quality.evaluation import (
     Evaluation,
@@ -53,6 +55,8 @@ from pipeline.quality.gated import Gated
 from pipeline.quality.gates import BEST, LIVE, Settings
 from pipeline.quality.metrics import unknown_metrics
 from pipeline.store import properties
+from pipeline.trust import coverage
+from pipeline.trust.past import read_cells
 
 _log = logging.getLogger(__name__)
 
@@ -251,8 +255,30 @@ def _eval_config(input_dict: Artifacts, exec_properties: dict[str, Any]) -> Any:
         has_baseline=bool(input_dict.get(specs.BASELINE_MODEL_KEY)),
         rubber_stamp=True,
     )
+    rare = _rare_slices(input_dict, exec_properties)
+    if rare and not config.slicing_specs:
+        # No spec means all rows, and some specs only those.
+        config.slicing_specs.add()
+    config.slicing_specs.extend(rare)
     tfma.utils.verify_eval_config(config)
     return config
+
+
+def _rare_slices(
+    input_dict: Artifacts, exec_properties: dict[str, Any]
+) -> list[tfma.SlicingSpec]:
+    """Returns slices of the conditions that training has few rows of, by the gate."""
+    verdicts = input_dict.get(VERDICT) or []
+    counts = [read_cells(verdict.uri) for verdict in verdicts]
+    train, evaluated = (
+        coverage.merged([c[name] for c in counts for name in names if name in c])
+        for names in ([TRAIN], _splits(exec_properties))
+    )
+    fewest = [v.get_int_custom_property(properties.MIN_ROWS_OF_CELL) for v in verdicts]
+    return [
+        tfma.SlicingSpec(feature_values=values)
+        for values in coverage.rare_slices(train, evaluated, max(fewest, default=0))
+    ]
 
 
 def _moved_rules(input_dict: Artifacts) -> tuple[str, ...]:

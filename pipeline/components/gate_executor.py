@@ -26,13 +26,14 @@ from pipeline.errors import DataRefusedError
 from pipeline.store import properties
 from pipeline.store.artifact_files import (
     ANOMALIES_FILE,
+    CELLS_FILE,
     PROFILE_FILE,
     ROWS_FILE,
     SCHEMA_FILE,
     VERDICT_FILE,
     VERDICT_TEXT,
 )
-from pipeline.trust import gate, labels, profile
+from pipeline.trust import coverage, gate, labels, profile
 from pipeline.trust.examples import with_rows
 from pipeline.trust.gate import Baseline, Evidence
 from pipeline.trust.past import read_baseline
@@ -88,8 +89,13 @@ class Executor(BaseBeamExecutor):
             name: profile.describe(split, label_of, runner, policy.key_columns)
             for name, split in found.items()
         }
+        crosses = coverage.parse(policy.crosses)
+        cells = {
+            name: coverage.count(split, crosses, runner)
+            for name, split in found.items()
+        }
         clear(output.uri)
-        evidence = _evidence(input_dict, splits)
+        evidence = replace(_evidence(input_dict, splits), cells=cells)
         verdict = gate.judge(evidence, policy, datetime.now(UTC).date())
         everything = list(itertools.chain.from_iterable(found.values()))
         exhibits = (with_rows(each, everything) for each in verdict.exhibits)
@@ -105,7 +111,11 @@ class Executor(BaseBeamExecutor):
         columns, rows = profile.to_bytes(splits)
         files.write_bytes(files.join(output.uri, PROFILE_FILE), columns)
         files.write_bytes(files.join(output.uri, ROWS_FILE), rows)
+        written = coverage.to_bytes(cells)
+        files.write_bytes(files.join(output.uri, CELLS_FILE), written)
         output.set_int_custom_property(properties.EXAMPLES_ID, examples.id)
+        fewest = policy.min_rows_of_cell
+        output.set_int_custom_property(properties.MIN_ROWS_OF_CELL, fewest)
 
 
 def _evidence(input_dict: Artifacts, splits: Mapping[str, profile.Profile]) -> Evidence:

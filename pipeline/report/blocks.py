@@ -105,6 +105,23 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Heat:
+    """A heat map: cells at places of two axes with named places.
+
+    The first series is shaded by its values, on a logarithmic scale; cells of a second
+    one are crossed out. Each series is [[x, y, value], ...] with places from 0 on.
+    """
+
+    title: str
+    x: str
+    y: str
+    x_labels: Sequence[str]
+    y_labels: Sequence[str]
+    series: Mapping[str, Sequence[tuple[float, float, float]]]
+    kind: Literal["heat"] = "heat"
+
+
+@dataclass(frozen=True)
 class Drawing:
     """SVG by the report itself: one drawing for wide and one for narrow screens."""
 
@@ -131,7 +148,17 @@ class Details:
 
 
 Block = (
-    Text | Note | Facts | Table | Lines | Bars | Histogram | Drawing | Grid | Details
+    Text
+    | Note
+    | Facts
+    | Table
+    | Lines
+    | Bars
+    | Histogram
+    | Heat
+    | Drawing
+    | Grid
+    | Details
 )
 
 # Not `Drawing`: markup from a file could run scripts or load resources.
@@ -143,6 +170,7 @@ _FROM_FILES: Mapping[str, type[Any]] = {
     "lines": Lines,
     "bars": Bars,
     "histogram": Histogram,
+    "heat": Heat,
     "grid": Grid,
     "details": Details,
 }

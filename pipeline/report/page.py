@@ -17,7 +17,15 @@ import jinja2
 from markupsafe import Markup
 
 from pipeline.quality.results import UNDEFINED
-from pipeline.report.blocks import Bars, Cell, Grid, Histogram, Lines, Section
+from pipeline.report.blocks import (
+    Bars,
+    Cell,
+    Grid,
+    Heat,
+    Histogram,
+    Lines,
+    Section,
+)
 
 _HERE = Path(__file__).parent
 # In the order of their dependencies.
@@ -26,7 +34,7 @@ _DIGITS = 4
 _LARGE = 10_000
 _UNDEFINED = "-"
 
-Chart = Lines | Bars | Histogram
+Chart = Lines | Bars | Histogram | Heat
 
 __all__ = ("Grid", "Link", "render")
 
@@ -167,6 +175,8 @@ def _numbers(chart: Chart) -> tuple[list[str], list[list[Cell]]]:
             for row, (_, _, share) in zip(rows, bars, strict=False):
                 row.append(share)
         return [chart.x, *(f"share of {name}" for name in names)], rows
+    if isinstance(chart, Heat):
+        return _heat_numbers(chart)
     by_x: dict[Any, dict[str, float]] = {}
     for name, points in chart.series.items():
         for x, y in points:
@@ -177,6 +187,18 @@ def _numbers(chart: Chart) -> tuple[list[str], list[list[Cell]]]:
         for x, found in (by_x if isinstance(chart, Bars) else sorted_dict(by_x)).items()
     ]
     return [chart.x, *names], rows
+
+
+def _heat_numbers(chart: Heat) -> tuple[list[str], list[list[Cell]]]:
+    """Returns a heat map as a table of its places; of a later series in brackets."""
+    rows: list[list[Cell]] = [
+        [label, *([None] * len(chart.x_labels))] for label in chart.y_labels
+    ]
+    for number, points in enumerate(chart.series.values()):
+        for x, y, value in points:
+            shown: Cell = f"({_cell(value)})" if number else value
+            rows[int(y)][int(x) + 1] = shown
+    return [f"{chart.y} / {chart.x}", *chart.x_labels], rows
 
 
 def sorted_dict(values: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -68,7 +68,28 @@
     };
   };
 
-  const kinds = { lines, bars, histogram };
+  const heat = (chart, width) => {
+    const [[name, cells], ...others] = series(chart);
+    const crossed = others.flatMap(([, points]) => points);
+    const most = Math.log1p(Math.max(1, ...cells.map((p) => p[2])));
+    const place = (p) => `${chart.x} ${chart.x_labels[p[0]]}, ${chart.y} ${chart.y_labels[p[1]]}`;
+    const tip = { fill: "var(--card)", stroke: "var(--line)" };
+    const longest = Math.max(...chart.y_labels.map((label) => label.length));
+    const every = Math.ceil((chart.x_labels.length * 26) / (width - 60));
+    return {
+      height: 60 + 14 * chart.y_labels.length,
+      marginLeft: Math.min(150, 20 + 7 * longest),
+      x: { label: chart.x, domain: chart.x_labels.map((_, i) => i), tickFormat: (i) => (i % every ? "" : chart.x_labels[i]) },
+      y: { label: chart.y, domain: chart.y_labels.map((_, i) => i), tickFormat: (i) => chart.y_labels[i] },
+      marks: [
+        Plot.cell(cells, { x: "0", y: "1", inset: 0.5, fill: color(0), fillOpacity: (p) => 0.12 + (0.88 * Math.log1p(p[2])) / most, title: (p) => `${place(p)}\n${name} ${p[2]}`, tip }),
+        Plot.text(crossed, { x: "0", y: "1", text: () => "×", fill: color(1), fontWeight: "bold", title: (p) => `${place(p)}\n${others[0][0]} ${p[2]}`, tip }),
+      ],
+      opacity: { type: "identity" },
+    };
+  };
+
+  const kinds = { lines, bars, histogram, heat };
   const draw = (figure) => {
     const chart = JSON.parse(figure.dataset.chart);
     const place = figure.querySelector(".plot");

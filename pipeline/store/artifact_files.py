@@ -29,6 +29,7 @@ VERDICT_FILE = "verdict.json"
 VERDICT_TEXT = "verdict.txt"
 PROFILE_FILE = "columns.parquet"
 ROWS_FILE = "rows.parquet"
+CELLS_FILE = "cells.parquet"
 SERVING_CHECK_FILE = "serving_check.json"
 _SPLIT = "Split-"
 

@@ -25,6 +25,7 @@ ROWS_QUARANTINED = "rows_quarantined"
 
 # On DataVerdict.
 EXAMPLES_ID = "examples_id"
+MIN_ROWS_OF_CELL = "min_rows_of_cell"
 
 # On ModelBlessing.
 BLESSED = "blessed"

@@ -7,7 +7,7 @@ from datetime import date
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from pipeline.ingestion.splitting import TRAIN
-from pipeline.trust import anomalies, drift, profile, whole
+from pipeline.trust import anomalies, coverage, drift, profile, whole
 from pipeline.trust.checks import Check
 from pipeline.trust.policy import Exhibit, Finding, Policy, Value, Verdict
 from pipeline.trust.profile import Profile
@@ -30,10 +30,12 @@ class Baseline:
     Attributes:
         rows: Profile of all its splits together.
         verdict: What the gate found in it.
+        cells: Rows by cell of each cross of its training split.
     """
 
     rows: Profile
     verdict: Verdict
+    cells: coverage.Counts = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Returns what it is, such as "span 15, 1,204 rows"."""
@@ -58,6 +60,7 @@ class Evidence:
         quarantined: Rows that ingestion set aside.
         baselines: What to compare with, by name.
         without_baseline: Why there is no baseline of a kind, by its name.
+        cells: Rows by cell of each cross, by split.
     """
 
     splits: Mapping[str, Profile]
@@ -69,6 +72,7 @@ class Evidence:
     quarantined: int = 0
     baselines: Mapping[str, Baseline] = field(default_factory=dict)
     without_baseline: Mapping[str, str] = field(default_factory=dict)
+    cells: Mapping[str, coverage.Counts] = field(default_factory=dict)
 
 
 def judge(evidence: Evidence, policy: Policy, today: date) -> Verdict:
@@ -89,6 +93,7 @@ def judge(evidence: Evidence, policy: Policy, today: date) -> Verdict:
         lambda: whole.find_overlaps(evidence.splits, TRAIN, policy),
         lambda: whole.find_missing_labels(together, evidence.label_columns, policy),
         lambda: whole.find_leakage(together, evidence.features, policy),
+        lambda: _covered(evidence, policy),
         lambda: _compared(evidence, together, policy),
         lambda: _known_contents(evidence, together),
     ]
@@ -131,6 +136,19 @@ def _split_by_split(evidence: Evidence, policy: Policy) -> Found:
     if evidence.quarantined:
         text = f"{evidence.quarantined:,} rows ({share:.2%}) don't fit and were set "
         yield Finding(Check.QUARANTINED_ROWS, f"{text}aside")
+
+
+def _covered(evidence: Evidence, policy: Policy) -> Found:
+    train = evidence.cells.get(TRAIN, {})
+    for name, cells in evidence.cells.items():
+        if name != TRAIN:
+            yield from coverage.find_uncovered(train, cells, policy, split=name)
+    if LIVE in evidence.baselines:
+        learned = evidence.baselines[LIVE].cells
+        everything = coverage.merged(list(evidence.cells.values()))
+        yield from coverage.find_uncovered(
+            learned, everything, policy, split="", against=LIVE
+        )
 
 
 def _compared(evidence: Evidence, new: Profile, policy: Policy) -> Found:

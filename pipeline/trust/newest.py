@@ -24,14 +24,21 @@ def newest_verdict(config: Config) -> tuple[Execution, Verdict]:
     """
     graph = Graph(MetadataStore(existing_store(config.metadata_url)))
     for execution in graph.node(config.name, GATE_NODE):
-        for directory in _directories(config, graph, execution):
-            file = files.join(directory, VERDICT_FILE)
-            if files.exists(file):
-                return execution, Verdict.from_json(files.read_text(file))
+        if verdict := verdict_of(config, graph, execution):
+            return execution, verdict
     raise UsageError(
         f"No run of {config.name!r} in {redact(config.metadata_url)} has a verdict "
         "about its data; `python run_local.py` makes one"
     )
+
+
+def verdict_of(config: Config, graph: Graph, execution: Execution) -> Verdict | None:
+    """Reads the verdict of an execution of the gate; `None` if it came to none."""
+    for directory in _directories(config, graph, execution):
+        file = files.join(directory, VERDICT_FILE)
+        if files.exists(file):
+            return Verdict.from_json(files.read_text(file))
+    return None
 
 
 def _directories(config: Config, graph: Graph, execution: Execution) -> list[str]:

@@ -157,6 +157,9 @@ class Policy:
         max_duplicates: Largest share of rows that repeat another, 0 to 1.
         key_columns: Columns whose values together no two rows share.
         min_rows_of_span: Fewest rows of each span, all splits together.
+        crosses: Columns whose combinations training should cover, as "hour*area".
+        min_rows_of_cell: Fewest training rows of a combination that is covered.
+        max_uncovered: Largest share of rows in combinations that training never has.
         max_leakage: Largest share of the label's entropy that a feature may explain.
         false_alarms: Probability that data without a change raises any drift finding.
     """
@@ -170,6 +173,9 @@ class Policy:
     max_duplicates: float = 0.01
     key_columns: tuple[str, ...] = ()
     min_rows_of_span: int = 1
+    crosses: tuple[str, ...] = ()
+    min_rows_of_cell: int = 10
+    max_uncovered: float = 0.05
     max_leakage: float = 0.9
     false_alarms: float = 0.001
 
@@ -211,7 +217,8 @@ class Policy:
         given["severities"] = {n: Severity(s) for n, s in given["severities"].items()}
         for name in ("exceptions", "ended"):
             given[name] = tuple(Accepted(**each) for each in given[name])
-        given["key_columns"] = tuple(given["key_columns"])
+        for name in ("key_columns", "crosses"):
+            given[name] = tuple(given[name])
         return cls(**given)
 
 

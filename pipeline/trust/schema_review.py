@@ -82,7 +82,10 @@ def read(path: Location) -> schema_pb2.Schema:
 
 
 def check(
-    path: Path, slice_columns: Sequence[str], key_columns: Sequence[str] = ()
+    path: Path,
+    slice_columns: Sequence[str],
+    key_columns: Sequence[str] = (),
+    crosses: Sequence[str] = (),
 ) -> None:
     """Validates the reviewed schema, and what depends on it, before a run.
 
@@ -90,6 +93,7 @@ def check(
         path: The reviewed schema; a missing file is valid.
         slice_columns: Columns that the evaluation is sliced by.
         key_columns: Columns that identify a row.
+        crosses: Combinations of columns that training should cover, as "hour*area".
 
     Raises:
         UsageError: It is not a schema, lacks one of these columns, or has a feature
@@ -108,10 +112,12 @@ def check(
                 "leave one of the two out"
             )
     known = [feature.name for feature in schema.feature]
+    crossed = [name for cross in crosses for name in cross.split("*")]
     named = {
         "models/features.py": (*RAW_COLUMNS, *LABEL.read),
         "quality.slice-columns, slice-crosses or rules": slice_columns,
         "gate.key-columns": key_columns,
+        "gate.crosses": crossed,
     }
     for setting, names in named.items():
         for name in names:
@@ -121,6 +127,7 @@ def check(
                     f"{nearest(name, known)}"
                 )
     _check_label(path, schema, LABEL)
+    _check_crossed(schema, crossed)
 
 
 def _check_label(path: Path, schema: schema_pb2.Schema, label: AnyLabel) -> None:
@@ -142,6 +149,16 @@ def _check_label(path: Path, schema: schema_pb2.Schema, label: AnyLabel) -> None
                 f"{path} accepts the label {unknown[0]!r} in {label.column!r}, which "
                 "models/features.py doesn't declare; add it to the label's values, or "
                 "take it out of the schema"
+            )
+
+
+def _check_crossed(schema: schema_pb2.Schema, columns: Collection[str]) -> None:
+    """Rejects columns of fractions, of which each row may have one of its own."""
+    for feature in schema.feature:
+        if feature.name in columns and feature.type == schema_pb2.FLOAT:
+            raise UsageError(
+                f"gate.crosses names {feature.name!r}, a column of fractions, of which "
+                "each row may have another one; cross texts and whole numbers"
             )
 
 

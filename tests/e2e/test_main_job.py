@@ -48,7 +48,7 @@ def test_the_verdict_is_between_data_and_model(main_run: Finished) -> None:
     readers = {step.node for step in graph.users([verdict.id])}
     upstream = {step.node for step in graph.ancestors([model.id])}
 
-    assert readers == {"Transform", "Trainer"}
+    assert readers == {"Transform", "Trainer", "Evaluator"}
     assert upstream >= {"ExampleGen", "ExampleValidator", "DataGate", "Transform"}
 
 

@@ -25,7 +25,7 @@ SECTIONS = [
     "Pipeline",
     "Quarantine",
     "Data",
-    "Anomalies",
+    "Data trust",
     "Training",
     "Metrics",
     "Slices",
@@ -383,5 +383,6 @@ def test_refused_data_is_explained(
     note = looked.page.locator("#verdict .note").inner_text()
     assert "DataGate refused the data" in note
     assert "trip_start_hour" in note
-    assert "The gate stopped the run." in looked.page.locator("#anomalies").inner_text()
+    trust = looked.page.locator("#data-trust").inner_text()
+    assert "The data was refused: " in trust
     assert "Training" not in looked.page.locator("h2").all_inner_texts()

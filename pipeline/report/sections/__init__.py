@@ -24,6 +24,7 @@ from pipeline.report.sections import (
     slices,
     thresholds,
     training,
+    trust,
     verdict,
 )
 
@@ -34,6 +35,7 @@ ALL: Sequence[Callable[[Run], Section | None]] = (
     graph.section,
     quarantine.section,
     data.section,
+    trust.section,
     anomalies.section,
     training.section,
     metrics.section,

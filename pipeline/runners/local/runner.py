@@ -141,7 +141,12 @@ def run(config: Config, options: Options, build: Build, name: str = "") -> int:
     if options.resume is not None:
         config = _config_to_resume(config, options)
     check_places(config)
-    schema_review.check(config.schema, config.quality.columns, config.gate.key_columns)
+    schema_review.check(
+        config.schema,
+        config.quality.columns,
+        config.gate.key_columns,
+        config.gate.crosses,
+    )
     _provide_data(config)
     last = None if options.skips_unchanged_check else run_record.unchanged_since(config)
     if last:

@@ -27,6 +27,7 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from models.signatures import COLUMNAR
 from pipeline.columnar.engine import cores, limit_workers
 from pipeline.columnar.shards import ShardWriter
+from pipeline.components.data_gate import DataVerdict
 from pipeline.components.evaluator import Executor
 from pipeline.config import IN_PROCESS_BEAM_RUNNER
 from pipeline.ingestion.splitting import AppliedRule, SplitRule, unseen
@@ -40,6 +41,7 @@ from pipeline.quality.results import (
     read_reasons,
 )
 from pipeline.store import properties
+from pipeline.trust.coverage import Cells, to_bytes
 
 ROWS = 80
 SPEC = {
@@ -366,6 +368,35 @@ def test_a_missed_threshold_blesses_nothing(inputs: Make, tmp_path: Path) -> Non
     reasons = read_reasons(made.evaluation)
     assert len(reasons) == 3
     assert all(reason.endswith("it must be at least 1.1") for reason in reasons)
+
+
+@pytest.mark.parametrize("all_rows", [True, False])
+def test_rare_conditions_are_slices(
+    inputs: Make, tmp_path: Path, *, all_rows: bool
+) -> None:
+    """Cells that training hardly has, by the gate; all rows stay a slice."""
+    config = eval_config()
+    del config.slicing_specs[1 if all_rows else 0 :]
+    given = inputs(config, baseline=False)
+    verdict = DataVerdict()
+    verdict.uri = str(tmp_path / "verdict")
+    verdict.set_int_custom_property(properties.MIN_ROWS_OF_CELL, 10)
+    cells = {
+        "train": {("color",): Cells({("blue",): 90, ("red",): 9})},
+        "test": {("color",): Cells({("blue",): 40, ("red",): 40})},
+    }
+    (tmp_path / "verdict").mkdir()
+    (tmp_path / "verdict" / "cells.parquet").write_bytes(to_bytes(cells))
+
+    made = run(
+        Executor,
+        replace(given, artifacts={**given.artifacts, "verdict": [verdict]}),
+        tmp_path,
+    )
+
+    slices = read_metrics(made.evaluation)["candidate"]
+    assert slices.keys() == {OVERALL, (("color", "red"),)}
+    assert 0 < slices[("color", "red"),]["example_count"] < ROWS
 
 
 def test_a_config_without_thresholds_blesses_nothing(

@@ -20,11 +20,14 @@ from pipeline.components.example_gen import Quarantine
 from pipeline.config import Config
 from pipeline.errors import DataRefusedError
 from pipeline.store import properties
+from pipeline.trust import coverage
+from pipeline.trust.past import read_cells
 from pipeline.trust.policy import Policy, Verdict
 from schema import SCHEMA_PATH
 from tests.pipeline.components.small_examples import schema_artifact, write_examples
 
 ROWS = 2000
+POLICY = Policy(crosses=("payment_type", "trip_start_hour*payment_type"))
 SCHEMA = SCHEMA_PATH.read_text()
 SPLITS = {"train": 7, "eval": 1, "test": 2}
 Rows = list[dict[str, str]]
@@ -82,7 +85,7 @@ class _Gate:
                 **inputs,
             },
             {"verdict": [verdict]},
-            {"policy": Policy().to_json(), "label_policy": "all-trips"},
+            {"policy": POLICY.to_json(), "label_policy": "all-trips"},
         )
         return verdict
 
@@ -115,6 +118,11 @@ def test_good_data_gets_a_verdict(gate: _Gate, rows: Rows) -> None:
     assert set(verdict.without_baseline) == {"previous", "live model's"}
     assert "no baseline yet" in (Path(artifact.uri) / "verdict.txt").read_text()
     assert artifact.get_int_custom_property(properties.EXAMPLES_ID) == 1
+    cells = read_cells(artifact.uri)
+    assert cells.keys() == SPLITS.keys()
+    assert {
+        cross: each.total for cross, each in cells["train"].items()
+    } == dict.fromkeys(coverage.parse(POLICY.crosses), verdict.rows["train"])
 
 
 def test_a_verdict_is_the_baseline_of_the_next(gate: _Gate, rows: Rows) -> None:

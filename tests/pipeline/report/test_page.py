@@ -8,7 +8,16 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pipeline.report.blocks import Bars, Cell, Histogram, Lines, Note, Section, Table
+from pipeline.report.blocks import (
+    Bars,
+    Cell,
+    Heat,
+    Histogram,
+    Lines,
+    Note,
+    Section,
+    Table,
+)
 from pipeline.report.page import Link, _cell, _description, _numbers, render
 
 
@@ -151,3 +160,22 @@ def test_charts_are_described_in_words() -> None:
 
     assert _description(lines).startswith("AUC: eval between 0.4 and 0.5.")
     assert "no values" in _description(Lines("AUC", "step", "AUC", {"eval": []}))
+
+
+def test_a_heat_map_as_a_table() -> None:
+    """A row and a column per place; a second series is in brackets."""
+    heat = Heat(
+        "Rows",
+        "hour",
+        "area",
+        ["3", "4"],
+        ["8", "77"],
+        {"training rows": [(0, 0, 12), (1, 1, 3)], "never": [(1, 0, 5)]},
+    )
+
+    assert _numbers(heat) == (
+        ["area / hour", "3", "4"],
+        [["8", 12, "(5)"], ["77", None, 3]],
+    )
+    page = render("x", [Section("One", [heat])])
+    assert "training rows between 3 and 12; never between 5 and 5" in page

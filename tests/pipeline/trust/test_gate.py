@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from data import quarters, taxi
-from pipeline.trust import gate
-from pipeline.trust.checks import Check
+from pipeline.trust import coverage, gate
+from pipeline.trust.checks import Check, Severity
 from pipeline.trust.policy import Accepted, Policy, Value
 from tests.pipeline.trust.rows import (
     TODAY,
@@ -298,6 +298,36 @@ def test_quarantined_rows_are_reported(spans: list[pd.DataFrame]) -> None:
     (finding,) = verdict.findings
     assert (finding.anomaly, finding.severity) == (Check.QUARANTINED_ROWS, "warn")
     assert Value("quarantined_rows", 0.116) in verdict.measured
+
+
+def test_conditions_that_were_never_learned_can_block(
+    spans: list[pd.DataFrame],
+) -> None:
+    """In a split that is evaluated, and against the data of the live model."""
+    learned = {("company",): coverage.Cells({("a",): 90, ("b",): 10})}
+    asked = {("company",): coverage.Cells({("a",): 80, ("c",): 20})}
+    evidence = evidence_of(spans[0], before=spans[0])
+    live = replace(evidence.baselines[gate.PREVIOUS], cells=learned)
+    evidence = replace(
+        evidence,
+        cells={"train": learned, "test": asked},
+        baselines={gate.LIVE: live},
+    )
+    blocking = Policy({Check.UNCOVERED_CELLS: Severity.BLOCK})
+
+    found, ignored = (
+        [f for f in gate.judge(evidence, policy, TODAY).findings if "cells" in f.text]
+        for policy in (blocking, Policy())
+    )
+
+    assert [(f.anomaly, f.column, f.split) for f in found] == [
+        (Check.UNCOVERED_CELLS, "company", "test"),
+        (Check.UNCOVERED_CELLS, "company", ""),
+    ]
+    assert (
+        "10.0% of the rows are in 1 cells that the live model's data" in found[1].text
+    )
+    assert ignored == []
 
 
 def test_exceptions_that_ended_are_said(spans: list[pd.DataFrame]) -> None:

@@ -1,9 +1,11 @@
 """What the gate accepted earlier, read from its artifacts."""
 
 import pandas as pd
+import pytest
 
 from pipeline.config import Config
-from pipeline.trust import past, profile
+from pipeline.errors import UsageError
+from pipeline.trust import coverage, past, profile
 from pipeline.trust.policy import Verdict
 from tests.pipeline.tfx_store import StockStore
 from tests.pipeline.trust.rows import profile_of
@@ -20,6 +22,33 @@ def accept(runs: StockStore, run: str, fares: list[float], span: int) -> None:
     (directory / "columns.parquet").write_bytes(columns)
     (directory / "rows.parquet").write_bytes(hashes)
     runs.ran(run, "DataGate", outputs={"verdict": written})
+
+
+def test_what_training_covers_is_of_the_newest_model(config: Config) -> None:
+    """The cells of all data that its Trainer had verdicts about, added up."""
+    runs = StockStore(config.metadata_url, config.output / "artifacts", config.name)
+    verdicts = [runs.artifact("DataVerdict", {"min_rows_of_cell": 7}) for _ in range(3)]
+    for number, verdict in enumerate(verdicts, 1):
+        cells = {"train": {("pay",): coverage.Cells({("Cash",): number})}}
+        place = runs.path(verdict) / "cells.parquet"
+        place.write_bytes(coverage.to_bytes(cells))
+        runs.ran(f"run {number}", "DataGate", outputs={"verdict": verdict})
+
+    before = past.covered(config)
+    runs.ran("run 2", "Trainer", inputs={"verdict": verdicts[:2]})
+    after = past.covered(config)
+
+    assert (before.run, before.splits["train"][("pay",)].total) == ("run 3", 3)
+    assert (after.run, after.splits["train"][("pay",)].total) == ("run 2", 3)
+    assert (after.min_rows, after.splits["train"][("pay",)].rows) == (7, {("Cash",): 3})
+
+
+def test_without_counted_cells_that_is_said(config: Config) -> None:
+    """The error says what counts them."""
+    StockStore(config.metadata_url, config.output / "artifacts", config.name)
+
+    with pytest.raises(UsageError, match=r"has counted the cells .*run_local\.py"):
+        past.covered(config)
 
 
 def test_each_accepted_data_is_read_once(config: Config) -> None:

@@ -232,6 +232,17 @@ def test_unknown_columns_to_slice_by_are_refused(tmp_path: Path) -> None:
         check(path, ["fare", "compny"])
     with pytest.raises(UsageError, match=r"gate.key-columns names 'trip', which is no"):
         check(path, [], ["trip"])
+    with pytest.raises(UsageError, match=r"gate.crosses names 'hour', which is no"):
+        check(path, [], [], ["company*hour"])
+
+
+def test_fractions_are_not_crossed(tmp_path: Path) -> None:
+    """Each row may have a fraction of its own, and a cell of its own then."""
+    path = tmp_path / "schema.pbtxt"
+    path.write_text(SCHEMA_PATH.read_text())
+
+    with pytest.raises(UsageError, match=r"gate.crosses names 'fare', a column of"):
+        check(path, [], [], ["company*fare"])
 
 
 def test_declared_columns_that_the_schema_lacks_are_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from pipeline.config import Config
 from pipeline.report.blocks import Note, Table
 from pipeline.report.sections.anomalies import section
+from pipeline.trust.policy import Verdict
 from tests.pipeline.report.pages import opened
 from tests.pipeline.tfx_store import StockStore
 
@@ -45,7 +46,7 @@ def test_an_anomaly_is_one_row_with_its_splits(
 
     assert shown is not None
     note, table = shown.blocks
-    assert note == Note("1 anomaly. None of them stopped the run.", "warn")
+    assert note == Note("1 anomaly. No gate has judged them.", "warn")
     assert isinstance(table, Table)
     assert [list(row) for row in table.rows] == [
         [
@@ -67,6 +68,16 @@ def test_data_that_fits_is_said_to_fit(config: Config, store: StockStore) -> Non
     (note,) = shown.blocks
     assert isinstance(note, Note)
     assert note.tone == "good"
+
+
+def test_a_gate_s_verdict_has_the_anomalies(config: Config, store: StockStore) -> None:
+    """What the gate has judged is among its findings, and not listed twice."""
+    validated(store, train=RANGE)
+    verdict = store.artifact("DataVerdict")
+    (store.path(verdict) / "verdict.json").write_text(Verdict().to_json())
+    store.ran("monday", "DataGate", outputs={"verdict": verdict})
+
+    assert section(opened(config)) is None
 
 
 def test_a_run_that_validated_nothing_has_no_section(
