@@ -170,6 +170,7 @@ def test_a_sample_is_of_all_rows_and_the_same_again(tmp_path: Path) -> None:
     assert values == sorted(set(values))
     assert len(values) == 100
     assert len({value // 10 for value in values}) > 40
+    assert max(values) > 900
     assert shards.sample(found, 100, max_pieces=50) == sample
     assert shards.sample(found, 5000, max_pieces=1).num_rows == 1000
 
