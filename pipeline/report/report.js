@@ -77,10 +77,12 @@
     const longest = Math.max(...chart.y_labels.map((label) => label.length));
     const every = Math.ceil((chart.x_labels.length * 26) / (width - 60));
     return {
-      height: 60 + 14 * chart.y_labels.length,
+      height: 80 + 14 * chart.y_labels.length,
+      marginTop: 26,
+      marginBottom: 44,
       marginLeft: Math.min(150, 20 + 7 * longest),
-      x: { label: chart.x, domain: chart.x_labels.map((_, i) => i), tickFormat: (i) => (i % every ? "" : chart.x_labels[i]) },
-      y: { label: chart.y, domain: chart.y_labels.map((_, i) => i), tickFormat: (i) => chart.y_labels[i] },
+      x: { label: chart.x, labelArrow: "none", domain: chart.x_labels.map((_, i) => i), tickFormat: (i) => (i % every ? "" : chart.x_labels[i]) },
+      y: { label: chart.y, labelAnchor: "top", labelArrow: "none", domain: chart.y_labels.map((_, i) => i), tickFormat: (i) => chart.y_labels[i] },
       marks: [
         Plot.cell(cells, { x: "0", y: "1", inset: 0.5, fill: color(0), fillOpacity: (p) => 0.12 + (0.88 * Math.log1p(p[2])) / most, title: (p) => `${place(p)}\n${name} ${p[2]}`, tip }),
         Plot.text(crossed, { x: "0", y: "1", text: () => "×", fill: color(1), fontWeight: "bold", title: (p) => `${place(p)}\n${others[0][0]} ${p[2]}`, tip }),

@@ -1,6 +1,6 @@
 """Data trust: the gate's verdict, drift over runs, coverage, and the features."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.artifacts import Run
@@ -56,7 +56,7 @@ def _blocks(run: Run, verdict: Verdict) -> Iterator[Block]:
     if verdict.findings:
         yield Table(
             ["column", "severity", "finding", "split", "what was found"],
-            [_row_of(each) for each in verdict.findings],
+            list(_rows_of(verdict.findings)),
         )
     yield from _exhibits(verdict.exhibits)
     yield from _drift_over_runs(run, verdict)
@@ -88,16 +88,16 @@ def _facts(verdict: Verdict) -> dict[str, Cell]:
     return facts
 
 
-def _row_of(finding: Finding) -> list[Cell]:
-    severity = "accepted" if finding.accepted else str(finding.severity)
-    text = f"{finding.text} [{finding.accepted}]" if finding.accepted else finding.text
-    return [
-        finding.column or "all",
-        severity,
-        finding.anomaly,
-        finding.split or "all",
-        text,
-    ]
+def _rows_of(findings: Iterable[Finding]) -> Iterator[list[Cell]]:
+    """Yields a row per finding; one that several splits have is one row."""
+    splits: dict[tuple[str, str, str, str], list[str]] = {}
+    for each in findings:
+        severity = "accepted" if each.accepted else str(each.severity)
+        text = f"{each.text} [{each.accepted}]" if each.accepted else each.text
+        key = each.column or "all", severity, each.anomaly, text
+        splits.setdefault(key, []).append(each.split or "all")
+    for (column, severity, anomaly, text), names in splits.items():
+        yield [column, severity, anomaly, ", ".join(names), text]
 
 
 def _exhibits(exhibits: Sequence[Exhibit]) -> Iterator[Block]:
@@ -126,7 +126,8 @@ def _exhibits(exhibits: Sequence[Exhibit]) -> Iterator[Block]:
 
 def _drift_over_runs(run: Run, verdict: Verdict) -> Iterator[Block]:
     """Yields a small chart for each column: its drift in this and earlier data."""
-    known = [*_earlier(run), verdict]
+    # The first data has nothing before it that it could be compared with.
+    known = [each for each in (*_earlier(run), verdict) if each.compared_with]
     labels = [_label(each, number) for number, each in enumerate(known, 1)]
     values: dict[str, dict[int, Value]] = {}
     for place, each in enumerate(known):
@@ -195,8 +196,14 @@ def _drift_chart(
                 (place, value.threshold or 0.0) for place, value in found.items()
             ],
         },
+        # From 0 on: a line that fills its chart looks like drift.
+        y_range=(0.0, max(_highest(value) for value in found.values()) * 1.05),
         x_labels=labels,
     )
+
+
+def _highest(value: Value) -> float:
+    return max(value.value, value.threshold or 0.0)
 
 
 def _covered(run: Run) -> Iterator[Block]:
@@ -286,15 +293,18 @@ def _features(verdict: Verdict) -> Iterator[Block]:
         for column, values in named.items()
         if values.keys() & {"explained_entropy", *_DRIFT}
     ]
+    heads = ["column", "of the label, %", "drift", "threshold", "because", "missing"]
+    # Without a baseline nothing was compared.
+    kept = [at for at in range(len(heads)) if any(r[at] is not None for r in rows)]
     if rows:
         yield Table(
-            ["column", "of the label, %", "drift", "threshold", "because", "missing"],
-            rows,
+            [heads[at] for at in kept],
+            [[row[at] for at in kept] for row in rows],
             caption=(
                 "Share of the label's entropy that the column explains by itself; its "
                 "drift against earlier data, the threshold and its reason; the change "
-                "of its share of missing values. `throughline features` shows what "
-                "the model makes of them."
+                "of its share of missing values. The command throughline features "
+                "shows what the model makes of them."
             ),
         )
 

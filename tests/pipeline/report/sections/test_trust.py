@@ -73,6 +73,7 @@ def test_the_verdict_comes_first(config: Config, runs: StockStore) -> None:
     findings = (
         Finding("DRIFT", "it moved", "fare", severity=Severity.WARN),
         Finding("FEW_ROWS", "7 rows", split="eval", accepted="holidays"),
+        Finding("FEW_ROWS", "7 rows", split="test", accepted="holidays"),
     )
     without = {"live model's": "no live model"}
     accept(runs, "monday", Verdict(findings, spans=(3,), without_baseline=without))
@@ -81,7 +82,7 @@ def test_the_verdict_comes_first(config: Config, runs: StockStore) -> None:
     table, *_ = blocks_of(config, "monday", Table)
     (policy,) = blocks_of(config, "monday", Details)
 
-    expected = "The data was accepted: 2 findings, none of which blocks."
+    expected = "The data was accepted: 3 findings, none of which blocks."
     assert note == Note(expected, "warn")
     assert facts.facts == {
         "spans": "3",
@@ -89,7 +90,7 @@ def test_the_verdict_comes_first(config: Config, runs: StockStore) -> None:
     }
     assert list(table.rows) == [
         ["fare", "warn", "DRIFT", "all", "it moved"],
-        ["all", "accepted", "FEW_ROWS", "eval", "7 rows [holidays]"],
+        ["all", "accepted", "FEW_ROWS", "eval, test", "7 rows [holidays]"],
     ]
     assert policy.blocks == [Facts({"min rows": 7, "severities": "DRIFT: warn"})]
 
@@ -119,6 +120,7 @@ def test_refused_data_is_shown_with_its_histograms(
 
 def test_drift_is_drawn_over_spans(config: Config, runs: StockStore) -> None:
     """Up to the run's own data: a report doesn't change with later runs."""
+    accept(runs, "run 1", Verdict(spans=(1,)))
     for span, drift in ((2, 0.001), (3, 0.015), (4, 0.019)):
         accept(runs, f"run {span}", measured(span, drift))
 
@@ -129,6 +131,7 @@ def test_drift_is_drawn_over_spans(config: Config, runs: StockStore) -> None:
         "jensen shannon": [(0, 0.001), (1, 0.015)],
         "threshold": [(0, 0.02), (1, 0.02)],
     }
+    assert chart.y_range == (0.0, pytest.approx(0.021))
     assert blocks_of(config, "run 2", Lines) == []
 
 
