@@ -41,7 +41,7 @@ from pipeline.quality.results import (
     read_reasons,
 )
 from pipeline.store import properties
-from pipeline.trust.coverage import Cells, to_bytes
+from pipeline.trust.coverage import Cells, Counts, to_bytes
 
 ROWS = 80
 SPEC = {
@@ -381,7 +381,7 @@ def test_rare_conditions_are_slices(
     verdict = DataVerdict()
     verdict.uri = str(tmp_path / "verdict")
     verdict.set_int_custom_property(properties.MIN_ROWS_OF_CELL, 10)
-    cells = {
+    cells: dict[str, Counts] = {
         "train": {("color",): Cells({("blue",): 90, ("red",): 9})},
         "test": {("color",): Cells({("blue",): 40, ("red",): 40})},
     }

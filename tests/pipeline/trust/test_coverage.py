@@ -9,12 +9,12 @@ from pipeline.columnar.engine import Workers
 from pipeline.columnar.shards import ShardWriter, shards_of
 from pipeline.trust import coverage
 from pipeline.trust.checks import Check
-from pipeline.trust.coverage import MISSING, Cells
+from pipeline.trust.coverage import MISSING, Cells, Counts
 from pipeline.trust.policy import Finding, Policy, Value
 
 CROSS = ("hour", "area")
-TRAIN = {CROSS: Cells({("3", "8"): 40, ("4", "8"): 9, ("5", MISSING): 2})}
-TEST = {
+TRAIN: Counts = {CROSS: Cells({("3", "8"): 40, ("4", "8"): 9, ("5", MISSING): 2})}
+TEST: Counts = {
     CROSS: Cells({("3", "8"): 60, ("4", "8"): 20, ("5", "77"): 12, ("5", MISSING): 8})
 }
 
@@ -61,7 +61,7 @@ def test_cells_are_bounded(split: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cells_travel_as_a_file() -> None:
     """With the rest, and with crosses and splits without rows."""
-    splits = {
+    splits: dict[str, Counts] = {
         "train": {CROSS: Cells({("3", "8"): 40}, other=7), ("pay",): Cells({}, 0)},
         "test": TEST,
     }
@@ -80,7 +80,7 @@ def test_cells_are_covered_barely_or_never() -> None:
     assert found.barely == {("4", "8"): (9, 20), ("5", MISSING): (2, 8)}
     assert found.never == {("5", "77"): 12}
     assert found.uncovered == pytest.approx(0.12)
-    unsure = {CROSS: Cells(TRAIN[CROSS].rows, other=1)}
+    unsure: Counts = {CROSS: Cells(TRAIN[CROSS].rows, other=1)}
     assert coverage.coverage(unsure, TEST, 10)[CROSS].never == {}
 
 
@@ -112,7 +112,7 @@ def test_rare_cells_become_slices() -> None:
     slices = coverage.rare_slices(TRAIN, TEST, min_rows=10)
 
     assert slices == [{"hour": "4", "area": "8"}, {"hour": "5", "area": "77"}]
-    few = {CROSS: Cells({("9", "9"): 4})}
+    few: Counts = {CROSS: Cells({("9", "9"): 4})}
     assert coverage.rare_slices(TRAIN, few, min_rows=10) == []
 
 

@@ -304,8 +304,8 @@ def test_conditions_that_were_never_learned_can_block(
     spans: list[pd.DataFrame],
 ) -> None:
     """In a split that is evaluated, and against the data of the live model."""
-    learned = {("company",): coverage.Cells({("a",): 90, ("b",): 10})}
-    asked = {("company",): coverage.Cells({("a",): 80, ("c",): 20})}
+    learned: coverage.Counts = {("company",): coverage.Cells({("a",): 90, ("b",): 10})}
+    asked: coverage.Counts = {("company",): coverage.Cells({("a",): 80, ("c",): 20})}
     evidence = evidence_of(spans[0], before=spans[0])
     live = replace(evidence.baselines[gate.PREVIOUS], cells=learned)
     evidence = replace(

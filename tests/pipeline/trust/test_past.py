@@ -29,7 +29,9 @@ def test_what_training_covers_is_of_the_newest_model(config: Config) -> None:
     runs = StockStore(config.metadata_url, config.output / "artifacts", config.name)
     verdicts = [runs.artifact("DataVerdict", {"min_rows_of_cell": 7}) for _ in range(3)]
     for number, verdict in enumerate(verdicts, 1):
-        cells = {"train": {("pay",): coverage.Cells({("Cash",): number})}}
+        cells: dict[str, coverage.Counts] = {
+            "train": {("pay",): coverage.Cells({("Cash",): number})}
+        }
         place = runs.path(verdict) / "cells.parquet"
         place.write_bytes(coverage.to_bytes(cells))
         runs.ran(f"run {number}", "DataGate", outputs={"verdict": verdict})
