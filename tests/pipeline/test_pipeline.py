@@ -103,6 +103,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
             "model": ("Trainer", "model"),
             "baseline_model": ("Baseline", "model"),
             "best_model": ("BestModel", "model"),
+            "verdict": ("DataGate", "verdict"),
         },
         set(),
     ),
