@@ -30,6 +30,7 @@ SECTIONS = [
     "Metrics",
     "Slices",
     "Calibration and thresholds",
+    "Serving check",
     "Lineage",
     "Configuration and versions",
 ]
@@ -202,6 +203,27 @@ def test_each_feature_has_a_row_and_a_chart_with_its_numbers(
     assert float(numbers[1]) == pytest.approx(
         feature.texts[0].rows / feature.rows, rel=1e-3
     )
+
+
+def test_coverage_is_a_heat_map_with_its_numbers(newest: Path, look: Look) -> None:
+    """Each cell of hour and area that training has is drawn; absent ones are crosses."""
+    looked = look(newest)
+    figure = looked.page.locator("#data-trust figure.heat")
+
+    figure.scroll_into_view_if_needed()
+    figure.locator("svg").first.wait_for()
+    cells = figure.locator("svg [aria-label=cell] rect").count()
+    crosses = figure.locator("svg [aria-label=text] text").count()
+    numbers = figure.locator("tbody td").all_text_contents()
+    shown = [text.strip() for text in numbers if text.strip()]
+
+    absent = [text for text in shown if text.startswith("(")]
+    note = looked.page.locator("#data-trust .note").inner_text()
+    assert note.startswith("The data was accepted")
+    assert cells == len(shown) - len(absent) > 300
+    assert crosses == len(absent) > 5
+    crosses_of = [row[0] for row in looked.table("data-trust")]
+    assert "trip_start_hour*pickup_community_area" in crosses_of
 
 
 def test_slices_sort_by_a_click_and_by_the_keyboard(newest: Path, look: Look) -> None:
