@@ -206,7 +206,7 @@ def test_each_feature_has_a_row_and_a_chart_with_its_numbers(
 
 
 def test_coverage_is_a_heat_map_with_its_numbers(newest: Path, look: Look) -> None:
-    """Each cell of hour and area that training has is drawn; absent ones are crosses."""
+    """Each cell that training has is drawn; those it lacks are crosses."""
     looked = look(newest)
     figure = looked.page.locator("#data-trust figure.heat")
 
