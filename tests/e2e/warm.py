@@ -190,7 +190,7 @@ class WarmProcess:
 
         Args:
             project: The project's directory, which the command runs in.
-            program: "run_local" or "throughline".
+            program: "run_local", "throughline" or "pipeline_run".
             *arguments: Its arguments.
 
         Returns:
@@ -251,6 +251,7 @@ def serve(descriptor: int, modules: Sequence[str]) -> None:
     """
     sys.path.insert(0, str(PROJECT))
     import run_local
+    from operations import pipeline_run
     from pipeline import cli, create_pipeline
     from pipeline.config import local
     from pipeline.runners.local.runner import gc_frozen
@@ -265,6 +266,7 @@ def serve(descriptor: int, modules: Sequence[str]) -> None:
     programs = {
         "run_local": lambda: cli.exit_code(run_local.main),
         "throughline": cli.main,
+        "pipeline_run": pipeline_run.main,
         "script": _run_script,
     }
     listener = socket.socket(fileno=descriptor)

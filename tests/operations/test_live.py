@@ -12,6 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.store.connection import open_store
 from pipeline.store.graph import Graph
 from tests.operations import live_models, request_logs
+from tests.pipeline.tfx_store import StockStore
 
 
 def test_data_and_evaluation_are_found(config: Config) -> None:
@@ -49,7 +50,10 @@ def test_a_model_of_another_store_is_told(config: Config) -> None:
     """Its version is live, and nothing else is known of it."""
     live_models.push(config, request_logs.trips(50))
     config.output.joinpath("metadata.db").unlink()
-    open_store(config.metadata_url)
+    # Its ids begin again, so another model has the id of the live one.
+    store = StockStore(config.metadata_url, config.output / "new", config.name)
+    for _ in range(9):
+        store.artifact("Model")
 
     model = live.read(config)
 
