@@ -1,6 +1,6 @@
 # The image in which Kubeflow and Argo run the nodes.
 #
-#   docker build --target nodes --tag REGISTRY/throughline:1 .
+#   make image IMAGE=REGISTRY/throughline:1
 #   docker push REGISTRY/throughline:1
 #
 # The server that answers requests takes no part of TFX:
@@ -14,22 +14,36 @@
 # Debian 13, because the ml-metadata and TFDV wheels need its C runtime.
 # It needs BuildKit (Docker 23 or newer, Podman, Buildah), for the cache mount.
 
-FROM python:3.11-slim-trixie AS packages
+# Or another image that has Python 3.11 to 3.13: make image BASE=...
+ARG BASE=python:3.11-slim-trixie
+# Has Beam's boot program, of the version in requirements.lock; a test keeps them the same.
+ARG SDK=apache/beam_python3.11_sdk:2.77.0
+
+FROM $BASE AS packages
 # pyfarmhash is published as source only. This stage isn't part of any image.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ \
     && rm -rf /var/lib/apt/lists/*
-COPY requirements.lock /tmp/requirements.lock
-# uv comes from the lock as well. Bytecode makes TFX import in 9 seconds instead of 40.
+COPY requirements.lock requirements-run.txt /tmp/
+# uv comes from the lock as well, and trusts the base's certificates, which may include a
+# company's. Bytecode makes TFX import in 9 seconds instead of 40. TensorFlow's headers and
+# the packages' own tests, a tenth of all bytes, are never read.
 RUN --mount=type=cache,target=/root/.cache \
     awk '/^[a-z0-9]/ { keep = /^uv==/ } keep' /tmp/requirements.lock >/tmp/uv.txt \
+    && awk 'NR == FNR { names[$1]; next } \
+        /^[a-zA-Z0-9]/ { split($1, part, "=="); keep = part[1] in names } \
+        keep' /tmp/requirements-run.txt /tmp/requirements.lock >/tmp/run.txt \
     && python -m venv /tmp/tools \
     && /tmp/tools/bin/pip install --quiet --require-hashes --requirement /tmp/uv.txt \
     && python -m venv --without-pip /opt/venv \
-    && UV_LINK_MODE=copy /tmp/tools/bin/uv pip sync --python /opt/venv/bin/python \
-        --require-hashes --compile-bytecode /tmp/requirements.lock
+    && UV_LINK_MODE=copy UV_SYSTEM_CERTS=1 /tmp/tools/bin/uv pip sync --python /opt/venv/bin/python \
+        --require-hashes --compile-bytecode /tmp/run.txt \
+    && cd /opt/venv/lib/python3*/site-packages \
+    && rm -rf tensorflow/include clang pandas/tests pyarrow/include pyarrow/tests \
+        numpy/tests numpy/*/tests scipy/*/tests scipy/*/*/tests sklearn/tests \
+        sklearn/*/tests
 
-FROM python:3.11-slim-trixie AS nodes
+FROM $BASE AS nodes
 RUN groupadd --gid 10001 throughline \
     && useradd --uid 10001 --gid 10001 --create-home throughline
 # 3 GB that change with the lock file only; what changes daily is the last, small layer.
@@ -50,7 +64,7 @@ USER 10001:10001
 CMD ["throughline", "--help"]
 
 # What answers requests: `throughline serve`, without TFX and Beam.
-FROM python:3.11-slim-trixie AS server
+FROM $BASE AS server
 RUN groupadd --gid 10001 throughline \
     && useradd --uid 10001 --gid 10001 --create-home throughline
 COPY requirements.lock environments/serving.lock /tmp/
@@ -59,7 +73,7 @@ RUN --mount=type=cache,target=/root/.cache \
     && python -m venv /tmp/tools \
     && /tmp/tools/bin/pip install --quiet --require-hashes --requirement /tmp/uv.txt \
     && python -m venv --without-pip /opt/venv \
-    && UV_LINK_MODE=copy /tmp/tools/bin/uv pip sync --python /opt/venv/bin/python \
+    && UV_LINK_MODE=copy UV_SYSTEM_CERTS=1 /tmp/tools/bin/uv pip sync --python /opt/venv/bin/python \
         --require-hashes --compile-bytecode /tmp/serving.lock \
     && rm -rf /tmp/tools
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONPATH=/opt/throughline
@@ -75,9 +89,14 @@ ENTRYPOINT ["python", "-m", "pipeline.cli"]
 CMD ["serve", "--host", "0.0.0.0", "--output", "/mnt/throughline", \
      "--token-file", "/run/secrets/throughline/tokens"]
 
+FROM $SDK AS sdk
+
 FROM nodes AS worker
-# The version in requirements.lock; a test keeps them the same.
-COPY --from=apache/beam_python3.11_sdk:2.77.0 /opt/apache/beam /opt/apache/beam
+COPY --from=sdk /opt/apache/beam /opt/apache/beam
 # Our packages are in this environment, and not in one that boot would make.
 ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+USER root
+# Before it starts a worker, boot asks pip which Beam there is.
+RUN python -m ensurepip --default-pip
+USER 10001:10001
 ENTRYPOINT ["/opt/apache/beam/boot"]

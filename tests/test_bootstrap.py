@@ -23,6 +23,7 @@ MADE_FROM = (
     "environments/c-runtime",
     "setup.py",
     "requirements.lock",
+    "requirements-run.txt",
 )
 # The commands that bootstrap runs before it writes anything.
 COMMANDS = (
@@ -128,14 +129,16 @@ def repository(directory: Path, holds: str) -> None:
     )
 
 
-def pretend_made(checkout: Path, call: Run, asked: str = "") -> None:
+def pretend_made(
+    checkout: Path, call: Run, asked: str = "", level: str = "run"
+) -> None:
     """Leave what a finished bootstrap leaves, with nothing installed."""
     binaries = checkout / ".venv" / "bin"
     binaries.mkdir(parents=True)
     (binaries / "python").symlink_to(sys.executable)
     printed = call("fingerprint").stdout.strip()
     (checkout / ".venv" / "bootstrap.stamp").write_text(
-        f"{printed}\n{sys.executable}\n{asked}\n", encoding="utf-8"
+        f"{printed}\n{sys.executable}\n{asked}\n{level}\n", encoding="utf-8"
     )
 
 
@@ -196,6 +199,23 @@ class TestNothingToDo:
         assert call("is_current").returncode == 0
         assert call("is_current", PYTHON="python3.11").returncode == 0
         assert call("is_current", PYTHON="python3.12").returncode == 1
+
+    def test_what_is_there_for_tests_is_there_for_runs(
+        self, checkout: Path, call: Run
+    ) -> None:
+        """--dev adds to what running needs, and nothing takes it away again."""
+        pretend_made(checkout, call, level="dev")
+
+        assert call("is_current").returncode == 0
+        assert call("LEVEL=dev; is_current").returncode == 0
+        assert call("is_current || true; echo $LEVEL").stdout == "dev\n"
+
+    def test_tests_need_more_than_runs(self, checkout: Path, call: Run) -> None:
+        """An environment for running isn't enough for --dev."""
+        pretend_made(checkout, call)
+
+        assert call("is_current").returncode == 0
+        assert call("LEVEL=dev; is_current").returncode == 1
 
     def test_a_killed_run_is_not_current(self, checkout: Path, call: Run) -> None:
         """Without its stamp an environment counts for nothing."""
@@ -626,6 +646,22 @@ class TestThisEnvironment:
         )
 
         assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_running_needs_a_part_of_the_lock(self, call: Run) -> None:
+        """Without --dev it installs TFX and the installer, and no test tools."""
+        run, dev = (
+            {
+                line.partition("==")[0]
+                for line in call(f"LEVEL={level}; wanted_packages").stdout.splitlines()
+                if re.match(r"[a-z]", line)
+            }
+            for level in ("run", "dev")
+        )
+
+        listed = (PROJECT / "requirements-run.txt").read_text(encoding="utf-8")
+        assert run == set(listed.splitlines()) < dev
+        assert {"tfx", "kfp", "uv", "setuptools"} <= run
+        assert {"pytest", "playwright", "jupyterlab"} <= dev - run
 
     def test_the_lock_names_no_machine_and_no_index(self) -> None:
         """The lock is the same wherever it was made."""

@@ -1,7 +1,11 @@
 """What the Dockerfile and the code must agree on."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from pipeline.runners.containers import IMAGE_PROJECT, IMAGE_USER
 
@@ -12,7 +16,7 @@ LOCK = (PROJECT / "requirements.lock").read_text()
 
 def test_worker_has_the_beam_of_the_lock_file() -> None:
     """The boot program is that of the Beam that the environment has."""
-    (image,) = re.findall(r"beam_python3\.11_sdk:([\d.]+)", DOCKERFILE)
+    (image,) = re.findall(r"^ARG SDK=.*_sdk:([\d.]+)$", DOCKERFILE, re.MULTILINE)
     (locked,) = re.findall(r"^apache-beam(?:\[.*?\])?==([\d.]+)", LOCK, re.MULTILINE)
 
     assert image == locked
@@ -52,10 +56,62 @@ def test_packages_are_built_where_a_compiler_is() -> None:
     assert "g++" not in stages["nodes"] + stages["worker"]
 
 
+@pytest.mark.parametrize(
+    ("version", "buildx", "code", "said"),
+    [
+        ("Docker version 28.2.2, build e6", 1, 2, "lacks its plug-in buildx"),
+        ("Docker version 28.2.2, build e6", 0, 0, "build --target nodes --tag r/t:1"),
+        ("Docker version 20.10.24+dfsg1", 1, 0, "--build-arg BASE=b --quiet ."),
+        ("podman version 4.3.1", 1, 0, "build --target nodes"),
+        (None, 1, 2, "there is no "),
+    ],
+)
+def test_image_is_built_by_what_can(
+    tmp_path: Path, version: str | None, buildx: int, code: int, said: str
+) -> None:
+    """`make image` calls the builder, or says in a sentence what it lacks."""
+    docker = tmp_path / "docker"
+    if version:
+        docker.write_text(
+            "#!/bin/sh\n"
+            f'case $1 in --version) echo "{version}" ;; buildx) exit {buildx} ;;\n'
+            '*) echo "$DOCKER_BUILDKIT $*" ;; esac\n'
+        )
+        docker.chmod(0o755)
+
+    done = subprocess.run(
+        [PROJECT / "environments" / "image", "--quiet"],
+        env={
+            "PATH": os.environ["PATH"],
+            "DOCKER": str(docker),
+            "IMAGE": "r/t:1",
+            "BASE": "b",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == code, done.stderr
+    assert said in (done.stderr if code else done.stdout)
+
+
+def test_only_what_running_needs_is_installed() -> None:
+    """The image has the packages of requirements-run.txt, and uses one base."""
+    assert "requirements-run.txt" in DOCKERFILE
+    assert "run.txt" in DOCKERFILE.partition("uv pip sync")[2]
+    assert re.findall(
+        r"^FROM (\S+) AS (?:packages|nodes)", DOCKERFILE, re.MULTILINE
+    ) == [
+        "$BASE",
+        "$BASE",
+    ]
+
+
 def test_every_package_is_copied() -> None:
     """The packages that setup.py installs are the directories that are copied."""
-    setup = (PROJECT / "setup.py").read_text()
-    (names,) = re.findall(r"for name in \((.*?)\)", setup, re.DOTALL)
+    text = (PROJECT / "setup.py").read_text()
+    (names,) = re.findall(r"for name in \((.*?)\)", text, re.DOTALL)
 
     assert all(
         f"COPY {name} {name}\n" in DOCKERFILE for name in re.findall(r"\w+", names)

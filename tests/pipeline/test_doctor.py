@@ -137,6 +137,7 @@ class TestMemory:
 class TestLock:
     """The environment is compared with the lock, name by name."""
 
+    NEEDED = "absl-py\ntypes-pyyaml\nzipp[extra]\n"
     LOCK = (
         "# a comment\n"
         "absl-py==1.4.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\n"
@@ -155,22 +156,31 @@ class TestLock:
             "mine": "1",
         }
 
-        assert doctor.lock_differences(self.LOCK, installed) == []
+        assert doctor.lock_differences(self.LOCK, installed, self.NEEDED) == []
 
     def test_different_and_missing(self) -> None:
         """Each difference names the package, what is there and what is locked."""
         installed = {"absl-py": "2.0.0", "types-pyyaml": "6.0"}
 
-        assert doctor.lock_differences(self.LOCK, installed) == [
+        assert doctor.lock_differences(self.LOCK, installed, self.NEEDED) == [
             "absl-py is 2.0.0, locked is 1.4.0",
             "zipp 4.1.2 is missing",
         ]
+
+    def test_what_only_tests_need_may_be_missing(self) -> None:
+        """A package that running doesn't need may be missing, but not be another."""
+        needed = "absl-py\n"
+
+        assert doctor.lock_differences(self.LOCK, {"absl-py": "1.4.0"}, needed) == []
+        assert doctor.lock_differences(
+            self.LOCK, {"absl-py": "1.4.0", "zipp": "1.0"}, needed
+        ) == ["zipp is 1.0, locked is 4.1.2"]
 
     def test_build_numbers_are_no_difference(self) -> None:
         """A local version, as a rebuilt wheel has, is still the locked release."""
         installed = {"absl-py": "1.4.0+cpu", "types-pyyaml": "6.0.0", "zipp": "4.1.2"}
 
-        assert doctor.lock_differences(self.LOCK, installed) == []
+        assert doctor.lock_differences(self.LOCK, installed, self.NEEDED) == []
 
     def test_problem_is_short(self) -> None:
         """Of many differences five are shown, and the rest counted."""
@@ -236,9 +246,12 @@ class TestHere:
 
     def test_this_environment_is_as_locked(self) -> None:
         """The environment that bootstrap made is what the lock says."""
-        lock = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
+        lock, needed = (
+            (PROJECT / name).read_text(encoding="utf-8")
+            for name in ("requirements.lock", "requirements-run.txt")
+        )
 
-        assert doctor.lock_differences(lock, doctor.installed_versions()) == []
+        assert doctor.lock_differences(lock, doctor.installed_versions(), needed) == []
 
     def test_versions_agree_with_the_packages(self) -> None:
         """Versions read from directory names are those the packages report."""
