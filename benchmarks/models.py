@@ -108,7 +108,9 @@ def _run(out: Path, flags: list[str], seed: int) -> float:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    (evaluation,) = out.glob("artifacts/Evaluator/evaluation/*")
+    # A directory that is given again may hold those of earlier runs.
+    found = out.glob("artifacts/Evaluator/evaluation/*")
+    evaluation = max(found, key=lambda path: path.stat().st_mtime)
     return results.read_metrics(evaluation)[results.CANDIDATE][results.OVERALL]["auc"]
 
 
