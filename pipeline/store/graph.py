@@ -14,6 +14,8 @@ from google.protobuf import json_format
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from pipeline.store.properties import joined
+
 _INPUT = frozenset({mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT})
 _OUTPUT = frozenset({mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT})
 _STATE = mlmd.Execution.State
@@ -481,8 +483,18 @@ def _by_name(
     return found
 
 
-def _plain(properties: Mapping[str, mlmd.Value]) -> dict[str, Any]:
-    return {name: _value(value) for name, value in sorted(properties.items())}
+def _plain(stored: Mapping[str, mlmd.Value]) -> dict[str, Any]:
+    texts = {
+        name: value.string_value
+        for name, value in stored.items()
+        if value.WhichOneof("value") == "string_value"
+    }
+    # Long texts are in several properties, and JSON only as a whole.
+    decoded = {name: _decoded(text) for name, text in joined(texts).items()}
+    others = {
+        name: _value(value) for name, value in stored.items() if name not in texts
+    }
+    return dict(sorted({**others, **decoded}.items()))
 
 
 def _value(value: mlmd.Value) -> Any:

@@ -1,7 +1,16 @@
 """Names of properties in the metadata store, ours and TFX's."""
 
+from collections.abc import Mapping
+from typing import Any
+
 OURS = "throughline_"
 """Prefix of the properties that our runner adds; these are no parameters of a node."""
+
+LONGEST = 2_000
+"""Most bytes of a text in one property; longer ones are in several, see `divided`.
+PostgreSQL indexes these texts, and rejects one of more than 2,704 bytes."""
+
+_PART = "~"
 
 # On executions.
 KEY = f"{OURS}key"
@@ -40,3 +49,28 @@ PUSH_NOTE = f"{OURS}push_note"
 # On LabelledRequests, the labels that were joined to requests.
 LABELS_TYPE = "LabelledRequests"
 LABELS_FILE = "span_file"
+
+
+def divided(name: str, text: str) -> dict[str, str]:
+    """Divides a text into properties that any metadata store accepts.
+
+    Args:
+        name: Name of the first property; the further ones end with a number.
+        text: The text, in ASCII, so that its characters are bytes.
+    """
+    pieces = [text[at : at + LONGEST] for at in range(0, len(text), LONGEST)] or [""]
+    return {
+        f"{name}{_PART}{number}" if number else name: piece
+        for number, piece in enumerate(pieces)
+    }
+
+
+def joined(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Joins the texts that `divided` has divided; other values stay as they are."""
+    found = dict(values)
+    for name in values:
+        number = 1
+        while isinstance(piece := found.pop(f"{name}{_PART}{number}", None), str):
+            found[name] += piece
+            number += 1
+    return found

@@ -38,13 +38,15 @@ def note_execution(
         execution: A successful execution.
         key: Fingerprints of the code and files, and versions, behind the node.
     """
-    execution.custom_properties[properties.KEY].string_value = json.dumps(key)
+    texts = properties.divided(properties.KEY, json.dumps(key))
     if execution.last_known_state == mlmd.Execution.COMPLETE:
         sizes: dict[str, Size] = {}
         for artifacts in Graph(store).outputs_of(execution.id).values():
             for artifact in artifacts:
                 sizes[artifact.uri] = size_of(artifact.uri)
-        execution.custom_properties[properties.OUTPUTS].string_value = json.dumps(sizes)
+        texts |= properties.divided(properties.OUTPUTS, json.dumps(sizes))
+    for name, text in texts.items():
+        execution.custom_properties[name].string_value = text
     store.put_executions([execution])
 
 

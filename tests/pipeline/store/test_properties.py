@@ -1,5 +1,6 @@
 """Property names: ours collide with none, and TFX's are those that TFX reads."""
 
+import pytest
 from tfx.components.evaluator import constants as evaluator
 from tfx.components.example_gen import utils as example_gen
 from tfx.components.pusher import executor as pusher
@@ -37,3 +38,14 @@ def test_properties_of_our_runner_are_no_parameters() -> None:
     added = (properties.KEY, properties.OUTPUTS, properties.DIRECTORY)
 
     assert all(name.startswith(properties.OURS) for name in added)
+
+
+@pytest.mark.parametrize("length", [0, 10, properties.LONGEST, 9_999])
+def test_long_texts_are_divided_and_joined(length: int) -> None:
+    """What is read is what was written, beside values of other kinds."""
+    text = "".join(chr(97 + n % 26) for n in range(length))
+
+    stored = properties.divided("a", text)
+
+    assert max(map(len, stored.values())) <= properties.LONGEST
+    assert properties.joined({**stored, "b": 1}) == {"a": text, "b": 1}

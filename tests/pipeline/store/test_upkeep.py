@@ -9,6 +9,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline.columnar import files
 from pipeline.store import properties, upkeep
 from pipeline.store.connection import connection_config
+from pipeline.store.graph import Graph
 
 State = mlmd.Execution.State
 RUN, PIPELINE, NODE = "run-1", "taxi", "Transform"
@@ -108,6 +109,21 @@ def test_key_is_noted_with_the_execution(small: Small) -> None:
     (stored,) = small.store.get_executions()
     key = stored.custom_properties[properties.KEY].string_value
     assert key == '{"models.model": "abc"}'
+
+
+def test_a_long_key_is_noted_in_properties_that_postgresql_takes(small: Small) -> None:
+    """No text is longer than PostgreSQL indexes, and it is read as it was."""
+    execution = small.execution(State.COMPLETE, {})
+    key = {f"pipeline.module_{n}": "0123456789abcdef" for n in range(200)}
+
+    upkeep.note_execution(small.store, execution, key)
+
+    (stored,) = small.store.get_executions()
+    texts = [value.string_value for value in stored.custom_properties.values()]
+    assert max(map(len, texts)) < 2_704
+    (parameters,) = Graph(small.store).parameters_of([stored.id])
+    assert parameters[properties.KEY] == key
+    assert [name for name in parameters if properties.KEY in name] == [properties.KEY]
 
 
 def test_notes_and_marks_keep_the_other_properties(small: Small) -> None:
