@@ -2,7 +2,15 @@
 
 import sys
 
-from benchmarks import ingestion, models, pipeline, prediction, results, serving
+from benchmarks import (
+    ingestion,
+    models,
+    pipeline,
+    prediction,
+    results,
+    serving,
+    spans,
+)
 
 _BENCHMARKS = {
     "pipeline": pipeline.main,
@@ -10,6 +18,7 @@ _BENCHMARKS = {
     "predict": prediction.main,
     "models": models.main,
     "serving": serving.main,
+    "spans": spans.main,
     "readme": results.main,
 }
 

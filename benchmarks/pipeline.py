@@ -95,7 +95,8 @@ def _data_of(rows: int, place: Path) -> Iterator[Path]:
         yield Path(directory)
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """Describes the machine and the packages that decide about the figures."""
     return {
         "processor": platform.processor() or platform.machine(),
         # What this process may use, which a container limits; cpu_count is the host's.
@@ -150,7 +151,7 @@ def main(arguments: list[str]) -> int:
     path = results.write(
         {
             "when": f"{datetime.now(UTC):%Y-%m-%d}",
-            "machine": _machine(),
+            "machine": machine(),
             "steps": STEPS,
             "batch": BATCH,
             "turns": turns,

@@ -83,8 +83,8 @@ class Splits:
     test_from: str = ""
     """Rows from this time on are the test split."""
     test_spans: int = 0
-    """This many of the newest spans read are the test split; the others are split by a
-    hash."""
+    """This many of the newest spans of the window are only tested on, with all their
+    rows; each span is split by a hash into train and eval."""
 
     def __post_init__(self) -> None:
         """Rejects a split without rows, and rules that contradict each other."""
@@ -353,7 +353,7 @@ class Config:
     span: str = NEWEST
     """The span to read: newest, a number, a date, or a range such as 5..8."""
     window: int | Literal["all"] = 1
-    """Number of the newest spans to read together."""
+    """Number of the newest spans to train on together; each is ingested once."""
     encoding: str = "utf-8"
     """Encoding of text files, by Python's name: utf-8, cp1252, utf-16 and so on."""
     output: Path = Path("output")

@@ -23,6 +23,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Airflow's own pattern of run ids, so that every orchestrator's ids fit, but for a
 # first character that would make a hidden file, a flag or a way out of a directory.
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.~:+-]*")
+# In no name that a user or an orchestrator may give, by the pattern above.
+_SPAN_RUN = "/span-"
 # File names have at most 255 bytes, and a digest is appended to the run's name.
 _LONGEST_RUN_NAME = 200
 # ":/+" because `Path` collapses the two slashes of "gs://" into one.
@@ -54,6 +56,17 @@ def run_name(name: str, setting: str = "run") -> str:
         f"or '_', and hold only these and '.', '-', '~', ':' and '+', at most "
         f"{_LONGEST_RUN_NAME} of them, since it names directories"
     )
+
+
+def span_run(run: str, span: int) -> str:
+    """Names the part of a run that takes in one of the earlier spans of its window."""
+    return f"{run}{_SPAN_RUN}{span}"
+
+
+def is_span_run(name: str, run: str = "") -> bool:
+    """Whether a name is one of `span_run`: of a certain run, or of any."""
+    before, mark, _ = name.partition(_SPAN_RUN)
+    return bool(mark) and run in {"", before}
 
 
 def local_path(path: Path, setting: str) -> Path:

@@ -51,6 +51,8 @@ from pipeline.components.live_model import (
     BestModelStrategy,
     LiveModelStrategy,
 )
+from pipeline.components.span_window import TEST as TESTED
+from pipeline.components.span_window import SpanWindowStrategy
 from pipeline.config import (
     IN_PROCESS_ARGUMENTS,
     SERVING_NODE,
@@ -118,9 +120,14 @@ def create_pipeline(config: Config) -> Pipeline:
         **{name: baselines.outputs[name] for name in (PREVIOUS, LIVE) if baselines},
     )
 
+    # Examples, DataVerdict -> those of all the spans to learn from, and to test on
+    window = _window(config, example_gen, data_gate)
+    spans = window.outputs if window else example_gen.outputs
+    verdicts = (window or data_gate).outputs["verdict"]
+
     # Examples, Schema, DataVerdict -> TransformGraph, transformed Examples
     transform = Transform(
-        examples=example_gen.outputs["examples"],
+        examples=spans["examples"],
         schema=reviewed_schema.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(
@@ -128,12 +135,11 @@ def create_pipeline(config: Config) -> Pipeline:
         ),
         # They cost three times what the transformation itself does.
         disable_statistics=True,
-        # It pays where spans are artifacts of their own; here they are read together.
         disable_analyzer_cache=True,
         custom_config={"label_policy": config.label_policy},
     )
     transform.executor_spec = BeamExecutorSpec(transform_executor.Executor)
-    require_verdict(transform, data_gate.outputs["verdict"])
+    require_verdict(transform, verdicts)
 
     # transformed Examples, TransformGraph, DataVerdict -> Model
     trainer = Trainer(
@@ -157,7 +163,7 @@ def create_pipeline(config: Config) -> Pipeline:
     )
     trainer.executor_spec = ExecutorClassSpec(trainer_executor.Executor)
 
-    require_verdict(trainer, data_gate.outputs["verdict"])
+    require_verdict(trainer, verdicts)
 
     # output/serving/<model>/ -> the live Model to beat
     baseline = _baseline(config).with_id("Baseline")
@@ -167,8 +173,9 @@ def create_pipeline(config: Config) -> Pipeline:
 
     # test Examples, all Models, DataVerdict -> ModelEvaluation, ModelBlessing
     evaluator = Evaluator(
-        examples=example_gen.outputs["examples"],
-        example_splits=["test"],
+        examples=spans[TESTED if config.splits.test_spans else "examples"],
+        # A span that is tested on has no split of that name: it is trained on later.
+        example_splits=[TRAIN, EVAL] if config.splits.test_spans else [TEST],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
         eval_config=eval_config(config.quality),
@@ -177,10 +184,10 @@ def create_pipeline(config: Config) -> Pipeline:
     if declared.TASK == "binary":
         with_gates(evaluator, _gates(config), best and best.outputs["model"])
     # It says which conditions are rare; they become slices.
-    require_verdict(evaluator, data_gate.outputs["verdict"])
+    require_verdict(evaluator, verdicts)
 
     # Model, eval Examples -> InfraBlessing: it loads, answers, agrees, in time
-    check = _serving_check(config, trainer.outputs["model"], example_gen)
+    check = _serving_check(config, trainer.outputs["model"], spans["examples"])
 
     # Model, both blessings -> output/serving/<model>/<version>/
     pusher = Pusher(
@@ -206,6 +213,7 @@ def create_pipeline(config: Config) -> Pipeline:
             example_validator,
             *filter(None, [baselines]),
             data_gate,
+            *filter(None, [window]),
             transform,
             trainer,
             baseline,
@@ -258,13 +266,12 @@ def _gates(config: Config) -> Settings:
 
 
 def _serving_check(
-    config: Config, model: BaseChannel, example_gen: Ingestion
+    config: Config, model: BaseChannel, examples: BaseChannel
 ) -> BaseComponent:
     asked = config.serving_check
     limits = Limits(asked.max_load_seconds, asked.max_latency_ms, asked.max_memory_mb)
     if tag := asked.tensorflow_serving_tag:
         return serving_check.in_docker(model, tag, limits).with_id(SERVING_NODE)
-    examples = example_gen.outputs["examples"]
     return serving_check.ServingCheck(model, examples, asked.rows, limits)
 
 
@@ -281,6 +288,23 @@ def _data_baselines(config: Config, example_gen: Ingestion) -> Resolver | None:
         live=Channel(type=DataVerdict),
         **{MODELS: Channel(type=Model)},
     ).with_id("DataBaselines")
+
+
+def _window(
+    config: Config, example_gen: Ingestion, data_gate: DataGate
+) -> Resolver | None:
+    """Returns the node that finds the spans of the window; none on Vertex AI."""
+    if config.output.is_relative_to(VERTEX_MOUNT):
+        # Vertex AI resolves in its own service, which knows TFX's strategies only.
+        return None
+    examples = example_gen.outputs["examples"]
+    return Resolver(
+        strategy_class=SpanWindowStrategy,
+        config={"test_spans": config.splits.test_spans},
+        examples=examples,
+        verdict=data_gate.outputs["verdict"],
+        **({TESTED: examples} if config.splits.test_spans else {}),
+    ).with_id("Window")
 
 
 def _policy(config: Config) -> Policy:

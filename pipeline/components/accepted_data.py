@@ -13,6 +13,7 @@ from tfx.types import Artifact
 
 from pipeline.components.gate_executor import EXAMPLES, LIVE, PREVIOUS, VERDICT
 from pipeline.components.live_model import MODEL, LiveModelStrategy
+from pipeline.components.span_order import span_of
 from pipeline.store import properties, upkeep
 from pipeline.store.graph import Execution, Graph
 
@@ -23,6 +24,11 @@ MODELS = "models"
 
 class AcceptedDataStrategy(ResolverStrategy):
     """Resolves to the verdicts about the data that new data is compared with.
+
+    Of the spans that were accepted, and of those that the live model was trained on,
+    the nearest one before these Examples counts: seasons and trends are no defects.
+    Nothing is before a span that came late as the oldest, so there it is the nearest
+    one after. Without spans it is what was accepted last.
 
     The choice is the same whenever the same Examples are judged, or each run would
     judge, transform and train again what it has already accepted: the verdicts must be
@@ -53,16 +59,12 @@ class AcceptedDataStrategy(ResolverStrategy):
             is the same one.
         """
         (examples,) = input_dict[EXAMPLES][-1:]
-        verdicts = [
-            verdict
-            for verdict in sorted(input_dict[PREVIOUS], key=lambda each: each.id)
-            if upkeep.is_whole(store, verdict.id)
-        ]
-        previous = _previous(verdicts, examples.id)
+        verdicts = sorted(input_dict[PREVIOUS], key=lambda each: each.id)
+        previous = _previous(store, verdicts, examples)
         # MLMD 1.21 stores only one event for an artifact that an execution reads twice.
         live = [
             verdict
-            for verdict in self._live(store, input_dict, verdicts, examples.id)
+            for verdict in self._live(store, input_dict, verdicts, examples)
             if verdict.id not in {each.id for each in previous}
         ]
         _LOG.info(
@@ -77,7 +79,7 @@ class AcceptedDataStrategy(ResolverStrategy):
         store: MetadataStore,
         input_dict: dict[str, list[Artifact]],
         verdicts: Collection[Artifact],
-        examples_id: int,
+        examples: Artifact,
     ) -> list[Artifact]:
         models = LiveModelStrategy(self._serving).resolve_artifacts(
             store, {MODEL: input_dict[MODELS]}
@@ -85,22 +87,43 @@ class AcceptedDataStrategy(ResolverStrategy):
         graph = Graph(store)
         trainers = graph.makers([model.id for model in models])
         read = _read(trainers, VERDICT)
-        if any(v.id in read and _about(v) == examples_id for v in verdicts):
+        if any(v.id in read and _about(v) == examples.id for v in verdicts):
             gates = [
-                user for user in graph.users([examples_id]) if VERDICT in user.outputs
+                user for user in graph.users([examples.id]) if VERDICT in user.outputs
             ]
             read = _read(gates[-1:], LIVE)
-        return [verdict for verdict in verdicts if verdict.id in read][-1:]
+        learned = [verdict for verdict in verdicts if verdict.id in read]
+        return _nearest(store, learned, span_of(examples))
 
 
-def _previous(verdicts: Collection[Artifact], examples_id: int) -> list[Artifact]:
-    about_these = [v.id for v in verdicts if _about(v) == examples_id]
-    return [
+def _previous(
+    store: MetadataStore, verdicts: Collection[Artifact], examples: Artifact
+) -> list[Artifact]:
+    about_these = [v.id for v in verdicts if _about(v) == examples.id]
+    accepted = [
         verdict
         for verdict in verdicts
-        if _about(verdict) != examples_id
+        if _about(verdict) != examples.id
         and (not about_these or verdict.id < about_these[0])
-    ][-1:]
+    ]
+    return _nearest(store, accepted, span_of(examples))
+
+
+def _nearest(
+    store: MetadataStore, verdicts: Collection[Artifact], span: int
+) -> list[Artifact]:
+    """Returns the verdict about the nearest span before, else after; one or none."""
+
+    def distance(verdict: Artifact) -> tuple[int, int, int]:
+        other = span_of(verdict)
+        # By id last: of several deliveries of a span, the one that was accepted last.
+        # The same span is that of another delivery, or without spans 0.
+        side = 0 if other < span else 1 if other > span else 2
+        return side, abs(other - span), -verdict.id
+
+    # One by one: what is whole is looked up on disk, and a year has hundreds.
+    ordered = sorted(verdicts, key=distance)
+    return next(([v] for v in ordered if upkeep.is_whole(store, v.id)), [])
 
 
 def _about(verdict: Artifact) -> int:

@@ -43,6 +43,7 @@ from pipeline.components.local_files import (
     stock_files,
     written_by_tensorflow,
 )
+from pipeline.components.span_order import by_span
 from pipeline.ingestion.splitting import TRAIN
 from pipeline.names import MODEL_FILE, RULE_FILE
 from pipeline.quality.evaluation import (
@@ -358,8 +359,9 @@ def _shards(
     examples: Sequence[Artifact], splits: Sequence[str]
 ) -> list[Shard | RecordFile]:
     found: list[Shard | RecordFile] = []
+    window = by_span(examples)
     for split in splits:
-        for artifact in examples:
+        for artifact in window:
             uri = artifact_utils.get_split_uri([artifact], split)
             if _is_parquet(artifact):
                 found += split_up(shards_of(uri))

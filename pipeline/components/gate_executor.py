@@ -22,6 +22,7 @@ from tfx.types.artifact_utils import (
 from models import declared
 from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import files, shards
+from pipeline.components.span_order import span_of
 from pipeline.errors import DataRefusedError
 from pipeline.store import properties
 from pipeline.store.artifact_files import (
@@ -116,6 +117,7 @@ class Executor(BaseBeamExecutor):
         output.set_int_custom_property(properties.EXAMPLES_ID, examples.id)
         fewest = policy.min_rows_of_cell
         output.set_int_custom_property(properties.MIN_ROWS_OF_CELL, fewest)
+        output.set_int_custom_property(properties.SPAN, span_of(examples))
 
 
 def _evidence(input_dict: Artifacts, splits: Mapping[str, profile.Profile]) -> Evidence:

@@ -139,7 +139,7 @@ class Executor(BaseBeamExecutor):
         try:
             sources = _sources(exec_properties, settings)
             tally, rule = self._ingest(sources, settings, directories, refuge.uri)
-            _check(tally, [found for found, _ in sources], settings, refuge.uri)
+            _check(tally, sources, settings, refuge.uri)
             examples.set_string_custom_property(
                 properties.FILES, _fingerprints(exec_properties, sources, examples.uri)
             )
@@ -160,14 +160,13 @@ class Executor(BaseBeamExecutor):
 
     def _ingest(
         self,
-        sources: Sequence[tuple[Source, bool]],
+        sources: Sequence[Source],
         settings: Settings,
         directories: Mapping[str, Location],
         refuge: Location,
     ) -> tuple[Tally, AppliedRule]:
         schema = _schema(settings)
-        read = [found for found, _ in sources]
-        source.check_headers(read, schema)
+        source.check_headers(sources, schema)
         shards = plan.divide(sources)
         rows = plan.count_rows(shards)
         rule = settings.rule.over(source.expected_columns(schema) if schema else ())
@@ -175,12 +174,12 @@ class Executor(BaseBeamExecutor):
         for directory in (refuge, *directories.values()):
             files.make_directory(directory)
         kinds = columns.kinds_of_schema(schema)
-        if not set(read[0].names) <= kinds.keys():
+        if not set(sources[0].names) <= kinds.keys():
             look = functools.partial(writing.note_kinds, job=job)
             with progress.running(progress.Task(rows, phase="types")):
                 self._share("Look", shards, look)
             kinds = {**writing.noted_kinds(job), **kinds}
-        kinds = {name: kinds[name] for name in _in_order(schema, read[0].names)}
+        kinds = {name: kinds[name] for name in _in_order(schema, sources[0].names)}
         rule.check(kinds)
         write = functools.partial(writing.write_shard, kinds=kinds, job=job)
         with progress.running(progress.Task(rows)):
@@ -212,23 +211,12 @@ def _in_order(schema: schema_pb2.Schema | None, names: Sequence[str]) -> list[st
     return [*described, *(name for name in names if name not in described)]
 
 
-def _sources(
-    exec_properties: Mapping[str, Any], settings: Settings
-) -> list[tuple[Source, bool]]:
-    """Looks at all files, and says of each whether its span is one for the test."""
-    spans = _patterns(exec_properties)
+def _sources(exec_properties: Mapping[str, Any], settings: Settings) -> list[Source]:
+    """Looks at all files, of the oldest span first."""
     base = Path(exec_properties["input_base"])
-    newest = settings.rule.test_spans
-    if newest and len(spans) <= newest:
-        raise DataRefusedError(
-            f"splits.test-spans is {newest}, and {len(spans)} span"
-            f"{'' if len(spans) == 1 else 's'} are read: none is left to learn from; "
-            "widen --window, or lower --splits.test-spans"
-        )
-    in_test = set(list(spans)[-newest:]) if newest else set()
     found = [
-        (source.look_at(path, settings.encoding), name in in_test)
-        for name, pattern in spans.items()
+        source.look_at(path, settings.encoding)
+        for pattern in _patterns(exec_properties).values()
         for path in files_of(base, pattern)
     ]
     if not found:
@@ -236,7 +224,7 @@ def _sources(
             f"there is no file to read in {base}; put at least one CSV or Parquet file "
             "there"
         )
-    for each, _ in found:
+    for each in found:
         if each.has_mark:
             _LOG.info("%s begins with a byte order mark, which is left out", each.path)
     return found
@@ -289,7 +277,7 @@ def _finish(refuge: Artifact, tally: Tally) -> None:
 
 def _fingerprints(
     exec_properties: Mapping[str, Any],
-    sources: Sequence[tuple[Source, bool]],
+    sources: Sequence[Source],
     uri: str,
 ) -> str:
     """Says what was read, for lineage: each file's path, bytes and SHA-256, as JSON.
@@ -307,7 +295,7 @@ def _fingerprints(
                 f"The data in {base} changed while it was being read; run again when "
                 "nothing writes there any more"
             )
-    paths = [found.path for found, _ in sources]
+    paths = [found.path for found in sources]
     return json.dumps(
         [
             {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256}

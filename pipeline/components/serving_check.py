@@ -164,8 +164,10 @@ def _first_rows(examples: Sequence[Artifact], split: str, count: int) -> pa.Reco
                 break
     if not found:
         raise ThroughlineError(f"the split {split} has no rows to send to the model")
-    table = pa.Table.from_batches(found, found[0].schema).combine_chunks()
-    return table.to_batches()[0]
+    # Spans may differ in columns that the schema doesn't require.
+    tables = [pa.Table.from_batches([batch]) for batch in found]
+    together = pa.concat_tables(tables, promote_options="default").combine_chunks()
+    return together.to_batches()[0]
 
 
 def _bless(blessing: Artifact, result: serving_check.Result) -> None:

@@ -1,32 +1,84 @@
-"""Driver of ExampleGen: selects the spans to ingest, and fingerprints their contents.
+"""Driver of ExampleGen: selects the span to ingest, and fingerprints its contents.
 
 The stock driver reads the newest span, silently skips the others, and identifies files
-by their times of modification. This one reads as many spans as requested, logs what it
-skips, and sets the same properties. It accepts a `RangeConfig` with a static range of
-several spans; `num_spans` of a rolling range counts the spans that exist.
+by their times of modification. With this one, a run is about a window of spans: the
+newest is ingested here, and earlier ones by `pipeline.runners.backlog`, each once.
+Before there is a reviewed schema no span can be judged; then the whole window is
+ingested together, as one artifact, from which SchemaGen proposes a schema.
+
+It accepts a `RangeConfig` with a static range of several spans; `num_spans` of a
+rolling range counts the spans that exist.
 """
 
 import json
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.components.example_gen import driver, utils
 from tfx.orchestration.data_types import ComponentInfo, PipelineInfo
 from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.proto import example_gen_pb2, range_config_pb2
-from tfx.proto.orchestration import driver_output_pb2, pipeline_pb2
+from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
+from pipeline.components.ingestion import Settings
 from pipeline.ingestion import digests, spans
 from pipeline.ingestion.spans import Between, Newest, Selection, Wanted
-from pipeline.store import properties, upkeep
-from pipeline.store.graph import Graph
+from pipeline.store import properties
 
 _LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an ExampleGen was asked to read.
+
+    Attributes:
+        base: The data directory.
+        pattern: Pattern of its files, with placeholders.
+        wanted: The spans; `None` if the pattern has none.
+        settings: The settings of the executor.
+    """
+
+    base: Path
+    pattern: str
+    wanted: Wanted | None
+    settings: Settings
+
+    @classmethod
+    def of(cls, exec_properties: Mapping[str, Any]) -> "Request":
+        """Reads the parameters of an ExampleGen as they are in the pipeline."""
+        given = example_gen_pb2.Input()
+        proto_utils.json_to_proto(exec_properties[specs.INPUT_CONFIG_KEY], given)
+        # Our component declares one; rows are split by the executor, not by files.
+        (split,) = given.splits
+        return cls(
+            Path(exec_properties[specs.INPUT_BASE_KEY]),
+            split.pattern,
+            _wanted(exec_properties.get(specs.RANGE_CONFIG_KEY)),
+            Settings.of(exec_properties),
+        )
+
+    @property
+    def is_span_by_span(self) -> bool:
+        """Whether each span of the window is ingested and judged by itself."""
+        return bool(self.settings.schema_file)
+
+    def select(self) -> Selection:
+        """Finds the spans of the window; see `spans.select`."""
+        return spans.select(self.base, self.pattern, self.wanted)
+
+    def select_to_ingest(self) -> Selection:
+        """Finds what ExampleGen ingests itself: the newest span, or the window."""
+        window = self.select()
+        if not self.is_span_by_span:
+            return window
+        return Selection(window.pattern, window.taken[-1:], left_out=window.left_out)
 
 
 class SpanDriver(driver.FileBasedDriver):
@@ -56,13 +108,8 @@ class SpanDriver(driver.FileBasedDriver):
             DataRefusedError: No file matches, or a requested span does not exist.
         """
         del pipeline_info, component_info
-        base = Path(exec_properties[specs.INPUT_BASE_KEY])
-        settings = example_gen_pb2.Input()
-        proto_utils.json_to_proto(exec_properties[specs.INPUT_CONFIG_KEY], settings)
-        # Our component declares one; rows are split by the executor, not by files.
-        (split,) = settings.splits
-        wanted = _wanted(exec_properties.get(specs.RANGE_CONFIG_KEY))
-        self._selection = spans.select(base, split.pattern, wanted)
+        request = Request.of(exec_properties)
+        self._selection = request.select_to_ingest()
         for line in self._selection.lines():
             _LOG.info("ExampleGen %s", line)
         patterns = digests.splits_of(self._selection)
@@ -83,7 +130,7 @@ class SpanDriver(driver.FileBasedDriver):
         exec_properties[utils.SPAN_PROPERTY_NAME] = newest.number
         exec_properties[utils.VERSION_PROPERTY_NAME] = newest.version
         exec_properties[utils.FINGERPRINT_PROPERTY_NAME] = digests.fingerprint(
-            base, patterns, self._memory
+            request.base, patterns, self._memory
         )
         return exec_properties
 
@@ -98,36 +145,6 @@ class SpanDriver(driver.FileBasedDriver):
             outputs = result.output_artifacts[specs.EXAMPLES_KEY]
             _note(outputs.artifacts[0], self._selection)
         return result
-
-
-def record_skipped_spans(
-    store: MetadataStore, node: pipeline_pb2.PipelineNode, execution: mlmd.Execution
-) -> None:
-    """Records the skipped spans on the Examples that a node has just written.
-
-    The driver can't do this: its output is part of the cache key, and data that is not
-    read must not make a node run again.
-
-    Args:
-        store: The metadata store.
-        node: The node; nodes other than ExampleGen are ignored.
-        execution: The node's execution.
-    """
-    parameters = node.parameters.parameters
-    for examples in Graph(store).outputs_of(execution.id).get(specs.EXAMPLES_KEY, []):
-        taken = examples.properties.get(properties.SPANS)
-        noted = properties.SPANS_SKIPPED in examples.properties
-        # A cached execution has the earlier one's artifact, which has the note.
-        if taken and not noted and specs.INPUT_BASE_KEY in parameters:
-            base = parameters[specs.INPUT_BASE_KEY].field_value.string_value
-            settings = parameters[specs.INPUT_CONFIG_KEY].field_value.string_value
-            (split,) = json.loads(settings)["splits"]
-            pattern = spans.Pattern(split["pattern"])
-            numbers = {entry["span"] for entry in taken}
-            there = [s.number for s in spans.available(Path(base), pattern)]
-            left = tuple(number for number in there if number not in numbers)
-            text = Selection(pattern, (), left).names_of_skipped()
-            upkeep.note_artifact(store, examples.id, properties.SPANS_SKIPPED, text)
 
 
 def _wanted(range_config: str | None) -> Wanted | None:
@@ -158,6 +175,3 @@ def _note(examples: mlmd.Artifact, selection: Selection) -> None:
         for span in selection.taken
     ]
     examples.custom_properties[properties.SPANS].string_value = json.dumps(taken)
-    if selection.missing:
-        missing = selection.names_of_missing()
-        examples.custom_properties[properties.SPANS_MISSING].string_value = missing

@@ -22,6 +22,7 @@ from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import files, shards, transformation
 from pipeline.columnar.shards import Shard
 from pipeline.components.local_files import stock_files, written_by_tensorflow
+from pipeline.components.span_order import by_span
 from pipeline.names import RULE_FILE
 from pipeline.store import properties
 
@@ -47,7 +48,7 @@ class Executor(stock.Executor):
         """Writes the transform graph, and the transformed examples of each split.
 
         Args:
-            input_dict: `examples`, `schema` and `verdict`.
+            input_dict: `examples`, one or one for each span; `schema` and `verdict`.
             output_dict: `transform_graph`, and `transformed_examples` unless they are
                 not materialized.
             exec_properties: What the stock executor takes.
@@ -113,11 +114,10 @@ def _beyond(
         specs.UPDATED_ANALYZER_CACHE_KEY
     ):
         return "an analyzer cache"
-    if len(input_dict[specs.EXAMPLES_KEY]) != 1:
-        return "several examples artifacts"
-    kind = examples_utils.get_payload_format(input_dict[specs.EXAMPLES_KEY][0])
-    if kind != example_gen_pb2.FORMAT_PARQUET:
-        return f"examples in {example_gen_pb2.PayloadFormat.Name(kind)}"
+    kinds = map(examples_utils.get_payload_format, input_dict[specs.EXAMPLES_KEY])
+    other = [kind for kind in kinds if kind != example_gen_pb2.FORMAT_PARQUET]
+    if other:
+        return f"examples in {example_gen_pb2.PayloadFormat.Name(other[0])}"
     return None
 
 
@@ -136,7 +136,8 @@ def _keep_split_rule(input_dict: Mapping[str, list[Artifact]], directory: str) -
     The Trainer takes it into the model: whoever compares two models later must know
     which rows each of them has seen, and has no metadata store to ask.
     """
-    (examples,) = input_dict[specs.EXAMPLES_KEY]
+    # All spans of a window were ingested with the same settings.
+    *_, examples = input_dict[specs.EXAMPLES_KEY]
     rule = examples.get_string_custom_property(properties.SPLIT_RULE)
     if rule:
         files.write_text(files.join(directory, RULE_FILE), rule)
@@ -148,8 +149,11 @@ def _schema(input_dict: Mapping[str, list[Artifact]]) -> schema_pb2.Schema:
 
 
 def _shards(input_dict: Mapping[str, list[Artifact]], split: str) -> list[Shard]:
-    (examples,) = input_dict[specs.EXAMPLES_KEY]
-    return shards.shards_of(artifact_utils.get_split_uri([examples], split))
+    return [
+        shard
+        for examples in by_span(input_dict[specs.EXAMPLES_KEY])
+        for shard in shards.shards_of(artifact_utils.get_split_uri([examples], split))
+    ]
 
 
 def _mark(artifact: Artifact) -> None:

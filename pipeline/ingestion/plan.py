@@ -39,7 +39,6 @@ class Piece:
         end: Offset after its last byte; for Parquet, index after its last row group.
             `None` for a file that is not divisible, such as a gzip.
         first: Number of its first line; for Parquet, of its first row; from 1.
-        is_newest: Whether it is in one of the newest spans, which are the test split.
         rows: How many rows it has; `None` if only reading it would tell.
     """
 
@@ -47,17 +46,16 @@ class Piece:
     start: int
     end: int | None
     first: int
-    is_newest: bool = False
     rows: int | None = None
 
 
 def divide(
-    sources: Iterable[tuple[Source, bool]], shard_bytes: int | None = None
+    sources: Iterable[Source], shard_bytes: int | None = None
 ) -> list[list[Piece]]:
     """Divides files into shards, in the order of the files and their rows.
 
     Args:
-        sources: The files, and whether each is in one of the newest spans.
+        sources: The files.
         shard_bytes: Approximate size of a shard; by default there are `SHARDS`, within
             the bounds of their size.
 
@@ -67,11 +65,7 @@ def divide(
     Raises:
         DataRefusedError: A line is longer than `records.LONGEST_RECORD`.
     """
-    pieces = [
-        each
-        for found, is_newest in sources
-        for each in _pieces_of(found, is_newest=is_newest)
-    ]
+    pieces = [each for found in sources for each in _pieces_of(found)]
     if shard_bytes is None:
         even = sum(size for _, size in pieces) // SHARDS
         shard_bytes = max(SMALLEST_BYTES, min(LARGEST_BYTES, even))
@@ -122,7 +116,7 @@ def stretches(piece: Piece) -> Iterator[Records]:
             yield records
 
 
-def _pieces_of(found: Source, *, is_newest: bool) -> Iterator[tuple[Piece, int]]:
+def _pieces_of(found: Source) -> Iterator[tuple[Piece, int]]:
     """Yields the pieces of a file, each with its size in bytes of text."""
     if found.kind == "parquet":
         file = source.opened_parquet(found.path)
@@ -130,21 +124,21 @@ def _pieces_of(found: Source, *, is_newest: bool) -> Iterator[tuple[Piece, int]]
         for group in range(file.num_row_groups):
             about = file.metadata.row_group(group)
             rows = about.num_rows
-            piece = Piece(found, group, group + 1, row, is_newest, rows)
+            piece = Piece(found, group, group + 1, row, rows)
             yield piece, about.total_byte_size
             row += rows
         return
     at = found.start + (_MARK_BYTES if found.has_mark else 0)
     if not found.is_divisible:
         size = source.size_of(found.path) * _UNPACKED
-        yield Piece(found, at, None, found.line, is_newest), size
+        yield Piece(found, at, None, found.line), size
         return
     with source.opened(found.path, found.kind, UTF_8) as text:
         text.seek(at)
         line = found.line
         for records, length in _stretches(text, found.path, line, None):
             end, rows = at + length, len(records)
-            yield Piece(found, at, end, line, is_newest, rows), length
+            yield Piece(found, at, end, line, rows), length
             at, line = at + length, records.next_line
 
 

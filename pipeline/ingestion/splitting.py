@@ -56,7 +56,9 @@ class SplitRule:
         eval_from: Rows from this time on, and before `test_from`, are `eval`. If empty,
             a hash splits the rows before `test_from` into `train` and `eval`.
         test_from: Rows from this time on are `test`.
-        test_spans: This many of the newest spans are `test`; a hash splits the rest.
+        test_spans: If above 0, spans are tested on as a whole, and a hash splits the
+            rows of each into `train` and `eval` only, because the span that is tested
+            on today is trained on later.
     """
 
     parts: Mapping[str, int]
@@ -69,7 +71,7 @@ class SplitRule:
     @property
     def names(self) -> list[str]:
         """Names of the splits, in order."""
-        return list(self.parts)
+        return [name for name in self.parts if name != TEST or not self.test_spans]
 
     def over(self, reviewed: Sequence[str]) -> "SplitRule":
         """Returns the rule, hashing the schema's columns if it names none.
@@ -113,27 +115,19 @@ class SplitRule:
                         "date such as 2026-01-31"
                     )
 
-    def split_of(
-        self, batch: pa.RecordBatch, *, is_newest: bool = False
-    ) -> tuple[Splits, Wrong]:
+    def split_of(self, batch: pa.RecordBatch) -> tuple[Splits, Wrong]:
         """Returns the index of each row's split.
 
         Args:
             batch: Typed rows.
-            is_newest: Whether they are in one of the spans of the test split.
 
         Returns:
             The indices into `names`, shape (rows,); and column and reason of each row
             that can't be assigned.
         """
-        names = self.names
-        if is_newest:
-            return np.full(batch.num_rows, names.index(TEST)), {}
-        if self.test_spans:
-            return self._by_hash(batch, (TRAIN, EVAL)), {}
         if self.time_column:
             return self._by_time(batch)
-        return self._by_hash(batch, names), {}
+        return self._by_hash(batch, self.names), {}
 
     def _by_hash(self, batch: pa.RecordBatch, names: Sequence[str]) -> Splits:
         # Sorted, so that the order of columns in header and schema doesn't matter.

@@ -227,7 +227,7 @@ def kinds_in(raw: Raw) -> tuple[int, dict[str, Kind]]:
 
 def _divided(raw: Raw, kinds: Kinds, rule: SplitRule) -> _Ready:
     count, rows = parse(raw, kinds)
-    splits, wrong = rule.split_of(rows.batch, is_newest=raw[0].is_newest)
+    splits, wrong = rule.split_of(rows.batch)
     splits = np.delete(splits, list(wrong))
     rows = rows.without(wrong)
     batch = wrap_batch(rows.batch.select(list(kinds)))

@@ -13,6 +13,7 @@ from pipeline.lineage.answers import Change, Data, File, ModelDiff, ModelLineage
 from pipeline.quality import results
 from pipeline.store import artifact_files, properties
 from pipeline.store.graph import Artifact, Execution
+from pipeline.store.windows import Window
 from pipeline.trust import schema_review
 
 # What stock ExampleGen stores as `input_fingerprint`: totals of all files of a split,
@@ -38,16 +39,14 @@ def spans_of(source: Artifact) -> tuple[int, ...]:
     return () if newest is None else (newest,)
 
 
-def notes_of(source: Artifact) -> tuple[str, ...]:
-    """Describes the spans that ingestion skipped, and those that were missing."""
-    words = {
-        properties.SPANS_SKIPPED: "skipped",
-        properties.SPANS_MISSING: "missing",
-    }
-    return tuple(
-        f"{said}: {source.properties[name]}"
-        for name, said in words.items()
-        if source.properties.get(name) not in {None, ""}
+def notes_of(window: Window | None) -> tuple[str, ...]:
+    """Describes the spans that a run skipped, missed, or kept out of its window."""
+    if window is None:
+        return ()
+    said = {"skipped": window.skipped, "missing": window.missing}
+    return (
+        *(f"{name}: {text}" for name, text in said.items() if text),
+        *window.lines(),
     )
 
 

@@ -7,7 +7,7 @@ omitted. Importing this module imports neither TensorFlow nor TFX.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from pipeline.lineage.answers import (
 from pipeline.lineage.facts import span_of
 from pipeline.quality import results, titles
 from pipeline.registry import versions
-from pipeline.store import artifact_files, properties
+from pipeline.store import artifact_files, properties, windows
 from pipeline.store.connection import existing_store
 from pipeline.store.graph import Artifact, Execution, Graph
 from pipeline.store.url import redact
@@ -152,7 +152,7 @@ class Lineage:
             pipeline=trainer.pipeline if trainer else "",
             run=trainer.run if trainer else "",
             trained=_time(trainer.ended if trainer else model.created),
-            data=tuple(self._data_of(a) for a in inputs if self._is_source(a)),
+            data=self._data_behind(inputs, trainer),
             schema=self._schema_of(inputs),
             verdicts=tuple(self._verdicts(_unique(involved))),
             metrics=facts.overall_metrics(evaluations) if evaluations else {},
@@ -162,6 +162,21 @@ class Lineage:
             steps=tuple(_step(s) for s in _unique(involved)),
             artifacts=self._types_of(involved),
         )
+
+    def _data_behind(
+        self, inputs: Iterable[Artifact], trainer: Execution | None
+    ) -> tuple[Data, ...]:
+        """Returns the ingested data among a model's ancestors, oldest span first."""
+        sources = [a for a in inputs if self._is_source(a)]
+        sources.sort(key=lambda source: (span_of(source) or 0, source.id))
+        found = [self._data_of(source) for source in sources]
+        if found and trainer:
+            # The newest span is the one that the run itself has ingested.
+            window = windows.of_run(self.graph.run(trainer.run))
+            found[-1] = replace(
+                found[-1], notes=(*found[-1].notes, *facts.notes_of(window))
+            )
+        return tuple(found)
 
     def _find_model(self, version: str | None) -> Artifact:
         if version is None:
@@ -337,7 +352,7 @@ class Lineage:
             rows=artifact_files.row_counts(path) if path else {},
             files=files,
             spans=facts.spans_of(source),
-            notes=(*facts.notes_of(source), *self._labels_of(source, files)),
+            notes=tuple(self._labels_of(source, files)),
         )
 
     def _labels_of(self, source: Artifact, files: Sequence[File]) -> Iterator[str]:

@@ -246,6 +246,11 @@ def write_vertex(
 
 def _refuse_several_spans(config: Config) -> None:
     """Rejects several spans: TFX's runner for Vertex AI always uses TFX's driver."""
+    if config.splits.test_spans:
+        raise UsageError(
+            f"splits.test-spans is {config.splits.test_spans}, which needs several "
+            "spans; a run on Vertex AI ingests one, so leave it out"
+        )
     match config.wanted_spans:
         case None | Newest(1):
             return

@@ -28,24 +28,28 @@ from tfx.utils import proto_utils
 from pipeline import config as settings
 from pipeline.caching import key as cache_key
 from pipeline.columnar import engine, files
-from pipeline.components import file_systems, span_driver
-from pipeline.config import METADATA_VARIABLE
+from pipeline.components import file_systems
+from pipeline.config import DATA_NODE, GATE_NODE, METADATA_VARIABLE
 from pipeline.errors import (
     EXIT_DONE,
+    DataRefusedError,
     ThroughlineError,
     UsageError,
     cause_of,
     exit_code_of,
 )
+from pipeline.ingestion.digests import MEMORY_FILE
 from pipeline.lineage import card, registered
 from pipeline.lineage.query import Lineage
-from pipeline.names import run_name
+from pipeline.names import is_span_run, run_name
 from pipeline.registry import history
 from pipeline.runners import compiler
-from pipeline.store import locks, upkeep
+from pipeline.runners.backlog import Backlog
+from pipeline.store import locks, properties, upkeep
 from pipeline.store.connection import open_store
 from pipeline.store.graph import PUSHER, Graph
 from pipeline.store.url import METADATA_FILE, of_file
+from pipeline.store.windows import Window
 
 State = mlmd.Execution.State
 _LOG = logging.getLogger(__name__)
@@ -59,10 +63,12 @@ class NodeResult:
     Attributes:
         execution_id: Id of its execution.
         cached: Whether the outputs of an earlier execution were reused.
+        notes: Sentences for the user: which spans stay out of the window.
     """
 
     execution_id: int
     cached: bool
+    notes: tuple[str, ...] = ()
 
 
 def node_of(pipeline: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.PipelineNode:
@@ -107,20 +113,34 @@ def run_node(
     )
     file_systems.register()
     root = str(resolved.runtime_spec.pipeline_root.field_value.string_value)
+    store = metadata.Metadata(connection)
+    backlog = Backlog(pipeline, run_id, MetadataStore(connection), _memory_of(root))
     # The lock is taken before the cache lookup: outputs that the lookup finds must not
     # be deleted before they are registered.
     with locks.in_use(root):
-        execution = _launch(resolved, node_id, metadata.Metadata(connection))
-    with metadata.Metadata(connection) as handle:
-        if execution.last_known_state == State.COMPLETE:
-            node = node_of(resolved, node_id)
-            span_driver.record_skipped_spans(handle.store, node, execution)
+        window = None
+        if node_id == DATA_NODE and not is_span_run(run_id):
+            window = backlog.take_in(
+                lambda own, name, part: run_node(own, name, part, connection)
+            )
+        try:
+            execution = _launch(resolved, node_id, store, window)
+        except DataRefusedError as error:
+            if node_id == GATE_NODE and (
+                failed := _newest_execution(store, node_of(resolved, node_id))
+            ):
+                backlog.note(failed.id, refused=str(error))
+            raise
+    with store as handle:
         upkeep.note_execution(
             handle.store, execution, cache_key.parts_of(pipeline, node_id)
         )
+        if node_id == GATE_NODE:
+            backlog.note(execution.id)
         if execution.type == PUSHER:
             _complete_registry(resolved, node_id, handle.store)
-    return NodeResult(execution.id, execution.last_known_state == State.CACHED)
+    cached = execution.last_known_state == State.CACHED
+    return NodeResult(execution.id, cached, tuple(window.lines() if window else ()))
 
 
 def _complete_registry(
@@ -149,14 +169,23 @@ def _complete_registry(
         _LOG.warning("The registry lacks facts on its newest version: %s", error)
 
 
+def _memory_of(root: str) -> Path | None:
+    """Returns the file that caches digests of data files; `None` with a bucket."""
+    return None if files.is_remote(root) else Path(root).parent / MEMORY_FILE
+
+
 def _launch(
-    resolved: pipeline_pb2.Pipeline, node_id: str, tfx_store: metadata.Metadata
+    resolved: pipeline_pb2.Pipeline,
+    node_id: str,
+    tfx_store: metadata.Metadata,
+    window: Window | None,
 ) -> mlmd.Execution:
     """Runs a node, or reuses cached outputs; returns its execution."""
     node = node_of(resolved, node_id)
     deployment = runner_utils.extract_local_deployment_config(resolved)
     _retire_broken_outputs(tfx_store, resolved.pipeline_info.id, node_id)
     launcher = _Launcher(
+        window,
         pipeline_node=node,
         mlmd_connection=tfx_store,
         pipeline_info=resolved.pipeline_info,
@@ -205,6 +234,8 @@ def run_command(ir: Path, node_id: str, run_id: str, metadata_url: str | None) -
         sys.stderr.write(f"throughline: {node_id}: {cause_of(error)}\n")
         return exit_code_of(error)
     how = "cached" if result.cached else "done"
+    for line in result.notes:
+        sys.stdout.write(f"{node_id}: {line}\n")
     sys.stdout.write(f"{node_id} {how}, execution {result.execution_id}\n")
     return EXIT_DONE
 
@@ -270,8 +301,9 @@ class _Outputs(OutputsResolver):
 class _Launcher(Launcher):
     """TFX's launcher, writing to directories that no other execution has written to."""
 
-    def __init__(self, **specs: Any) -> None:
+    def __init__(self, window: Window | None, **specs: Any) -> None:
         super().__init__(**specs)
+        self._window = window
         self._output_resolver = _Outputs(
             pipeline_node=specs["pipeline_node"],
             pipeline_info=specs["pipeline_info"],
@@ -290,6 +322,12 @@ class _Launcher(Launcher):
             execution.last_known_state = State.RUNNING
             metadata_handle.store.put_executions([execution])
             self._output_resolver.claim(metadata_handle.store, execution)
+            # Before it ends: a node that is done is never without its window, even if
+            # this process is killed.
+            if self._window:
+                noted = execution.custom_properties[properties.WINDOW]
+                noted.string_value = self._window.to_json()
+                metadata_handle.store.put_executions([execution])
         return execution
 
 
@@ -320,9 +358,7 @@ def _execution_in_store(
     Raises:
         ThroughlineError: There is no execution, or it did not succeed.
     """
-    with tfx_store as handle:
-        executions = _executions_of(handle, node)
-    newest = max(executions, key=lambda e: e.id, default=None)
+    newest = _newest_execution(tfx_store, node)
     if newest is None:
         msg = "the node has no execution in the metadata store: its inputs are missing"
         raise ThroughlineError(msg)
@@ -335,6 +371,13 @@ def _execution_in_store(
             msg = f"{msg}: {code.result_message.strip().splitlines()[-1]}"
         raise ThroughlineError(msg)
     return newest
+
+
+def _newest_execution(
+    tfx_store: metadata.Metadata, node: pipeline_pb2.PipelineNode
+) -> mlmd.Execution | None:
+    with tfx_store as handle:
+        return max(_executions_of(handle, node), key=lambda e: e.id, default=None)
 
 
 def _executions_of(

@@ -14,6 +14,7 @@ from google.protobuf import json_format
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from pipeline.names import is_span_run
 from pipeline.store.properties import joined
 
 _INPUT = frozenset({mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT})
@@ -322,6 +323,22 @@ class Graph:
 
     def runs(self) -> list[str]:
         """Returns the names of all runs, oldest first."""
+        return [name for name in self._run_names() if not is_span_run(name)]
+
+    def span_runs(self, run: str) -> list[str]:
+        """Returns the names under which a run has taken in earlier spans."""
+        return [name for name in self._run_names() if is_span_run(name, run)]
+
+    def noted(self, ids: Collection[int], name: str) -> dict[int, str]:
+        """Returns a custom property of executions, by the ids of those that have it."""
+        found = self.store.get_executions_by_id(sorted(ids)) if ids else []
+        return {
+            execution.id: execution.custom_properties[name].string_value
+            for execution in found
+            if name in execution.custom_properties
+        }
+
+    def _run_names(self) -> list[str]:
         found: list[mlmd.Context] = []
         for kind in self._known(_RUN_CONTEXTS):
             found += self.store.get_contexts_by_type(kind)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 from pipeline.errors import UsageError
-from pipeline.store import properties, upkeep
+from pipeline.store import properties, upkeep, windows
 from pipeline.store.connection import existing_store
 from pipeline.store.graph import UNFINISHED, Artifact, Graph
 
@@ -58,8 +58,9 @@ def find(
     """Finds the artifacts of one pipeline that can be deleted.
 
     Kept are the artifacts that the newest runs, or runs in progress, wrote, read or
-    reused; every blessed or pushed model with everything upstream of it; and artifacts
-    that another pipeline in the store has read or written.
+    reused, and the spans of their windows; every blessed or pushed model with
+    everything upstream of it; and artifacts that another pipeline in the store has read
+    or written.
 
     Args:
         pipeline: The pipeline.
@@ -87,6 +88,8 @@ def find(
     artifacts = graph.all_artifacts()
     kept = events.behind(_models_in_use(artifacts, served))
     kept |= events.touched_by(active | others)
+    # A run that stopped at the gate has not read its window yet.
+    kept |= windows.artifacts_of(graph, active)
     written = events.written_by(ours)
     root = pipeline.artifacts.resolve()
     # By path as well as by id: an importer registers a directory that another node
@@ -175,7 +178,8 @@ def _executions_of_newest(
     """Returns the executions of the newest runs, and of runs in progress."""
     found: set[int] = set()
     for run_id in reversed(graph.runs()):
-        run = graph.ids_of_run(run_id)
+        parts = (run_id, *graph.span_runs(run_id))
+        run = {i for part in parts for i in graph.ids_of_run(part)}
         if not run & ours:
             continue
         if keep > 0 or run & active:

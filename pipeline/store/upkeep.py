@@ -117,7 +117,10 @@ class Store:
         store = MetadataStore(self.connection)
         state = mlmd.Execution.CANCELED if canceled else mlmd.Execution.FAILED
         nodes = []
-        for step in Graph(store).run(run_id):
+        graph = Graph(store)
+        for step in [
+            s for r in (run_id, *graph.span_runs(run_id)) for s in graph.run(r)
+        ]:
             if step.unfinished:
                 name = step.parameters.get(properties.DIRECTORY, "")
                 # Before the state: if this process is killed in between, the execution

@@ -19,7 +19,7 @@ SMOKE = (
 def run_in_store(exit_code: int, text: str, output: Path) -> Finished:
     """Finds the only run in an output directory's metadata store."""
     done = Finished(exit_code, text, output, Path(), ())
-    names = [c.name for c in done.store.get_contexts_by_type("pipeline_run")]
+    names = Graph(done.store).runs()
     assert len(names) == 1, text
     versions = sorted((output / "serving" / "taxi").glob("[0-9]*"))
     return Finished(exit_code, text, output, Path(names[0]), tuple(versions))

@@ -59,10 +59,10 @@ def run_on_kubeflow(data: Path, work: Path, warm: WarmProcess) -> Finished:
     return run_in_store(ended.exit_code, ended.text, output)
 
 
-def run_on_luigi(data: Path, work: Path, warm: WarmProcess) -> Finished:
+def run_on_luigi(data: Path, work: Path, warm: WarmProcess, *flags: str) -> Finished:
     """Compiles for Luigi and runs that with two workers."""
     output, compiled = work / "out", work / "compiled"
-    compile_for("luigi", compiled, output, data, warm)
+    compile_for("luigi", compiled, output, data, warm, *flags)
     fork_nodes(compiled, warm)
     module = [sys.executable, "-m", "pipeline.runners.luigi", "--compiled", compiled]
     done = call(*module, "--run", "one", "--workers", 2)

@@ -2,30 +2,36 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from tfx.components.example_gen.input_processor import FileBasedInputProcessor
 from tfx.proto import example_gen_pb2
 
 from data import quarters
 from pipeline.store.graph import Graph
-from tests.e2e.places import FLAGS
+from pipeline.store.windows import of_run
+from tests.e2e.orchestrated import SMOKE, same_weights
 from tests.e2e.runs import PROJECT, Finished, finished, run_local_lightly
+from tests.e2e.test_orchestrators import run_on_luigi
 from tests.e2e.warm import WarmProcess
 
 pytestmark = pytest.mark.e2e
 
+FLAGS = (*SMOKE, "--max-auc-loss", "1", "--quality.max-slice-auc-loss", "1")
 THROUGHLINE = (sys.executable, "-m", "pipeline.cli")
+PATTERN = "span-{SPAN}/v{VERSION}/*.csv"
 # All else follows from the data, or looks at the metadata store anew.
 STAYS = {"ImportSchemaGen"}
 # The four quarters of 2016 are the smallest: two hundred trips each.
-FIRST, LAST = 13, 16
+FIRST, BROKEN, LAST = 13, 14, 16
 
 
 class Quarters:
@@ -38,14 +44,17 @@ class Quarters:
         self._warm = warm
         quarters.write_sample(self.all)
 
-    def arrive(self, span: int) -> None:
-        """Puts a span where the pipeline looks."""
-        shutil.copytree(self.all / f"span-{span}", self.data / f"span-{span}")
+    def arrive(self, span: int, version: int = 1) -> Path:
+        """Puts a delivery of a span where the pipeline looks; returns its file."""
+        (file,) = (self.all / f"span-{span}").iterdir()
+        delivery = self.data / f"span-{span}" / f"v{version}"
+        delivery.mkdir(parents=True)
+        return Path(shutil.copy(file, delivery))
 
     @property
     def flags(self) -> tuple[str, ...]:
         """What to read, and how to train on little."""
-        return (*FLAGS, "--data", str(self.data), "--pattern", quarters.PATTERN)
+        return (*FLAGS, "--data", str(self.data), "--pattern", PATTERN)
 
     def run(self, *flags: str) -> Finished:
         """Runs to the end."""
@@ -56,6 +65,13 @@ class Quarters:
         """What the store has of the examples of a run."""
         found = Graph(run.store).outputs_of_run(run.run.name)["ExampleGen"]["examples"]
         return dict(found[0].properties)
+
+
+def in_kilometres(file: Path) -> None:
+    """Puts a defect into a delivery that the gate must find."""
+    rows = pd.read_csv(file, dtype=str)
+    rows["trip_miles"] = (rows["trip_miles"].astype(float) * 1609).astype(str)
+    rows.to_csv(file, index=False)
 
 
 @dataclass(frozen=True)
@@ -70,15 +86,21 @@ class Arriving:
 
 @pytest.fixture(scope="module")
 def arriving(tmp_path_factory: pytest.TempPathFactory, warm: WarmProcess) -> Arriving:
-    """Three quarters are read, then touched, and then a fourth arrives."""
+    """Three quarters, one of them broken; they are touched; then a fourth arrives.
+
+    With the fourth comes the broken one again, corrected.
+    """
     place = Quarters(tmp_path_factory.mktemp("quarters"), warm)
     for span in range(FIRST, LAST):
-        place.arrive(span)
+        file = place.arrive(span)
+        if span == BROKEN:
+            in_kilometres(file)
     first = place.run("--window", "3")
     for path in place.data.rglob("*.csv"):
         os.utime(path, (0, 0))
     touched = place.run("--window", "3", "--force")
     place.arrive(LAST)
+    place.arrive(BROKEN, version=2)
     second = place.run("--window", "3")
     return Arriving(place, first, touched, second)
 
@@ -88,25 +110,43 @@ def ran(run: Finished) -> set[str]:
     return {name for name, state in run.states().items() if state == "COMPLETE"}
 
 
+def taken_in(run: Finished) -> list[str]:
+    """Names of the earlier spans that a run has taken in."""
+    return re.findall(r"takes in span (\d+)$", run.text, re.MULTILINE)
+
+
+def learned_from(run: Finished) -> list[int]:
+    """Numbers of the spans whose Examples Transform has read."""
+    graph = Graph(run.store)
+    (transform,) = (s for s in graph.run(run.run.name) if s.node == "Transform")
+    examples = graph.by_id(transform.inputs["examples"])
+    return sorted(int(artifact.properties["span"]) for artifact in examples)
+
+
 def test_a_window_of_quarters_makes_a_model(arriving: Arriving) -> None:
-    """Three spans are read together, and the console says so."""
+    """Its accepted spans are learned from together; the refused one is named."""
     run = arriving.first
 
     assert run.exit_code == 0, run.text
     assert "ExampleGen reads spans 13 to 15\n" in run.text
+    assert taken_in(run) == ["13", "14"]
+    assert "window     span 14 stays out: trip_miles (" in run.text
+    assert learned_from(run) == [13, 15]
     assert len(run.versions) == 1
 
 
 def test_touched_files_change_nothing(arriving: Arriving) -> None:
-    """Other times of change run nothing that reads data."""
+    """Other times of change run nothing that reads data, not even what was refused."""
     # The model to beat is looked up anew, and the first time there is one, judged by.
     assert ran(arriving.touched) == {"Resolver", "Evaluator", "Pusher"}
+    assert taken_in(arriving.touched) == []
+    assert "span 14 stays out" in arriving.touched.text
 
 
 def test_a_new_span_runs_what_follows_from_data(
     arriving: Arriving,
 ) -> None:
-    """A new span moves the window: all that reads data runs, and no more."""
+    """A new span moves the window: what reads data runs, and no more."""
     run = arriving.second
 
     assert run.exit_code == 0, run.text
@@ -114,25 +154,55 @@ def test_a_new_span_runs_what_follows_from_data(
     assert set(run.states()) - ran(run) == STAYS
 
 
+def test_each_span_is_ingested_and_judged_once(arriving: Arriving) -> None:
+    """Span 15 was the newest, and isn't read again; the late delivery of 14 is."""
+    graph = Graph(arriving.second.store)
+    done = {
+        node: [e.state for e in graph.node("taxi", node) if e.state != "CACHED"]
+        for node in ("ExampleGen", "StatisticsGen", "DataGate")
+    }
+
+    assert taken_in(arriving.second) == ["14"]
+    assert learned_from(arriving.second) == [14, 15, 16]
+    # 13, the broken 14, 15, 16, and 14 again.
+    assert done["ExampleGen"] == done["StatisticsGen"] == ["COMPLETE"] * 5
+    assert sorted(done["DataGate"]) == [*["COMPLETE"] * 4, "FAILED"]
+
+
 def test_the_store_has_what_tfx_would_put_there(
     arriving: Arriving,
 ) -> None:
-    """The span is the one that TFX's own processor finds, and others are noted."""
+    """Span and version are those that TFX's own processor finds."""
     place = arriving.place
-    split = example_gen_pb2.Input.Split(name="all", pattern=quarters.PATTERN)
+    split = example_gen_pb2.Input.Split(name="all", pattern=PATTERN)
     stock = FileBasedInputProcessor(str(place.data), [split])
 
     noted = place.properties(arriving.second)
 
-    assert (noted["span"], None) == stock.resolve_span_and_version()
-    assert "version" not in noted
-    assert str(noted["input_fingerprint"]).count("sha256:") == 3
-    assert noted["spans_passed_over"] == "13"
-    assert [s["span"] for s in noted["spans"]] == [14, 15, 16]
+    assert (noted["span"], noted["version"]) == stock.resolve_span_and_version()
+    assert str(noted["input_fingerprint"]).count("sha256:") == 1
+    assert [s["span"] for s in noted["spans"]] == [16]
+    found = of_run(Graph(arriving.second.store).run(arriving.second.run.name))
+    assert found is not None
+    assert (found.skipped, found.refused) == ("13", ())
+
+
+def test_the_model_is_that_of_an_orchestrator(
+    arriving: Arriving, tmp_path: Path, warm: WarmProcess
+) -> None:
+    """Luigi, which takes in the whole window at once, trains the same weights."""
+    place = arriving.place
+    flags = ("--pattern", PATTERN, "--window", "3")
+
+    run = run_on_luigi(place.data, tmp_path, warm, *flags)
+
+    assert run.exit_code == 0, run.text
+    newest = replace(arriving.second, versions=arriving.second.versions[-1:])
+    assert same_weights(run, newest)
 
 
 def test_lineage_knows_the_span(arriving: Arriving) -> None:
-    """The first quarter leads to the first model only, the second to both."""
+    """The first quarter leads to the first model only, the third to both."""
     place, first = arriving.place, arriving.first
 
     def versions_from(span: int) -> set[str]:
@@ -148,7 +218,7 @@ def test_lineage_knows_the_span(arriving: Arriving) -> None:
         return {version for model in models for version in model["versions"]}
 
     assert versions_from(13) == {first.versions[0].name}
-    assert versions_from(14) == {p.name for p in arriving.second.versions}
+    assert versions_from(15) == {p.name for p in arriving.second.versions}
 
 
 def test_nothing_changed_is_told_by_contents(arriving: Arriving) -> None:

@@ -25,6 +25,7 @@ NODES = (
     "ExampleValidator",
     "DataBaselines",
     "DataGate",
+    "Window",
     "Transform",
     "Trainer",
     "Baseline",

@@ -8,7 +8,13 @@ import pytest
 
 from pipeline.config import local
 from pipeline.errors import UsageError
-from pipeline.names import is_run_name, local_path, run_name
+from pipeline.names import (
+    is_run_name,
+    is_span_run,
+    local_path,
+    run_name,
+    span_run,
+)
 
 
 @pytest.mark.parametrize(
@@ -80,3 +86,15 @@ def test_configurations_refuse_uris(setting: str) -> None:
 
     with pytest.raises(UsageError, match=f"{setting} is gs://b/x; it must be a path"):
         replace(local(), **changed)
+
+
+def test_parts_of_runs_have_names_that_no_run_can_have() -> None:
+    """A span that a run takes in is told from a run by its name."""
+    part = span_run("monday", 7)
+
+    assert part == "monday/span-7"
+    assert is_span_run(part)
+    assert is_span_run(part, "monday")
+    assert not is_span_run(part, "mon")
+    assert not is_span_run("span-7")
+    assert not is_run_name(part)

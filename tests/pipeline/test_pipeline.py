@@ -78,9 +78,9 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
         f"{TFX}.transform.component.Transform",
         "pipeline.components.transform.Executor",
         {
-            "examples": ("ExampleGen", "examples"),
+            "examples": ("Window", "examples"),
             "schema": ("ImportSchemaGen", "schema"),
-            "verdict": ("DataGate", "verdict"),
+            "verdict": ("Window", "verdict"),
         },
         set(),
     ),
@@ -91,7 +91,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
             "examples": ("Transform", "transformed_examples"),
             "transform_graph": ("Transform", "transform_graph"),
             "schema": ("ImportSchemaGen", "schema"),
-            "verdict": ("DataGate", "verdict"),
+            "verdict": ("Window", "verdict"),
         },
         set(),
     ),
@@ -99,11 +99,11 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
         f"{TFX}.evaluator.component.Evaluator",
         "pipeline.components.evaluator.Executor",
         {
-            "examples": ("ExampleGen", "examples"),
+            "examples": ("Window", "examples"),
             "model": ("Trainer", "model"),
             "baseline_model": ("Baseline", "model"),
             "best_model": ("BestModel", "model"),
-            "verdict": ("DataGate", "verdict"),
+            "verdict": ("Window", "verdict"),
         },
         set(),
     ),
@@ -112,7 +112,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
         "pipeline.components.serving_check.Executor",
         {
             "model": ("Trainer", "model"),
-            "examples": ("ExampleGen", "examples"),
+            "examples": ("Window", "examples"),
         },
         set(),
     ),
@@ -162,7 +162,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> pipeline_pb2.Pipeline:
 
 def test_all_components_are_there(compiled: pipeline_pb2.Pipeline) -> None:
     """The pipeline has the components of the README's table and no other."""
-    assert set(_nodes(compiled)) == {*GRAPH, "Baseline", "BestModel", "DataBaselines"}
+    nodes = {"Baseline", "BestModel", "DataBaselines", "Window"}
+    assert set(_nodes(compiled)) == {*GRAPH, *nodes}
 
 
 @pytest.mark.parametrize("node_id", GRAPH)
@@ -223,6 +224,32 @@ def test_data_is_compared_with_what_was_accepted(
         ("Transform", "verdict"): 1,
         ("Trainer", "verdict"): 1,
     }
+
+
+def test_the_window_comes_after_the_gate(compiled: pipeline_pb2.Pipeline) -> None:
+    """What is learned from is resolved from this run's own, and accepted, data."""
+    node = _nodes(compiled)["Window"]
+
+    (graph,) = node.inputs.input_graphs.values()
+    strategies = [n.op_node.op_type for n in graph.nodes.values() if n.op_node.op_type]
+    assert [name.rpartition(".")[2] for name in strategies] == ["SpanWindowStrategy"]
+    assert set(node.upstream_nodes) == {"ExampleGen", "DataGate"}
+
+
+def test_spans_to_test_on_reach_the_evaluator(tmp_path: Path) -> None:
+    """It reads all rows of these spans, which Transform doesn't get."""
+    splits = Splits(test_spans=1)
+    config = Config(output=tmp_path, pattern="{SPAN}/*", window=2, splits=splits)
+
+    nodes = _nodes(_compiled(config))
+
+    keys = {
+        name: nodes[name].inputs.inputs["examples"].channels[0].output_key
+        for name in ("Evaluator", "Transform")
+    }
+    assert keys == {"Evaluator": "test", "Transform": "examples"}
+    given = json.loads(_parameter(nodes["Evaluator"], "example_splits"))
+    assert given == ["train", "eval"]
 
 
 def test_an_exception_that_ended_changes_the_gate(tmp_path: Path) -> None:
@@ -463,7 +490,12 @@ def test_the_graph_is_written_for_orchestrators(
     assert waits == {
         node_id: {producer for producer, _ in inputs.values()} | also
         for node_id, (_, _, inputs, also) in GRAPH.items()
-    } | {"Baseline": set(), "BestModel": set(), "DataBaselines": {"ExampleGen"}}
+    } | {
+        "Baseline": set(),
+        "BestModel": set(),
+        "DataBaselines": {"ExampleGen"},
+        "Window": {"ExampleGen", "DataGate"},
+    }
     seen: set[str] = set()
     for node in dag:
         assert set(node["upstream"]) <= seen

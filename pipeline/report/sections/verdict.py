@@ -6,7 +6,7 @@ from pipeline.artifacts import Run
 from pipeline.lineage import splits
 from pipeline.quality import results, titles
 from pipeline.report.blocks import Block, Cell, Facts, Note, Section
-from pipeline.store import artifact_files, properties
+from pipeline.store import artifact_files, properties, windows
 
 _UNFINISHED = "The run is still in progress, or its process died."
 
@@ -41,6 +41,9 @@ def _notes(run: Run) -> Iterator[Block]:
         )
     else:
         yield Note("The run has evaluated no model.", "info")
+    window = windows.of_run(run.executions)
+    if window and window.refused:
+        yield Note("\n".join(window.lines()), "warn")
     # After the verdict, which it qualifies: the comparison may have been unfair.
     if warning := splits.moved(run.lineage.graph, run.run_id):
         yield Note(warning, "warn")
@@ -63,6 +66,9 @@ def _facts(run: Run) -> Iterator[tuple[str, Cell]]:
         yield f"{title} on the test split", shown
     if "example_count" in found:
         yield "rows in the test split", found["example_count"]
+    if window := windows.of_run(run.executions):
+        names = [*(span.name for span in window.accepted), window.newest]
+        yield "spans", ", ".join(names)
     if found["version"]:
         yield "version", found["version"]
     seconds = [s for _, s in run.node_states().values() if s is not None]

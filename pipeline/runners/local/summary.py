@@ -21,7 +21,7 @@ from pipeline.lineage import splits
 from pipeline.quality import results, titles
 from pipeline.registry import versions
 from pipeline.runners.local.console import RunConsole, shown
-from pipeline.store import properties
+from pipeline.store import properties, windows
 from pipeline.store.artifact_files import (
     SCHEMA_FILE,
     location,
@@ -76,6 +76,9 @@ def print_results(
     else:
         console.say(f"Done: {', '.join(run.nodes)}", "green")
     _print_quarantine(console, outputs)
+    if window := windows.of_run(graph.run(run.run_id)):
+        for line in window.lines():
+            console.say(f"window     {line}", "yellow")
     console.say(f"artifacts  {_place(config.artifact_root)}")
     _print_records(console, config, run)
     return EXIT_DONE if blessed else EXIT_NOT_BLESSED

@@ -95,7 +95,7 @@ def write_examples(
     examples_utils.set_file_format(artifact, FILE_FORMAT)
     directories = {split: root / f"Split-{split}" for split in buckets}
     # Several shards, as large data has them.
-    shards = plan.divide([(source.look_at(file), False)], 1 << 16)
+    shards = plan.divide([source.look_at(file)], 1 << 16)
     counts = root.parent / f"{root.name}-counts"
     job = writing.Job(SplitRule(buckets), directories, counts, len(shards))
     kinds = columns.kinds_of_schema(text_format.Parse(schema, schema_pb2.Schema()))

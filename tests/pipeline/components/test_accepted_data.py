@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
-from tfx.types import Artifact, artifact_utils
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.types import Artifact, artifact_utils, standard_artifacts
 
 from pipeline.components.accepted_data import AcceptedDataStrategy
 from pipeline.components.versioned_pusher import origin_of
@@ -22,9 +23,10 @@ class _Runs:
         self.fake = store
         self.store = MetadataStore(open_store(config.metadata_url))
 
-    def judge(self, examples: int, live: Sequence[int] = ()) -> int:
+    def judge(self, examples: int, live: Sequence[int] = (), span: int = 0) -> int:
         """Accepts examples; returns the verdict."""
-        verdict = self.fake.artifact("DataVerdict", {"examples_id": examples})
+        about = {"examples_id": examples, "span": span}
+        verdict = self.fake.artifact("DataVerdict", about)
         self.fake.ran(
             f"run-{verdict}",
             "DataGate",
@@ -33,11 +35,11 @@ class _Runs:
         )
         return verdict
 
-    def push(self, verdict: int) -> int:
+    def push(self, *verdicts: int) -> int:
         """Trains a model on accepted data, and makes it live."""
         model = self.fake.artifact("Model")
         (self.fake.path(model) / "saved_model.pb").write_text(f"model {model}")
-        inputs = {"verdict": [verdict]}
+        inputs = {"verdict": verdicts}
         self.fake.ran(
             f"run-{model}", "Trainer", inputs=inputs, outputs={"model": model}
         )
@@ -47,6 +49,8 @@ class _Runs:
     def artifacts(self, kind: str, ids: Sequence[int] = ()) -> list[Artifact]:
         """Returns artifacts as TFX hands them over; all if no ids are given."""
         found = self.store.get_artifacts_by_type(kind)
+        if kind == "Examples":
+            return [_examples(a) for a in found if not ids or a.id in ids]
         (artifact_type,) = [
             t for t in self.store.get_artifact_types() if t.name == kind
         ]
@@ -72,6 +76,14 @@ class _Runs:
         )
         previous, live = chosen["previous"], chosen["live"]
         return [a.id for a in previous], [a.id for a in live]
+
+
+def _examples(found: mlmd.Artifact) -> Artifact:
+    """Returns ingested examples as TFX has them: with the span as a property."""
+    examples = standard_artifacts.Examples()
+    examples.id, examples.uri = found.id, found.uri
+    examples.set_int_custom_property("span", found.custom_properties["span"].int_value)
+    return examples
 
 
 @pytest.fixture
@@ -144,3 +156,35 @@ def test_a_verdict_without_files_is_no_baseline(runs: _Runs) -> None:
     runs.fake.path(freed).rmdir()
 
     assert runs.baselines(runs.fake.examples()) == ([kept], [])
+
+
+def test_a_late_span_is_compared_with_the_one_before_it(runs: _Runs) -> None:
+    """Not with the newest, from which it differs by seasons and trends."""
+    verdicts = {n: runs.judge(runs.fake.examples(span=n), span=n) for n in (2, 4, 6)}
+    runs.push(*verdicts.values())
+
+    between = runs.baselines(runs.fake.examples(span=5))
+    oldest = runs.baselines(runs.fake.examples(span=1))
+    newest = runs.baselines(runs.fake.examples(span=7))
+
+    assert between == ([verdicts[4]], [])
+    assert oldest == ([verdicts[2]], [])
+    assert newest == ([verdicts[6]], [])
+
+
+def test_the_live_models_nearest_span_counts(runs: _Runs) -> None:
+    """When later spans were accepted without a new model, both are compared with."""
+    first, second, later = (
+        runs.judge(runs.fake.examples(span=n), span=n) for n in (1, 2, 3)
+    )
+    runs.push(first, second)
+
+    assert runs.baselines(runs.fake.examples(span=4)) == ([later], [second])
+
+
+def test_of_two_deliveries_the_last_accepted_counts(runs: _Runs) -> None:
+    """A span that came again replaces what it was before."""
+    runs.judge(runs.fake.examples(span=1), span=1)
+    again = runs.judge(runs.fake.examples(span=1), span=1)
+
+    assert runs.baselines(runs.fake.examples(span=2)) == ([again], [])

@@ -16,8 +16,10 @@ from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from pipeline.components.ingestion import Settings
 from pipeline.components.span_driver import SpanDriver
 from pipeline.errors import DataRefusedError
+from pipeline.ingestion.splitting import SplitRule
 from pipeline.store.connection import open_store
 from pipeline.store.url import of_file
 
@@ -43,14 +45,20 @@ def _fixed(first: int, last: int) -> range_config_pb2.RangeConfig:
 
 
 def _properties(
-    tmp_path: Path, pattern: str, wanted: range_config_pb2.RangeConfig | None
+    tmp_path: Path,
+    pattern: str,
+    wanted: range_config_pb2.RangeConfig | None,
+    schema_file: str = "",
 ) -> Properties:
     split = example_gen_pb2.Input.Split(name="all", pattern=pattern)
     settings = example_gen_pb2.Input(splits=[split])
+    ours = Settings(SplitRule({"train": 1, "eval": 1, "test": 1}), schema_file)
     given = {"range_config": proto_utils.proto_to_json(wanted)} if wanted else {}
     return {
         "input_base": str(tmp_path / "data"),
         "input_config": proto_utils.proto_to_json(settings),
+        "output_config": proto_utils.proto_to_json(ours.output_config()),
+        "custom_config": proto_utils.proto_to_json(ours.packed()),
         **given,
     }
 
@@ -119,8 +127,10 @@ def test_properties_are_those_of_the_stock_driver(
     assert set(_noted(ours)) - set(_noted(stock)) <= {"spans"}
 
 
-def test_a_window_is_a_split_for_each_span(tmp_path: Path, put: Put) -> None:
-    """Several spans are read together, oldest first; the newest names the artifact."""
+def test_before_there_is_a_schema_a_window_is_read_together(
+    tmp_path: Path, put: Put
+) -> None:
+    """It has a split for each span, oldest first; the newest names the artifact."""
     put(*(f"span-{number}/a.csv" for number in (2, 9, 10, 12)))
 
     output = _drive(SpanDriver, tmp_path, _properties(tmp_path, NUMBERED, _newest(3)))
@@ -137,7 +147,20 @@ def test_a_window_is_a_split_for_each_span(tmp_path: Path, put: Put) -> None:
         "version": None,
         "pattern": "span-9/*.csv",
     }
-    assert noted["spans_missing"] == "11"
+
+
+def test_with_a_schema_it_is_about_the_newest_span(tmp_path: Path, put: Put) -> None:
+    """Whatever the window, nothing of the others is in the key of the cache."""
+    put(*(f"span-{number}/a.csv" for number in (2, 9, 10, 12)))
+
+    wide, narrow, alone = (
+        _drive(SpanDriver, tmp_path, _properties(tmp_path, NUMBERED, wanted, "/s"))
+        for wanted in (_newest(3), _newest(1), _fixed(12, 12))
+    )
+
+    assert _resolved(wide) == {"all": "span-12/*.csv"}
+    assert [s["span"] for s in json.loads(_noted(wide)["spans"])] == [12]
+    assert wide == narrow == alone
 
 
 def test_it_says_what_it_passes_over(

@@ -58,7 +58,7 @@ def ingest(
     """Ingests files; returns the counts and what was set aside."""
     sources = [source.look_at(file, encoding) for file in files]
     source.check_headers(sources, schema)
-    shards = plan.divide([(found, False) for found in sources])
+    shards = plan.divide(sources)
     rule = SplitRule({"train": 7, "eval": 1, "test": 2})
     directories = {name: out / name for name in rule.names}
     job = writing.Job(rule, directories, out / "rejected", len(shards))
@@ -653,7 +653,7 @@ def test_a_file_that_is_removed_while_it_is_read_is_named(
     else:
         file.write_bytes(gzip.compress(GOOD) if name.endswith(".gz") else GOOD)
     found = source.look_at(file)
-    (pieces,) = plan.divide([(found, False)])
+    (pieces,) = plan.divide([found])
     rule = SplitRule({"all": 1})
     job = writing.Job(rule, {"all": tmp_path / "all"}, tmp_path / "rejected", 1)
     kinds = columns.kinds_of_schema(SCHEMA)
@@ -666,7 +666,7 @@ def test_a_file_that_is_removed_while_it_is_read_is_named(
         writing.added_up(job)
     assert str(refused.value) == said
     with pytest.raises(DataRefusedError) as refused:
-        plan.divide([(found, False)])
+        plan.divide([found])
     assert str(refused.value) == said
 
 
@@ -781,7 +781,7 @@ def test_no_row_is_lost(
     assert rejected_in_parts == rejected
     assert len(rejected) == whole.quarantined.total()
     found = source.look_at(file)
-    pieces = [p for shard in plan.divide([(found, False)]) for p in shard]
+    pieces = [p for shard in plan.divide([found]) for p in shard]
     stretches = [s for piece in pieces for s in plan.stretches(piece)]
     start = found.start + (3 if found.has_mark else 0)
     assert b"".join(s.data for s in stretches) == content[start:]

@@ -22,7 +22,7 @@ def divide(tmp_path: Path) -> Divide:
     def make(content: bytes, name: str = "a.csv", shard_bytes: int = 1 << 20) -> Shards:
         (tmp_path / name).write_bytes(content)
         found = source.look_at(tmp_path / name, "utf-8")
-        return plan.divide([(found, False)], shard_bytes)
+        return plan.divide([found], shard_bytes)
 
     return make
 
@@ -72,7 +72,7 @@ def test_a_parquet_file_is_divided_by_row_groups(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"a": range(10)}), path, row_group_size=4)
     found = source.look_at(path, "utf-8")
 
-    shards = plan.divide([(found, True)], shard_bytes=1)
+    shards = plan.divide([found], shard_bytes=1)
 
     pieces = [piece for shard in shards for piece in shard]
     assert [(p.start, p.end, p.first, p.rows) for p in pieces] == [
@@ -81,7 +81,6 @@ def test_a_parquet_file_is_divided_by_row_groups(tmp_path: Path) -> None:
         (2, 3, 9, 2),
     ]
     assert plan.count_rows(shards) == 10
-    assert all(piece.is_newest for piece in pieces)
 
 
 def test_small_files_share_a_shard(tmp_path: Path) -> None:
@@ -89,7 +88,7 @@ def test_small_files_share_a_shard(tmp_path: Path) -> None:
     found = []
     for name in ("a.csv", "b.csv", "c.csv"):
         (tmp_path / name).write_bytes(TEXT)
-        found.append((source.look_at(tmp_path / name, "utf-8"), False))
+        found.append(source.look_at(tmp_path / name, "utf-8"))
 
     shards = plan.divide(found, shard_bytes=len(TEXT) + 1)
 
@@ -106,7 +105,7 @@ def test_few_workers_have_several_shards_each(
     monkeypatch.setattr(source, "BLOCK_BYTES", 64)
     monkeypatch.setattr(plan, "SMALLEST_BYTES", 32)
     (tmp_path / "a.csv").write_bytes(TEXT * 20)
-    found = [(source.look_at(tmp_path / "a.csv", "utf-8"), False)]
+    found = [source.look_at(tmp_path / "a.csv", "utf-8")]
 
     several = plan.divide(found)
     monkeypatch.setattr(plan, "SMALLEST_BYTES", 1 << 20)

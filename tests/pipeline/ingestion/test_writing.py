@@ -25,7 +25,7 @@ def job(root: Path, count: int = 1) -> writing.Job:
 def pieces_of(path: Path, text: str) -> list[Piece]:
     """Makes a CSV file, small enough for one shard, and its pieces."""
     path.write_text(text)
-    (pieces,) = plan.divide([(source.look_at(path), False)], 1 << 20)
+    (pieces,) = plan.divide([source.look_at(path)], 1 << 20)
     return list(pieces)
 
 

@@ -16,6 +16,8 @@ from pipeline.errors import UsageError
 from pipeline.lineage.answers import Change
 from pipeline.lineage.query import Lineage, open_lineage
 from pipeline.lineage.views import show
+from pipeline.store.properties import WINDOW
+from pipeline.store.windows import EarlierSpan, Window
 from tests.pipeline.store.test_connection import PASSWORD
 from tests.pipeline.store.test_connection import postgresql as postgresql  # noqa: PLC0414 - a fixture
 from tests.pipeline.tfx_store import StockStore, train
@@ -218,6 +220,27 @@ def test_model_of_several_spans(
     assert [m.artifact for m in lineage.data("2").models] == [model]
 
 
+def test_what_a_window_lacks_is_said(
+    config: Config, store: StockStore, ingest: Callable[..., int]
+) -> None:
+    """With the newest span of a model: skipped, missing and refused ones."""
+    newest, oldest = (
+        ingest("monday", f"{n}.csv", f"fare\n{n}\n", span=n) for n in (5, 1)
+    )
+    window = Window("5", (EarlierSpan(4, "4", refused="bad"),), "2 to 3", "0")
+    store.ran("monday", "ExampleGen", properties={WINDOW: window.to_json()})
+    model = store.artifact("Model")
+    inputs = {"examples": [newest, oldest]}
+    store.ran("monday", "Trainer", inputs=inputs, outputs={"model": model})
+
+    data = ask(config).model().data
+
+    assert [(d.span, d.notes) for d in data] == [
+        (1, ()),
+        (5, ("skipped: 0", "missing: 2 to 3", "span 4 stays out: bad")),
+    ]
+
+
 def test_spans_that_were_read_together(config: Config, store: StockStore) -> None:
     """Examples of a window are found by each span; each file has its own span."""
     files = [f"/data/span-{n}/a.csv" for n in (3, 4)]
@@ -227,7 +250,6 @@ def test_spans_that_were_read_together(config: Config, store: StockStore) -> Non
         span=4,
         source_files=json.dumps(entries),
         spans=json.dumps(noted),
-        spans_passed_over="1 to 2",
     )
     properties = {"input_base": "/data"}
     outputs = {"examples": examples}
@@ -237,7 +259,7 @@ def test_spans_that_were_read_together(config: Config, store: StockStore) -> Non
 
     (data,) = lineage.data("3").data
     assert data == lineage.data("4").data[0]
-    assert (data.span, data.spans, data.notes) == (4, (3, 4), ("skipped: 1 to 2",))
+    assert (data.span, data.spans) == (4, (3, 4))
     assert [file.span for file in data.files] == [3, 4]
     assert "span 3 to 4, examples" in show(config, ["data", "3"], "tree")
     with pytest.raises(UsageError, match=r"spans are 3, 4\."):

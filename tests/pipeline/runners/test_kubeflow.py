@@ -293,6 +293,22 @@ def test_vertex_ingests_one_span(span: str, window: int, *, refused: bool) -> No
         kubeflow.for_vertex(config)
 
 
+def test_vertex_has_no_spans_to_test_on() -> None:
+    """With one span there would be none to learn from."""
+    place = Path("/gcs/bucket")
+    config = settings.Config(
+        output=place / "out",
+        data=place / "data",
+        pattern="{SPAN}/*.csv",
+        splits=settings.Splits(test_spans=1),
+    )
+
+    with pytest.raises(
+        UsageError, match=r"splits\.test-spans is 1, which needs several"
+    ):
+        kubeflow.for_vertex(config)
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -22,6 +22,7 @@ from pipeline.runners.node import NodeResult, node_of, run_command, run_node
 from pipeline.store import locks, retention
 from pipeline.store.connection import open_store
 from pipeline.store.graph import Graph
+from pipeline.store.windows import Window, of_run
 
 # protobuf warns on behalf of TFX's caller, which is us.
 pytestmark = pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
 SCHEMA = 'feature { name: "fare" type: FLOAT }\n'
 NODES = (
     "Baseline, BestModel, ExampleGen, ImportSchemaGen, DataBaselines, StatisticsGen, "
-    "ExampleValidator, SchemaGen, DataGate, Transform, Trainer, Evaluator, "
+    "ExampleValidator, SchemaGen, DataGate, Window, Transform, Trainer, Evaluator, "
     "ServingCheck, Pusher"
 )
 
@@ -281,9 +282,8 @@ def test_edited_data_is_ingested(project: _Project) -> None:
 
 
 def test_spans_are_ingested_as_they_come(project: _Project) -> None:
-    """A new span makes a window another one; what it leaves does not."""
-    project.settings = {"pattern": "span-{SPAN}/*.csv", "window": 2}
-    project.put("span-1/a.csv", "fare\n1.5\n")
+    """A new span is ingested; an older one that is not in the window is not."""
+    project.settings = {"pattern": "span-{SPAN}/*.csv"}
     project.put("span-2/a.csv", "fare\n2.5\n")
 
     first = project.ingest("monday")
@@ -295,11 +295,12 @@ def test_spans_are_ingested_as_they_come(project: _Project) -> None:
     assert (first, older, newer) == (False, True, False)
     assert project.noted("monday")["span"] == 2
     assert project.noted("wednesday")["span"] == 3
-    assert project.noted("wednesday")["spans_passed_over"] == "0 to 1"
+    windows = [of_run(Graph(project.store).run(run)) for run in ("monday", "wednesday")]
+    assert windows == [Window("2"), Window("3", skipped="0, 2")]
 
 
-def test_what_was_passed_over_is_noted_once(project: _Project) -> None:
-    """A node called again changes nothing in what others have read since."""
+def test_a_node_called_again_keeps_its_window(project: _Project) -> None:
+    """What a run learns from doesn't change while it runs."""
     project.settings = {"pattern": "span-{SPAN}/*.csv"}
     project.put("span-1/a.csv", "fare\n1.5\n")
     project.ingest("monday")
@@ -307,7 +308,7 @@ def test_what_was_passed_over_is_noted_once(project: _Project) -> None:
 
     project.ingest("monday")
 
-    assert project.noted("monday")["spans_passed_over"] == ""
+    assert of_run(Graph(project.store).run("monday")) == Window("1")
 
 
 @pytest.mark.parametrize("how", ["deleted", "switched"])

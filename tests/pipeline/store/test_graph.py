@@ -159,3 +159,23 @@ def test_what_was_only_compared_with_is_not_upstream(
     assert trainer not in {step.id for step in downstream}
     assert events.behind([model]) == {model, new, data}
     assert events.touched_by([gate]) == {data, older, old, new}
+
+
+def test_parts_of_runs_are_no_runs(config: Config, store: StockStore) -> None:
+    """The spans that a run has taken in are found by its name, and only there."""
+    for run in ("monday", "monday/span-7", "monday/span-8", "monday2/span-9"):
+        store.ran(run, "ExampleGen")
+    graph = Graph(MetadataStore(open_store(config.metadata_url)))
+
+    assert graph.runs() == ["monday"]
+    assert graph.span_runs("monday") == ["monday/span-7", "monday/span-8"]
+
+
+def test_a_property_is_found_on_executions(config: Config, store: StockStore) -> None:
+    """By the ids of those that have it."""
+    first = store.ran("monday", "ExampleGen", properties={"a": "1", "b": "2"})
+    second = store.ran("monday", "StatisticsGen")
+    graph = Graph(MetadataStore(open_store(config.metadata_url)))
+
+    assert graph.noted([first, second], "b") == {first: "2"}
+    assert graph.noted([], "b") == {}

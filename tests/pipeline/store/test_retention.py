@@ -13,7 +13,9 @@ from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.store import locks, properties, retention, upkeep
 from pipeline.store.connection import open_store
+from pipeline.store.properties import WINDOW
 from pipeline.store.retention import Pipeline
+from pipeline.store.windows import EarlierSpan, Window
 from tests.pipeline.tfx_store import StockStore, train
 
 State = mlmd.Artifact.State
@@ -84,6 +86,36 @@ def test_a_model_in_serving_stays(config: Config, store: _Taxi) -> None:
     found = {g.artifact.id for g in retention.find(_ours(config), 1, named)}
 
     assert not {served.model, served.examples} & found
+
+
+def test_the_spans_of_a_window_stay(config: Config, store: _Taxi) -> None:
+    """Also if the newest run stopped at the gate, before it has read its window."""
+    spans = {n: (store.examples(span=n), store.artifact("DataVerdict")) for n in (1, 2)}
+    for number, (examples, verdict) in spans.items():
+        part = f"monday/span-{number}"
+        store.ran(part, "ExampleGen", outputs={"examples": examples})
+        store.ran(part, "DataGate", outputs={"verdict": verdict})
+    train(store, "monday")
+    window = Window("3", (EarlierSpan(2, "2", *spans[2]),))
+    store.ran("tuesday", "ExampleGen", properties={WINDOW: window.to_json()})
+    failed = mlmd.Execution.FAILED
+    store.ran("tuesday", "DataGate", state=failed)
+
+    assert _found(config) >= set(spans[1])
+    assert not _found(config) & set(spans[2])
+
+
+def test_the_parts_of_a_run_stay_with_it(config: Config, store: _Taxi) -> None:
+    """What a kept run has taken in is kept, and counts as no run of its own."""
+    old = train(store, "sunday")
+    examples = store.examples(span=1)
+    newest = train(store, "monday")
+    store.ran("monday/span-1", "ExampleGen", outputs={"examples": examples})
+
+    found = _found(config)
+
+    assert old.examples in found
+    assert not {examples, newest.examples, newest.model} & found
 
 
 def test_other_pipelines_of_the_store_are_left_alone(
