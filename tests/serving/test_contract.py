@@ -196,6 +196,9 @@ def test_examples_are_checked_and_logged() -> None:
         (example(fare=[1.0], other=[1]), "there is no feature 'other'"),
         (example(fare=[1.0], company=[b"x" * 21]), "text of 21 bytes"),
     ],
+    # Serialized maps have no fixed order, and pytest-xdist wants the same names of
+    # tests in each process.
+    ids=["no example", "absent", "integer", "two values", "unknown", "long text"],
 )
 def test_a_wrong_example_is_named(text: bytes, part: str) -> None:
     """As a row is."""
