@@ -17,6 +17,8 @@ RULE_FILE = "split_rule.json"
 """The split rule of the rows, next to a transform graph and in a model's extras."""
 PREDICTIONS_FILE = "predictions.json"
 """Predictions for some rows, in a model's extras; see `models.kept_predictions`."""
+VERDICT = "verdict"
+"""The output of DataGate, and the inputs that get it."""
 PROJECT = Path(__file__).resolve().parents[1]
 """The checkout that this is part of."""
 

@@ -11,9 +11,10 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.types import Artifact
 
-from pipeline.components.gate_executor import EXAMPLES, LIVE, PREVIOUS, VERDICT
+from pipeline.components.gate_executor import EXAMPLES, LIVE, PREVIOUS
 from pipeline.components.live_model import MODEL, LiveModelStrategy
 from pipeline.components.span_order import span_of
+from pipeline.names import VERDICT
 from pipeline.store import properties, upkeep
 from pipeline.store.graph import Execution, Graph
 

@@ -19,6 +19,7 @@ from tfx.types.standard_artifacts import ExampleAnomalies, Examples, Schema
 from pipeline.components import gate_executor as keys
 from pipeline.components.example_gen import Quarantine
 from pipeline.components.gate_executor import Executor
+from pipeline.names import VERDICT
 from pipeline.trust.policy import Policy
 
 
@@ -44,7 +45,7 @@ class DataGateSpec(ComponentSpec):
         keys.PREVIOUS: ChannelParameter(type=DataVerdict, optional=True),
         keys.LIVE: ChannelParameter(type=DataVerdict, optional=True),
     }
-    OUTPUTS = {keys.VERDICT: ChannelParameter(type=DataVerdict)}  # noqa: RUF012
+    OUTPUTS = {VERDICT: ChannelParameter(type=DataVerdict)}  # noqa: RUF012
 
 
 class DataGate(BaseBeamComponent):
@@ -83,5 +84,5 @@ def require_verdict(component: BaseComponent, verdict: BaseChannel) -> None:
         verdict: DataGate's.
     """
     spec = component.spec
-    spec.INPUTS = {**spec.INPUTS, keys.VERDICT: ChannelParameter(type=DataVerdict)}
-    spec.inputs[keys.VERDICT] = verdict
+    spec.INPUTS = {**spec.INPUTS, VERDICT: ChannelParameter(type=DataVerdict)}
+    spec.inputs[VERDICT] = verdict

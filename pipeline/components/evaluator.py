@@ -37,7 +37,6 @@ from pipeline.columnar.shards import (
     shards_of,
     split_up,
 )
-from pipeline.components.gate_executor import VERDICT
 from pipeline.components.local_files import (
     scratch,
     stock_files,
@@ -45,7 +44,7 @@ from pipeline.components.local_files import (
 )
 from pipeline.components.span_order import by_span
 from pipeline.ingestion.splitting import TRAIN
-from pipeline.names import MODEL_FILE, RULE_FILE
+from pipeline.names import MODEL_FILE, RULE_FILE, VERDICT
 from pipeline.quality.evaluation import (
     Evaluation,
     RecordFile,

@@ -24,6 +24,7 @@ from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import files, shards
 from pipeline.components.span_order import span_of
 from pipeline.errors import DataRefusedError
+from pipeline.names import VERDICT
 from pipeline.store import properties
 from pipeline.store.artifact_files import (
     ANOMALIES_FILE,
@@ -46,7 +47,6 @@ SCHEMA = "schema"
 QUARANTINE = "quarantine"
 PREVIOUS = "previous"
 LIVE = "live"
-VERDICT = "verdict"
 POLICY = "policy"
 LABEL_POLICY = "label_policy"
 

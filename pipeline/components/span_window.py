@@ -11,8 +11,9 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.types import Artifact, artifact_utils
 
-from pipeline.components.gate_executor import EXAMPLES, VERDICT
+from pipeline.components.gate_executor import EXAMPLES
 from pipeline.components.span_order import by_span, span_of
+from pipeline.names import VERDICT
 from pipeline.store import windows
 
 _LOG = logging.getLogger(__name__)
