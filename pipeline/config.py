@@ -323,7 +323,7 @@ class ServingCheck:
     """Rows of the eval split to send to each signature."""
     max_load_seconds: float = 60.0
     """Most seconds until the model is loaded."""
-    max_latency_ms: float = 100.0
+    max_latency_ms: float = 500.0
     """Most milliseconds for 95 % of the requests of one row."""
     max_memory_mb: float = 4096.0
     """Most memory of the process in MB, TensorFlow's 450 included."""
