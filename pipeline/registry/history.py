@@ -375,14 +375,16 @@ def _present(events: Iterable[Event]) -> set[int]:
 def _event_of(registry: Registry, number: int) -> Event:
     """Returns the event that added a version which the file doesn't have."""
     version = versions.version_of(registry.base, number)
-    if values := versions.read_json(version.path / versions.EVENT_FILE):
+    values = versions.read_json(version.path / versions.EVENT_FILE)
+    # Another number's event is in a directory that someone has copied.
+    if values.get("version") == number:
         return _event(values)
     origin = version.origin()
     before = [n for n in versions.versions(registry.base) if n < number]
     return Event(
         at=_changed(version.path),
         # Early versions of Throughline wrote an origin and no event.
-        action=Action.PUSH if origin else Action.FOUND,
+        action=Action.PUSH if origin and not values else Action.FOUND,
         version=number,
         replaced=max(before, default=None),
         origin=origin,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,19 @@ def test_versions_of_others_are_found_and_missed(tmp_path: Path, base: Path) -> 
     }
     assert registry.live == int(theirs.name)
     assert registry.previous == b
+
+
+def test_a_copied_version_is_found(tmp_path: Path, base: Path) -> None:
+    """A copy of a version's directory is one that others put there, and no event."""
+    a, b = _pushed(tmp_path, base, "ab")
+    shutil.copytree(base / str(a), base / str(b + 100))
+
+    found = history.read(base)
+
+    assert (found.live, found.previous) == (b + 100, b)
+    assert found.added[b + 100].action is Action.FOUND
+    rollback(base, None, ME)
+    assert history.read(base).added[b + 101].restored == b
 
 
 def test_a_version_from_before_the_registry_is_a_push(model: Path, base: Path) -> None:
