@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from pipeline import config as settings
@@ -63,7 +64,7 @@ def _text(path: str, value: Any) -> str:
 
 def _preset_of(arguments: list[str]) -> str:
     """Returns the preset that a valid command line chooses."""
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in pairwise([*arguments, ""]):
         if word == "--preset":
             return following
         if word.startswith("--preset="):

@@ -1,4 +1,4 @@
-"""Rules that a candidate must keep, as texts such as "auc by company loss <= 0.02".
+"""Rules that a candidate must keep, as texts such as "auc by region loss <= 0.02".
 
     METRIC [by COLUMN[,COLUMN]] [loss | gap] (>= | <=) NUMBER
 
@@ -81,7 +81,7 @@ def parse(text: str) -> Rule:
     if not match:
         raise UsageError(
             f"{text!r} is no rule; write METRIC [by COLUMN,COLUMN] [loss or gap] "
-            "followed by >= or <= and a number, such as 'auc by company loss <= 0.02'"
+            "followed by >= or <= and a number, such as 'auc by region loss <= 0.02'"
         )
     metric, asked, sign = match["metric"], match["kind"], match["sign"]
     if metric not in METRICS:

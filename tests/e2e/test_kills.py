@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.lineage.card import DIRECTORY as CARDS
 from pipeline.registry.history import REGISTRY_FILE
 from tests.e2e.places import Place, executions
 from tests.e2e.warm import MOMENTS
@@ -46,7 +47,7 @@ def left_behind(output: Path) -> list[str]:
     partial = [
         str(p)
         for p in serving.iterdir()
-        if p.name != REGISTRY_FILE and not (p / "saved_model.pb").is_file()
+        if p.name not in {REGISTRY_FILE, CARDS} and not (p / "saved_model.pb").is_file()
     ]
     return running + orphans + partial
 

@@ -25,6 +25,7 @@ from pipeline.config import (
     PROPOSAL_NODE,
     Config,
     check_places,
+    local,
 )
 from pipeline.errors import (
     EXIT_DONE,
@@ -231,7 +232,8 @@ def command_for(config: Config, command: str, *settings: str) -> str:
     Returns:
         The command, for the user to type.
     """
-    default, given = Config(), []
+    # What throughline.toml says holds for the command too.
+    default, given = local(), []
     for setting in settings:
         if (value := getattr(config, setting)) != getattr(default, setting):
             given += [f"--{setting}", shlex.quote(str(value))]

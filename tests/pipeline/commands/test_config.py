@@ -35,6 +35,14 @@ def test_each_setting_has_an_origin(
     assert "secret" not in str(found)
 
 
+def test_without_flags_nothing_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """The bare command shows defaults and the project's file."""
+    found = shown([], capsys)
+
+    assert found["seed"] == ["1", "default"]
+    assert "flag" not in {words[-1] for words in found.values()}
+
+
 def test_a_flag_wins(capsys: pytest.CaptureFixture[str]) -> None:
     """Also over what the project's file sets."""
     found = shown(["--name", "other", "--quality.slice-columns", "a", "b"], capsys)
