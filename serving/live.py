@@ -227,6 +227,7 @@ class Live:
     async def _load(self, number: int) -> bool:
         """Loads a version and makes it live; returns whether it could be loaded."""
         self._loading = number
+        _LOG.info("loading version %d", number)
         path = self._source.base / str(number)
         try:
             version = await Version.load(
@@ -235,6 +236,8 @@ class Live:
                 self._settings,
                 _schema_of(path, self._source.schema),
                 self._metrics.call,
+                # At the lowest priority, a busy machine takes half a minute for it.
+                in_background=self._now is not None,
             )
         except (ThroughlineError, OSError) as error:
             self._note_failure(number, str(error))

@@ -1,9 +1,10 @@
 """A process that has one version of the model loaded, and answers batches.
 
-It loads in a thread of the lowest priority, so that the version that is live hardly
-notices, and warms up before it reports that it is ready. Each signature is frozen:
-variables become constants, and one private call of TensorFlow 2.21 skips half of the
-overhead of a signature's call (0.5 instead of 0.95 ms for one row of the taxi model).
+If another version answers, it loads in a thread of the lowest priority, so that the
+live one hardly notices. It warms up before it reports that it is ready. Each signature
+is frozen: variables become constants, and one private call of TensorFlow 2.21 skips
+half of the overhead of a signature's call (0.5 instead of 0.95 ms for one row of the
+taxi model).
 Where that call is missing, or answers other numbers, the signature itself is used.
 """
 
@@ -54,7 +55,8 @@ def run(arguments: dict[str, Any], connection: socket.socket) -> None:
     `(signature, columns)`, sends `(ANSWER, answers, seconds)` or `(REFUSED, reason)`.
 
     Args:
-        arguments: "path", the directory of the version.
+        arguments: "path", the directory of the version, and "in_background", whether
+            another one answers requests while it is loaded.
         connection: The server's socket.
     """
     # Small models gain nothing from several threads, and requests wait for them: P95
@@ -64,7 +66,11 @@ def run(arguments: dict[str, Any], connection: socket.socket) -> None:
     with _without_notices():
         # Makes TensorFlow's own threads now, at the usual priority.
         tf.constant(0).numpy()
-    loaded = _loaded_in_the_background(Path(arguments["path"]))
+    path = Path(arguments["path"])
+    if arguments["in_background"]:
+        loaded = _loaded_in_the_background(path)
+    else:
+        loaded = _loaded(path)
     if isinstance(loaded, Exception):
         _LOG.error("%s can't be loaded", arguments["path"], exc_info=loaded)
         frames.send(connection, (FAILED, _sentence(loaded)))
@@ -117,16 +123,20 @@ class _Loaded:
     info: dict[str, Any]
 
 
+def _loaded(path: Path) -> "_Loaded | Exception":
+    try:
+        return _load(path)
+    except Exception as error:  # noqa: BLE001 - it is reported to the server
+        return error
+
+
 def _loaded_in_the_background(path: Path) -> "_Loaded | Exception":
     found: list[_Loaded | Exception] = []
 
     def load() -> None:
         # Of this thread only; a process can't raise its priority again.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
-        try:
-            found.append(_load(path))
-        except Exception as error:  # noqa: BLE001 - it is reported to the server
-            found.append(error)
+        found.append(_loaded(path))
 
     thread = threading.Thread(target=load)
     thread.start()

@@ -49,13 +49,15 @@ class Version:
         self.lost: Callable[[], None] = lambda: None
 
     @classmethod
-    async def load(
+    async def load(  # noqa: PLR0913 - each is needed once, and passed on
         cls,
         nursery: Nursery,
         path: Path,
         settings: Settings,
         schema: schema_pb2.Schema | None,
         measure: Measure,
+        *,
+        in_background: bool,
     ) -> "Version":
         """Starts a process, and waits until it has loaded and warmed up the version.
 
@@ -65,12 +67,15 @@ class Version:
             settings: Of the server.
             schema: The reviewed schema; `None` if there is none.
             measure: Told of each call.
+            in_background: Whether to leave the cores to the version that answers.
 
         Raises:
             ThroughlineError: It can't be loaded; the message is the reason.
         """
         version = cls(int(path.name), measure)
-        connection = nursery.spawn(MODEL_TASK, {"path": str(path)})
+        connection = nursery.spawn(
+            MODEL_TASK, {"path": str(path), "in_background": in_background}
+        )
         transport, _ = await version._loop.create_unix_connection(
             lambda: frames.Receiver(version._got, version._gone), sock=connection
         )

@@ -1,5 +1,6 @@
 """What a model's process reports and answers, over its socket."""
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,10 +19,10 @@ from tests.serving.conftest import ROW, score
 
 
 @contextmanager
-def running(path: Path) -> Iterator[socket.socket]:
+def running(path: Path, *, in_background: bool = False) -> Iterator[socket.socket]:
     """Runs what the process runs, in a thread."""
     ours, theirs = socket.socketpair()
-    arguments = ({"path": str(path)}, theirs)
+    arguments = ({"path": str(path), "in_background": in_background}, theirs)
     thread = threading.Thread(target=model_process.run, args=arguments)
     thread.start()
     with ours:
@@ -44,6 +45,20 @@ def _leave_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("inter", "intra"):
         setter = f"set_{name}_op_parallelism_threads"
         monkeypatch.setattr(tf.config.threading, setter, lambda _: None)
+
+
+@pytest.mark.parametrize("in_background", [False, True])
+def test_it_leaves_the_cores_to_others_if_asked(
+    saved_model: Path, monkeypatch: pytest.MonkeyPatch, *, in_background: bool
+) -> None:
+    """Only a version that loads while another one answers has the lowest priority."""
+    lowered: list[int] = []
+    monkeypatch.setattr(os, "setpriority", lambda *args: lowered.append(args[-1]))
+
+    with running(saved_model, in_background=in_background) as connection:
+        frames.receive(connection)
+
+    assert lowered == ([19] if in_background else [])
 
 
 def test_it_reports_then_answers(saved_model: Path) -> None:
