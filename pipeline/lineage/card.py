@@ -81,8 +81,8 @@ def _data(model: ModelLineage | None) -> Iterator[str]:
 
 def _label(model: ModelLineage | None, known: Mapping[str, Any]) -> Iterator[str]:
     if known:
-        yield f"- predicts `{known.get('label', 'unknown')}`, a task of kind "
-        yield f"  {known.get('task', 'unknown')}"
+        label, task = known.get("label", "unknown"), known.get("task", "unknown")
+        yield f"- predicts `{label}`, a task of kind {task}"
     if model and (policy := model.parameters.get("DataGate", {}).get("label_policy")):
         yield f"- labels are used by the policy `{policy}`"
     if "threshold" in known:
@@ -106,6 +106,12 @@ def _metrics(gates: Mapping[str, Any], model: ModelLineage | None) -> Iterator[s
                 if name in overall[0]["metrics"]
                 for value, low, high in [overall[0]["metrics"][name]]
             ],
+        )
+        yield ""
+        yield (
+            "Accuracy and rates are those of decisions by the threshold. The AUC is "
+            "that of the scores as they are; the report's comes from TFMA's bins of "
+            "scores and differs in the fourth digit."
         )
         return
     found = model.metrics.get(results.CANDIDATE, {}) if model else {}
