@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, require
 from pipeline.runners import checks
 
 Trigger = Literal["span", "labels", "drift", "skew", "performance"]
@@ -70,10 +70,7 @@ class Limits:
         if not self.window_hours > 0:
             raise UsageError(f"window-hours is {self.window_hours}; it must be above 0")
         for name, least in (("min_rows", 1), ("min_traffic", 0), ("max_latency_ms", 0)):
-            if not getattr(self, name) >= least:
-                flag = name.replace("_", "-")
-                value = getattr(self, name)
-                raise UsageError(f"{flag} is {value}; it must be at least {least}")
+            require(self, name, at_least=least)
         if not 0 <= self.max_failed <= 1:
             raise UsageError(f"max-failed is {self.max_failed}; it must be 0 to 1")
         if not 0 < self.false_alarms <= 1:
@@ -107,12 +104,7 @@ class Watch:
     def __post_init__(self) -> None:
         """Rejects values out of bounds."""
         for name, least in (("hours", 0), ("min_rows", 1), ("max_slowdown", 1)):
-            if not getattr(self, name) >= least:
-                flag = name.replace("_", "-")
-                raise UsageError(
-                    f"watch.{flag} is {getattr(self, name)}; it must be at least "
-                    f"{least}"
-                )
+            require(self, name, at_least=least, group="watch")
 
 
 @dataclass(frozen=True)
@@ -167,11 +159,7 @@ class Operate:
     def __post_init__(self) -> None:
         """Rejects values out of bounds, and a schedule that is none."""
         for name, least in _AT_LEAST.items():
-            if not getattr(self, name) >= least:
-                flag = name.replace("_", "-")
-                raise UsageError(
-                    f"{flag} is {getattr(self, name)}; it must be at least {least}"
-                )
+            require(self, name, at_least=least)
         for name in ("tick_seconds", "monitor_minutes"):
             if not getattr(self, name) > 0:
                 flag = name.replace("_", "-")

@@ -20,7 +20,7 @@ from models.hyperparameters import Hyperparameters
 from pipeline import settings_file
 from pipeline.beam.engines import IN_PROCESS, Beam, refuse_unreachable
 from pipeline.columnar import files
-from pipeline.errors import UsageError, is_one_line, nearest
+from pipeline.errors import UsageError, is_one_line, nearest, require
 from pipeline.ingestion.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from pipeline.ingestion.times import seconds_in
 from pipeline.names import PROJECT, local_path
@@ -89,8 +89,8 @@ class Splits:
     def __post_init__(self) -> None:
         """Rejects a split without rows, and rules that contradict each other."""
         for name in ("train_parts", "eval_parts", "test_parts"):
-            _require(self, name, at_least=1, at_most=LARGEST, group="splits")
-        _require(self, "test_spans", at_least=0, at_most=LARGEST, group="splits")
+            require(self, name, at_least=1, at_most=LARGEST, group="splits")
+        require(self, "test_spans", at_least=0, at_most=LARGEST, group="splits")
         if bool(self.time_column) != bool(self.test_from):
             raise UsageError(
                 f"splits.time-column is {self.time_column!r} and splits.test-from is "
@@ -174,9 +174,9 @@ class Gate:
             "max_leakage",
             "false_alarms",
         ):
-            _require(self, name, at_least=0, at_most=1, group="gate")
+            require(self, name, at_least=0, at_most=1, group="gate")
         for name in ("min_rows", "min_rows_of_span", "min_rows_of_cell"):
-            _require(self, name, at_least=1, at_most=LARGEST, group="gate")
+            require(self, name, at_least=1, at_most=LARGEST, group="gate")
         if not self.false_alarms:
             raise UsageError(
                 "gate.false-alarms is 0.0; it must be above 0, or no drift is found"
@@ -262,12 +262,12 @@ class Quality:
         limits = ("min_auc", "max_auc_loss", "max_slice_auc_loss", "max_error_rate_gap")
         others = ("min_accuracy_gain", "max_accuracy_loss", "min_r2", "max_r2_loss")
         for name in (*limits, *others):
-            _require(self, name, at_least=0, at_most=1, group="quality")
-        _require(self, "confidence", at_least=0.5, at_most=0.9999, group="quality")
-        _require(self, "min_slice_rows", at_least=1, at_most=LARGEST, group="quality")
-        _require(self, "best_of", at_least=0, at_most=LARGEST, group="quality")
+            require(self, name, at_least=0, at_most=1, group="quality")
+        require(self, "confidence", at_least=0.5, at_most=0.9999, group="quality")
+        require(self, "min_slice_rows", at_least=1, at_most=LARGEST, group="quality")
+        require(self, "best_of", at_least=0, at_most=LARGEST, group="quality")
         for name in ("false_positive_cost", "false_negative_cost"):
-            _require(self, name, at_least=0, at_most=LARGEST, group="quality")
+            require(self, name, at_least=0, at_most=LARGEST, group="quality")
         if not self.false_positive_cost + self.false_negative_cost:
             raise UsageError(
                 "quality.false-positive-cost and quality.false-negative-cost are both "
@@ -333,9 +333,9 @@ class ServingCheck:
 
     def __post_init__(self) -> None:
         """Rejects bounds that no model keeps."""
-        _require(self, "rows", at_least=1, at_most=10_000, group="serving_check")
+        require(self, "rows", at_least=1, at_most=10_000, group="serving_check")
         for name in ("max_load_seconds", "max_latency_ms", "max_memory_mb"):
-            _require(self, name, at_least=0, at_most=LARGEST, group="serving_check")
+            require(self, name, at_least=0, at_most=LARGEST, group="serving_check")
 
 
 @dataclass(frozen=True)
@@ -406,12 +406,12 @@ class Config:
                 f"{self.pattern!r} has no span placeholder; give one such as "
                 "--pattern 'span-{SPAN}/*.csv'"
             )
-        _require(self, "train_steps", at_least=1, at_most=LARGEST)
-        _require(self, "eval_steps", at_least=0, at_most=LARGEST)
-        _require(self, "batch_size", at_least=1, at_most=LARGEST)
-        _require(self, "seed", at_least=0, at_most=LARGEST)
+        require(self, "train_steps", at_least=1, at_most=LARGEST)
+        require(self, "eval_steps", at_least=0, at_most=LARGEST)
+        require(self, "batch_size", at_least=1, at_most=LARGEST)
+        require(self, "seed", at_least=0, at_most=LARGEST)
         if self.window != "all":
-            _require(self, "window", at_most=LARGEST)
+            require(self, "window", at_most=LARGEST)
         for name in ("data", "output", "schema"):
             if path := getattr(self, name):
                 # Before TFX sees it: `Path("gs://b")` is the relative directory gs:/b.
@@ -622,27 +622,3 @@ def _check_policy(name: str) -> None:
         declared.LABEL.condition(name)
     except ValueError as error:
         raise UsageError(str(error).replace("label_policy", "label-policy")) from error
-
-
-def _require(
-    settings: object,
-    name: str,
-    *,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    group: str = "",
-) -> None:
-    """Rejects a value out of bounds, by the name of its flag."""
-    value = getattr(settings, name)
-    # "not >=" rather than "<", because every comparison with NaN is false.
-    too_low = at_least is not None and not value >= at_least
-    too_high = at_most is not None and not value <= at_most
-    if too_low or too_high:
-        bounds = [
-            f"at least {at_least}" if at_least is not None else "",
-            f"at most {at_most}" if at_most is not None else "",
-        ]
-        expected = " and ".join(filter(None, bounds))
-        flag = (f"{group}.{name}" if group else name).replace("_", "-")
-        msg = f"{flag} is {value}; it must be {expected}"
-        raise UsageError(msg)

@@ -237,6 +237,41 @@ def _forgive_characters() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def require(
+    settings: object,
+    name: str,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    group: str = "",
+) -> None:
+    """Rejects a setting that is out of bounds, by the name of its flag.
+
+    Args:
+        settings: Has the setting as an attribute.
+        name: The attribute.
+        at_least: Smallest value, if there is one.
+        at_most: Largest value, if there is one.
+        group: The flag's prefix.
+
+    Raises:
+        UsageError: The value is out of bounds, or not a number.
+    """
+    value = getattr(settings, name)
+    # "not >=" rather than "<", because every comparison with NaN is false.
+    too_low = at_least is not None and not value >= at_least
+    too_high = at_most is not None and not value <= at_most
+    if too_low or too_high:
+        bounds = [
+            f"at least {at_least}" if at_least is not None else "",
+            f"at most {at_most}" if at_most is not None else "",
+        ]
+        expected = " and ".join(filter(None, bounds))
+        flag = (f"{group}.{name}" if group else name).replace("_", "-")
+        msg = f"{flag} is {value}; it must be {expected}"
+        raise UsageError(msg)
+
+
 def nearest(name: str, known: Collection[str]) -> str:
     """Returns a hint for an unknown name: the closest known one, or the first few."""
     if close := difflib.get_close_matches(name, known, n=1):

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,6 +18,7 @@ from pipeline.errors import (
     explained,
     is_one_line,
     printable,
+    require,
 )
 
 CHAINED = """bundle failed: Traceback (most recent call last):
@@ -241,3 +243,23 @@ def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
 def test_names_of_more_than_a_line_are_noticed(name: str, *, can: bool) -> None:
     """A name that would end a line or steer a terminal is no name to print."""
     assert is_one_line(name) is can
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, "group.some-rows is 0; it must be at least 1 and at most 9"),
+        (10, "group.some-rows is 10; it must be at least 1 and at most 9"),
+        (float("nan"), "group.some-rows is nan; it must be at least 1 and at most 9"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_named_by_its_flag(
+    value: float, expected: str
+) -> None:
+    """Also one that is not a number, which no comparison holds for."""
+    settings = SimpleNamespace(some_rows=value)
+
+    with pytest.raises(UsageError) as failed:
+        require(settings, "some_rows", at_least=1, at_most=9, group="group")
+
+    assert str(failed.value) == expected
