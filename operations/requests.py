@@ -43,7 +43,7 @@ __all__ = (
     "Log",
 )
 
-TIME_TYPE = pa.timestamp("us", "UTC")
+TIME_TYPE = request_log.schema({}).field(TIME).type
 TYPES: Mapping[Kind, pa.DataType] = {
     "INT": pa.int64(),
     "FLOAT": pa.float32(),
@@ -51,14 +51,9 @@ TYPES: Mapping[Kind, pa.DataType] = {
 }
 """Arrow types of features."""
 
+_NAMES = (REQUEST_ID, ROW, TIME, VERSION, PREDICTION, LATENCY, STATUS)
 FIXED: Mapping[str, pa.DataType] = {
-    REQUEST_ID: pa.string(),
-    ROW: pa.int32(),
-    TIME: TIME_TYPE,
-    VERSION: pa.int64(),
-    PREDICTION: pa.float64(),
-    LATENCY: pa.float32(),
-    STATUS: pa.string(),
+    name: request_log.schema({}).field(name).type for name in _NAMES
 }
 """The other columns that can be read, with their types."""
 
