@@ -250,16 +250,27 @@ def test_names_of_more_than_a_line_are_noticed(name: str, *, can: bool) -> None:
     [
         (0, "group.some-rows is 0; it must be at least 1 and at most 9"),
         (10, "group.some-rows is 10; it must be at least 1 and at most 9"),
-        (float("nan"), "group.some-rows is nan; it must be at least 1 and at most 9"),
     ],
 )
 def test_a_setting_out_of_bounds_is_named_by_its_flag(
     value: float, expected: str
 ) -> None:
-    """Also one that is not a number, which no comparison holds for."""
+    """The sentence has the value and what was expected."""
     settings = SimpleNamespace(some_rows=value)
 
     with pytest.raises(UsageError) as failed:
         require(settings, "some_rows", at_least=1, at_most=9, group="group")
 
     assert str(failed.value) == expected
+
+
+@pytest.mark.parametrize(("at_least", "at_most"), [(1, None), (None, 9)])
+def test_no_bound_lets_nan_pass(at_least: int | None, at_most: int | None) -> None:
+    """A number that is none is outside of either bound alone."""
+    with pytest.raises(UsageError, match="rows is nan; it must be at"):
+        require(
+            SimpleNamespace(rows=float("nan")),
+            "rows",
+            at_least=at_least,
+            at_most=at_most,
+        )
