@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.kept_predictions import EXTRAS
-from pipeline.names import MODEL_FILE
+from models.names import MODEL_FILE
 
 DEFAULT = 0.5
 """The threshold of a model that has none of its own."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.names import PREDICTIONS_FILE
+from models.names import PREDICTIONS_FILE
 
 ROWS = 64
 """How many rows are kept of the eval split: its first ones."""

@@ -1,4 +1,4 @@
-"""Names of the model's signatures and outputs, for programs without TensorFlow."""
+"""Names of the model's signatures, outputs and files; needs no TensorFlow."""
 
 SERVING_DEFAULT = "serving_default"
 SERVING_RAW = "serving_raw"
@@ -9,3 +9,12 @@ PROBABILITY = "probability"
 PROBABILITIES = "probabilities"
 CLASS = "class"
 PREDICTION = "prediction"
+
+HISTORY_FILE = "history.json"
+"""The learning curves in a model run directory; see `models.trainer.write_history`."""
+MODEL_FILE = "model.json"
+"""What a model predicts, in its extras; see `models.signatures.described`."""
+RULE_FILE = "split_rule.json"
+"""The split rule of the rows, next to a transform graph and in a model's extras."""
+PREDICTIONS_FILE = "predictions.json"
+"""Predictions for some rows, in a model's extras; see `models.kept_predictions`."""

@@ -29,9 +29,9 @@ from models.declared import FEATURES, LABEL
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
 from models.model import build_model
+from models.names import HISTORY_FILE, MODEL_FILE, PREDICTIONS_FILE, RULE_FILE
 from models.tasks import Training
-from pipeline import progress
-from pipeline.names import HISTORY_FILE, MODEL_FILE, PREDICTIONS_FILE, RULE_FILE
+from pipeline.columnar import progress
 
 
 class TrainingArguments(Protocol):

@@ -14,8 +14,8 @@ from pathlib import Path
 from pipeline import config as settings
 from pipeline import create_pipeline
 from pipeline.errors import exit_code
-from pipeline.names import run_name
 from pipeline.runners.local import run_record, runner
+from pipeline.store.names import run_name
 from pipeline.store.run_files import RECORD_FILE
 
 

@@ -32,7 +32,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from models import declarations, declared
 from models import features as declaring
 from models.kept_predictions import EXTRAS
-from models.names import CLASS, PREDICTION, PROBABILITY
+from models.names import CLASS, MODEL_FILE, PREDICTION, PROBABILITY
 from pipeline import config as settings
 from pipeline.caching.fingerprint import digest
 from pipeline.columnar import files
@@ -51,7 +51,7 @@ from pipeline.ingestion.columns import is_text
 from pipeline.ingestion.export import export_split
 from pipeline.ingestion.tfrecord import read_records
 from pipeline.lineage.query import Lineage, open_lineage
-from pipeline.names import MODEL_FILE, PROJECT
+from pipeline.project.settings_file import PROJECT
 from pipeline.quality import results
 from pipeline.registry import versions
 from pipeline.store import artifact_files, properties

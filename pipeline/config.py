@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from models import declared
 from models.groups import GROUPS
 from models.hyperparameters import Hyperparameters
-from pipeline import settings_file
 from pipeline.beam.engines import IN_PROCESS, Beam, refuse_unreachable
 from pipeline.columnar import files
 from pipeline.errors import UsageError, is_one_line, nearest, require
 from pipeline.ingestion.spans import EVERY_FILE, NEWEST, Pattern, Wanted, parse_wanted
 from pipeline.ingestion.times import seconds_in
-from pipeline.names import PROJECT, local_path
+from pipeline.project import settings_file
+from pipeline.project.settings_file import PROJECT
 from pipeline.quality import rules
+from pipeline.store.names import local_path
 from pipeline.store.url import METADATA_FILE, of_file
 from pipeline.trust import checks
 from schema import SCHEMA_PATH

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.names import PROJECT
+from pipeline.project.settings_file import PROJECT
 
 PACKAGES = (
     "tfx",

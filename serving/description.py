@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.names import MODEL_FILE
 from pipeline.errors import ThroughlineError
-from pipeline.names import MODEL_FILE
 
 FILE = Path("assets.extra") / MODEL_FILE
 

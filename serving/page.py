@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from pipeline.names import PROJECT
+from pipeline.project.settings_file import PROJECT
 from serving.activity import Activity
 from serving.journal import Counts
 from serving.live import Live

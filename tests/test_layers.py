@@ -15,13 +15,13 @@ PROJECT = Path(__file__).parents[1]
 # Lowest first. Those in one line know nothing of each other; a module belongs to the
 # longest name that it begins with.
 LAYERS = (
-    ("pipeline.errors", "pipeline.progress"),
+    ("pipeline.errors", "pipeline.columnar.progress"),
     (
-        "pipeline.names",
+        "pipeline.store.names",
         "schema",
         "pipeline.trust.checks",
         "pipeline.quality.rules",
-        "pipeline.settings_file",
+        "pipeline.project.settings_file",
     ),
     ("pipeline.doctor", "pipeline.columnar"),
     ("pipeline.ingestion", "pipeline.beam", "data"),

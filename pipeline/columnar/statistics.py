@@ -20,8 +20,7 @@ from tensorflow_data_validation.statistics.generators.stats_generator import (
 from tensorflow_data_validation.statistics.stats_options import StatsOptions
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from pipeline import progress
-from pipeline.columnar import engine, shards
+from pipeline.columnar import engine, progress, shards
 from pipeline.columnar.engine import Runner
 from pipeline.columnar.shards import Shard
 

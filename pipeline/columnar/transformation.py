@@ -17,8 +17,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform import beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
-from pipeline import progress
-from pipeline.columnar import engine, files, shards
+from pipeline.columnar import engine, files, progress, shards
 from pipeline.columnar.engine import Runner
 from pipeline.columnar.shards import SUFFIX, Shard, ShardWriter, read_batches
 from pipeline.columnar.tensors import FromTensors, ToTensors

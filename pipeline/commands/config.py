@@ -6,9 +6,9 @@ from itertools import pairwise
 from typing import Any
 
 from pipeline import config as settings
-from pipeline import settings_file
 from pipeline.commands.flags import parse, say
 from pipeline.errors import EXIT_DONE
+from pipeline.project import settings_file
 from pipeline.store.url import redact
 
 _DEFAULT = "default"

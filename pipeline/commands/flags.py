@@ -27,9 +27,9 @@ import tyro
 
 from models import declared
 from pipeline import config as settings
-from pipeline import settings_file
 from pipeline.errors import EXIT_DONE, EXIT_USAGE, no_such, printable
-from pipeline.settings_file import replaced
+from pipeline.project import settings_file
+from pipeline.project.settings_file import replaced
 
 Options = TypeVar("Options")
 

@@ -14,7 +14,7 @@ from pipeline.commands.flags import say
 from pipeline.errors import EXIT_DONE, UsageError
 from pipeline.ingestion.source import UTF_8
 from pipeline.ingestion.spans import EVERY_FILE
-from pipeline.names import PROJECT
+from pipeline.project.settings_file import PROJECT
 
 if TYPE_CHECKING:
     from pipeline.project.decisions import Plan

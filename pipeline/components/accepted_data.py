@@ -14,9 +14,9 @@ from tfx.types import Artifact
 from pipeline.components.gate_executor import EXAMPLES, LIVE, PREVIOUS
 from pipeline.components.live_model import MODEL, LiveModelStrategy
 from pipeline.components.span_order import span_of
-from pipeline.names import VERDICT
 from pipeline.store import properties, upkeep
 from pipeline.store.graph import Execution, Graph
+from pipeline.store.properties import VERDICT
 
 _LOG = logging.getLogger(__name__)
 

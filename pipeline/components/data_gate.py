@@ -19,7 +19,7 @@ from tfx.types.standard_artifacts import ExampleAnomalies, Examples, Schema
 from pipeline.components import gate_executor as keys
 from pipeline.components.example_gen import Quarantine
 from pipeline.components.gate_executor import Executor
-from pipeline.names import VERDICT
+from pipeline.store.properties import VERDICT
 from pipeline.trust.policy import Policy
 
 

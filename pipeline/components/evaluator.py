@@ -27,9 +27,9 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from models import decision
 from models.kept_predictions import EXTRAS
-from pipeline import progress
+from models.names import MODEL_FILE, RULE_FILE
 from pipeline.beam.executors import clear, runner_of
-from pipeline.columnar import engine, files
+from pipeline.columnar import engine, files, progress
 from pipeline.columnar.shards import (
     Shard,
     count_rows,
@@ -44,7 +44,6 @@ from pipeline.components.local_files import (
 )
 from pipeline.components.span_order import by_span
 from pipeline.ingestion.splitting import TRAIN
-from pipeline.names import MODEL_FILE, RULE_FILE, VERDICT
 from pipeline.quality.evaluation import (
     Evaluation,
     RecordFile,
@@ -55,6 +54,7 @@ from pipeline.quality.gated import Gated
 from pipeline.quality.gates import BEST, LIVE, Settings
 from pipeline.quality.metrics import unknown_metrics
 from pipeline.store import properties
+from pipeline.store.properties import VERDICT
 from pipeline.trust import coverage
 from pipeline.trust.past import read_cells
 

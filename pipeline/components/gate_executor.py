@@ -24,7 +24,6 @@ from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import files, shards
 from pipeline.components.span_order import span_of
 from pipeline.errors import DataRefusedError
-from pipeline.names import VERDICT
 from pipeline.store import properties
 from pipeline.store.artifact_files import (
     ANOMALIES_FILE,
@@ -35,6 +34,7 @@ from pipeline.store.artifact_files import (
     VERDICT_FILE,
     VERDICT_TEXT,
 )
+from pipeline.store.properties import VERDICT
 from pipeline.trust import coverage, gate, labels, profile
 from pipeline.trust.examples import with_rows
 from pipeline.trust.gate import Baseline, Evidence

@@ -28,8 +28,7 @@ from tfx.types import Artifact, artifact_utils
 from tfx.types.standard_component_specs import EXAMPLES_KEY
 from tfx.utils import proto_utils
 
-from pipeline import progress
-from pipeline.columnar import files
+from pipeline.columnar import files, progress
 from pipeline.columnar.files import Location
 from pipeline.errors import DataRefusedError, ThroughlineError
 from pipeline.ingestion import columns, plan, quarantine, source, writing

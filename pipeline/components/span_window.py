@@ -13,8 +13,8 @@ from tfx.types import Artifact, artifact_utils
 
 from pipeline.components.gate_executor import EXAMPLES
 from pipeline.components.span_order import by_span, span_of
-from pipeline.names import VERDICT
 from pipeline.store import windows
+from pipeline.store.properties import VERDICT
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,9 +15,8 @@ from tfx.types import Artifact, artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import io_utils, json_utils, stats_utils
 
-from pipeline import progress
 from pipeline.beam.executors import clear, runner_of
-from pipeline.columnar import files, shards, statistics
+from pipeline.columnar import files, progress, shards, statistics
 from pipeline.columnar.statistics import Request
 from pipeline.components.local_files import stock_files
 from pipeline.errors import UsageError

@@ -17,13 +17,12 @@ from tfx.types import Artifact, artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import io_utils
 
-from pipeline import progress
+from models.names import RULE_FILE
 from pipeline.beam.executors import clear, runner_of
-from pipeline.columnar import files, shards, transformation
+from pipeline.columnar import files, progress, shards, transformation
 from pipeline.columnar.shards import Shard
 from pipeline.components.local_files import stock_files, written_by_tensorflow
 from pipeline.components.span_order import by_span
-from pipeline.names import RULE_FILE
 from pipeline.store import properties
 
 _LOG = logging.getLogger(__name__)

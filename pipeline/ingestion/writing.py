@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline import progress
-from pipeline.columnar import files
+from pipeline.columnar import files, progress
 from pipeline.columnar.engine import Workers, in_order
 from pipeline.columnar.files import Location
 from pipeline.columnar.lists import wrap_batch

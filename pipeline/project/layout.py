@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.errors import UsageError
-from pipeline.names import PROJECT
+from pipeline.project.settings_file import PROJECT
 
 _CODE = (
     "pipeline",

@@ -21,7 +21,7 @@ from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from pipeline import progress
+from pipeline.columnar import progress
 from pipeline.columnar.shards import Shard, read_batches
 from pipeline.ingestion.splitting import AppliedRule, unseen
 from pipeline.ingestion.tfrecord import read_records

@@ -26,7 +26,7 @@ from models.declarations import (
     input_name,
 )
 from models.declared import LIST_COLUMNS, RAW_COLUMNS
-from pipeline.names import PROJECT
+from pipeline.project.settings_file import PROJECT
 from pipeline.quality import serving_probe
 
 _SECONDS = 120

@@ -27,8 +27,12 @@ import numpy.typing as npt
 
 from models import kept_predictions
 from models.declarations import MISSING_FLOAT, MISSING_INTEGER, MISSING_TEXT
-from models.names import SERVING_DEFAULT, SERVING_RAW, TRANSFORM_FEATURES
-from pipeline.names import PREDICTIONS_FILE
+from models.names import (
+    PREDICTIONS_FILE,
+    SERVING_DEFAULT,
+    SERVING_RAW,
+    TRANSFORM_FEATURES,
+)
 
 LAST_STEP = "last-step.txt"
 TOLERANCE = 1e-6

@@ -19,7 +19,6 @@ from pipeline.columnar import files
 from pipeline.config import Config
 from pipeline.errors import ThroughlineError, UsageError
 from pipeline.lineage.query import Lineage, open_lineage
-from pipeline.names import run_name
 from pipeline.report import page, sections
 from pipeline.report.blocks import (
     SECTION_FILE,
@@ -30,6 +29,7 @@ from pipeline.report.blocks import (
 )
 from pipeline.report.index import PLOTTED, SUMMARY_FILE, write_index
 from pipeline.store import artifact_files
+from pipeline.store.names import run_name
 from pipeline.store.run_files import REPORT_FILE
 
 _LOG = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config
 from pipeline.errors import EXIT_DATA_REFUSED, EXIT_DONE
-from pipeline.names import local_path
 from pipeline.runners import checks
 from pipeline.runners.containers import (
     IMAGE_USER,
@@ -26,6 +25,7 @@ from pipeline.runners.containers import (
     steps,
 )
 from pipeline.store import durable
+from pipeline.store.names import local_path
 
 if TYPE_CHECKING:
     from hera.workflows import Container, CronWorkflow, Workflow

@@ -23,16 +23,16 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
-from pipeline import progress
+from pipeline.columnar import progress
 from pipeline.components.span_driver import Request
 from pipeline.config import DATA_NODE, GATE_NODE
 from pipeline.errors import DataRefusedError, ThroughlineError
 from pipeline.ingestion import digests
 from pipeline.ingestion.spans import Selection, Span
-from pipeline.names import span_run
 from pipeline.runners import compiler
 from pipeline.store import properties, upkeep
 from pipeline.store.graph import NEVER_CACHED, Artifact, Graph
+from pipeline.store.names import span_run
 from pipeline.store.windows import EarlierSpan, Window
 
 _LOG = logging.getLogger(__name__)

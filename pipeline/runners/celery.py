@@ -21,9 +21,9 @@ from celery import Celery
 
 from pipeline.config import environment
 from pipeline.errors import EXIT_DONE, EXIT_USAGE, exit_code
-from pipeline.names import run_name
 from pipeline.runners import checks
 from pipeline.runners.job import Job, read_job
+from pipeline.store.names import run_name
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from pipeline.caching.fingerprint import digest
 from pipeline.config import METADATA_VARIABLE, Config, given_metadata
 from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
-from pipeline.names import local_path, run_name
 from pipeline.runners import checks, sample
 from pipeline.store import durable
+from pipeline.store.names import local_path, run_name
 from pipeline.store.run_files import DAG_FILE, IR_FILE
 from pipeline.store.url import redact
 

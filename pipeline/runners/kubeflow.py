@@ -19,7 +19,6 @@ import tyro
 from pipeline.config import VERTEX_MOUNT, Config, given_metadata
 from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
 from pipeline.ingestion.spans import Between, Newest
-from pipeline.names import local_path
 from pipeline.runners import checks
 from pipeline.runners.containers import (
     IMAGE_PROJECT,
@@ -32,6 +31,7 @@ from pipeline.runners.containers import (
     steps,
 )
 from pipeline.store import durable
+from pipeline.store.names import local_path
 from schema import SCHEMA_PATH
 
 if TYPE_CHECKING:

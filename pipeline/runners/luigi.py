@@ -21,9 +21,9 @@ import luigi
 import tyro
 
 from pipeline.errors import EXIT_DONE, exit_code
-from pipeline.names import run_name
 from pipeline.runners import checks
 from pipeline.runners.job import Job, read_job
+from pipeline.store.names import run_name
 
 
 class Node(luigi.Task):

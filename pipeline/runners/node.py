@@ -41,13 +41,13 @@ from pipeline.errors import (
 from pipeline.ingestion.digests import MEMORY_FILE
 from pipeline.lineage import card, registered
 from pipeline.lineage.query import Lineage
-from pipeline.names import is_span_run, run_name
 from pipeline.registry import history
 from pipeline.runners import compiler
 from pipeline.runners.backlog import Backlog
 from pipeline.store import locks, properties, upkeep
 from pipeline.store.connection import open_store
 from pipeline.store.graph import PUSHER, Graph
+from pipeline.store.names import is_span_run, run_name
 from pipeline.store.url import METADATA_FILE, of_file
 from pipeline.store.windows import Window
 

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
+from models.names import HISTORY_FILE
 from pipeline.columnar import files
 from pipeline.columnar.files import Location
-from pipeline.names import HISTORY_FILE
 
 _LOG = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Names of properties in the metadata store, ours and TFX's."""
+"""Names of properties and of keys in the metadata store, ours and TFX's."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +11,10 @@ LONGEST = 2_000
 PostgreSQL indexes these texts, and rejects one of more than 2,704 bytes."""
 
 _PART = "~"
+
+# A key of outputs and inputs.
+VERDICT = "verdict"
+"""The output of DataGate, and the inputs that get it."""
 
 # On executions.
 KEY = f"{OURS}key"

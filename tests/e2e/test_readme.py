@@ -18,7 +18,7 @@ def commands() -> list[str]:
 
 
 # What a command is run with in addition, because all of it would take too long here.
-NARROWED = {"make test": " ARGS=tests/pipeline/test_names.py"}
+NARROWED = {"make test": " ARGS=tests/pipeline/store/test_names.py"}
 
 
 @pytest.mark.parametrize("command", commands())

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import progress
-from pipeline.columnar import engine
+from pipeline.columnar import engine, progress
+from pipeline.columnar.progress import Progress
 from pipeline.config import Config, local
-from pipeline.progress import Progress
 from tests.pipeline.tfx_store import StockStore
 
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of the test's own is made there

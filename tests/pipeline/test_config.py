@@ -10,7 +10,6 @@ import pytest
 from tfx.utils.dependency_utils import make_beam_dependency_flags
 
 from pipeline import config as settings
-from pipeline import settings_file
 from pipeline.columnar import files
 from pipeline.config import (
     Config,
@@ -21,6 +20,7 @@ from pipeline.config import (
     with_environment,
 )
 from pipeline.errors import UsageError
+from pipeline.project import settings_file
 from pipeline.store.connection import connection_config
 
 

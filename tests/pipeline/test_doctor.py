@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipeline import doctor
 from pipeline.doctor import CRuntime, Host, Memory
-from pipeline.names import PROJECT
+from pipeline.project.settings_file import PROJECT
 
 GIB = 1024**3
 

@@ -2,9 +2,9 @@
 
 import json
 
+from models.names import MODEL_FILE
 from pipeline.artifacts import Run
 from pipeline.columnar import files
-from pipeline.names import MODEL_FILE
 from pipeline.quality.results import CANDIDATE, read_class_matrix
 from pipeline.report.blocks import Cell, Section, Table
 from pipeline.store.artifact_files import location

@@ -21,8 +21,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.columnar.progress import Clock, Progress
 from pipeline.errors import ThroughlineError, cause_of, printable
-from pipeline.progress import Clock, Progress
 from pipeline.runners.local.progress_text import fitted
 
 _WIDTH_WITHOUT_TERMINAL = 100

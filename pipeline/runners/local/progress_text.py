@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from rich.cells import cell_len
 from rich.text import Text
 
-from pipeline.progress import Progress
+from pipeline.columnar.progress import Progress
 
 _GAP = "  "
 _LONGEST_BAR, _SHORTEST_BAR = 20, 6

@@ -20,7 +20,7 @@ from pipeline.caching.fingerprint import digest, sources
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.ingestion import digests, spans
-from pipeline.names import PROJECT
+from pipeline.project.settings_file import PROJECT
 from pipeline.registry import versions
 from pipeline.store import locks, url
 from pipeline.store.run_files import LOCK_FILE, Outcome, Run, read_runs

@@ -40,12 +40,12 @@ from pipeline.errors import (
     printable,
 )
 from pipeline.ingestion import spans
-from pipeline.names import run_name
 from pipeline.runners import sample
 from pipeline.runners.local import run_record
 from pipeline.runners.local.console import RunConsole, State, own_console, shown
 from pipeline.runners.logs import LogLevel, start_log
 from pipeline.store import locks
+from pipeline.store.names import run_name
 from pipeline.store.run_files import Outcome, Run, read_run, read_runs
 from pipeline.store.url import redact
 from pipeline.trust import schema_review

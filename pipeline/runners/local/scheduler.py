@@ -20,7 +20,7 @@ from pathlib import Path
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import progress
+from pipeline.columnar import progress
 from pipeline.columnar.engine import limit_workers
 from pipeline.errors import EXIT_FAILED, cause_of, exit_code_of
 from pipeline.runners import node

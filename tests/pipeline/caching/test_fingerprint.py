@@ -168,12 +168,10 @@ def test_the_trainer_runs_the_model() -> None:
 
     assert {"models.trainer", "models.model", "models.features"} <= set(names)
     assert [name for name in names if name.startswith("pipeline")] == [
-        "pipeline",
         "pipeline.columnar",
         "pipeline.columnar.files",
         "pipeline.columnar.lists",
+        "pipeline.columnar.progress",
         "pipeline.columnar.shards",
         "pipeline.errors",
-        "pipeline.names",
-        "pipeline.progress",
     ]

@@ -9,7 +9,7 @@ import tyro
 
 from pipeline.commands import new
 from pipeline.errors import DataRefusedError, UsageError
-from pipeline.names import PROJECT
+from pipeline.project.settings_file import PROJECT
 from tests.pipeline.project.test_survey import write
 
 

@@ -24,15 +24,15 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import json_utils, proto_utils
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
+from models.names import RULE_FILE
 from models.signatures import COLUMNAR
 from pipeline.columnar.engine import cores, limit_workers
+from pipeline.columnar.progress import Progress
 from pipeline.columnar.shards import ShardWriter
 from pipeline.components.data_gate import DataVerdict
 from pipeline.components.evaluator import Executor
 from pipeline.config import IN_PROCESS_BEAM_RUNNER
 from pipeline.ingestion.splitting import AppliedRule, SplitRule, unseen
-from pipeline.names import RULE_FILE
-from pipeline.progress import Progress
 from pipeline.quality.gates import Settings
 from pipeline.quality.results import (
     OVERALL,

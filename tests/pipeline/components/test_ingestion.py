@@ -23,13 +23,13 @@ from tfx.utils import proto_utils
 
 from data import taxi
 from pipeline.columnar import shards
+from pipeline.columnar.progress import Progress
 from pipeline.components.example_gen import Quarantine
 from pipeline.components.ingestion import Executor, Settings
 from pipeline.config import IN_PROCESS_BEAM_RUNNER, Config
 from pipeline.errors import DataRefusedError
 from pipeline.ingestion.quarantine import read_rows, read_tally
 from pipeline.ingestion.splitting import SplitRule
-from pipeline.progress import Progress
 from schema import SCHEMA_PATH
 
 Row = dict[str, list[Any]]

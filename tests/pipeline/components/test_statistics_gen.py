@@ -20,11 +20,11 @@ from tfx.types.standard_artifacts import Examples, ExampleStatistics
 from tfx_bsl.public.proto import slicing_spec_pb2
 
 from pipeline.columnar.engine import limit_workers
+from pipeline.columnar.progress import Progress
 from pipeline.columnar.shards import DamagedShardError
 from pipeline.components import statistics_gen
 from pipeline.errors import UsageError
 from pipeline.ingestion.export import export_split
-from pipeline.progress import Progress
 from pipeline.store.artifact_files import STATISTICS_FILE
 from tests.pipeline.components.small_examples import (
     ROWS,

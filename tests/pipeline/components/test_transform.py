@@ -13,10 +13,9 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import Artifact
 from tfx.types.standard_artifacts import Examples, TransformGraph
 
-from pipeline import progress
-from pipeline.columnar import shards
+from pipeline.columnar import progress, shards
+from pipeline.columnar.progress import Progress
 from pipeline.components import transform
-from pipeline.progress import Progress
 from tests.pipeline.components.small_examples import (
     ROWS,
     Properties,

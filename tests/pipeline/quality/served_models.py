@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from models import kept_predictions
-from pipeline.names import PREDICTIONS_FILE
+from models.names import PREDICTIONS_FILE
 
 SPEC = {
     "fare": tf.io.VarLenFeature(tf.float32),

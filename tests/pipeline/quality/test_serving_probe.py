@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from models import kept_predictions
-from pipeline.names import PREDICTIONS_FILE
+from models.names import PREDICTIONS_FILE
 from pipeline.quality import serving_check
 from pipeline.quality.serving_probe import probe
 from tests.pipeline.quality.served_models import Faults, save

@@ -13,7 +13,8 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import cli, create_pipeline, progress
+from pipeline import cli, create_pipeline
+from pipeline.columnar import progress
 from pipeline.columnar.shards import ShardWriter
 from pipeline.config import Config
 from pipeline.errors import DataRefusedError, ThroughlineError, UsageError

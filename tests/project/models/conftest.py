@@ -18,11 +18,11 @@ from tensorflow_transform.tf_metadata.metadata_io import write_metadata
 
 from models import features, trainer
 from models.declared import RAW_COLUMNS
+from models.names import HISTORY_FILE
 from models.preprocessing import preprocessing_fn
-from pipeline import progress
+from pipeline.columnar import progress
+from pipeline.columnar.progress import Progress
 from pipeline.columnar.shards import ShardWriter
-from pipeline.names import HISTORY_FILE
-from pipeline.progress import Progress
 
 Row = dict[str, Any]
 Spec = dict[str, Any]

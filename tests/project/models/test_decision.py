@@ -9,7 +9,7 @@ import pytest
 from models import decision
 from models.decision import choose, read, threshold_of
 from models.kept_predictions import EXTRAS
-from pipeline.names import MODEL_FILE
+from models.names import MODEL_FILE
 
 LABELS = np.array([0.0, 0.0, 1.0, 0.0, 1.0, 1.0])
 SCORES = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.9])

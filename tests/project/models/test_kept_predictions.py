@@ -7,7 +7,7 @@ import numpy as np
 
 from models import kept_predictions
 from models.kept_predictions import digests, read, to_json
-from pipeline.names import PREDICTIONS_FILE
+from models.names import PREDICTIONS_FILE
 
 COLUMNS = {
     "fare": np.array([0.5, -0.0, 0.5], np.float32),

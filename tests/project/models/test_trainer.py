@@ -16,7 +16,7 @@ from models.declared import LABEL
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
 from models.model import LabelScale, build_model
-from pipeline.progress import Progress
+from pipeline.columnar.progress import Progress
 from tests.project.models.conftest import Records, RunTrainer, TrainedModel
 
 SETTINGS = trainer.TrainingSettings(

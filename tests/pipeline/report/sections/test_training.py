@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from models.names import HISTORY_FILE
 from pipeline.config import Config
-from pipeline.names import HISTORY_FILE
 from pipeline.report.blocks import Facts, Grid, Lines
 from pipeline.report.sections.training import section
 from tests.pipeline.report.pages import opened

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console as RichConsole
 
-from pipeline.progress import Progress
+from pipeline.columnar.progress import Progress
 from pipeline.runners.local.console import RunConsole, State
 from tests import terminals
 from tests.pipes import read_one_line

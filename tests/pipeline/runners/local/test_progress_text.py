@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.progress import Progress, Unit
+from pipeline.columnar.progress import Progress, Unit
 from pipeline.runners.local.progress_text import fitted
 
 ANALYSIS = Progress(

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import local
 from pipeline.errors import UsageError
-from pipeline.names import (
+from pipeline.store.names import (
     is_run_name,
     is_span_run,
     local_path,

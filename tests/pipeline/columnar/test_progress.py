@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline import progress
-from pipeline.columnar import engine
+from pipeline.columnar import engine, progress
 from pipeline.columnar.engine import Workers
-from pipeline.progress import Progress, Task, Unit
+from pipeline.columnar.progress import Progress, Task, Unit
 
 
 class Clock:

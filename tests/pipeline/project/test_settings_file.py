@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 
-from pipeline import settings_file
 from pipeline.config import Config, Quality
 from pipeline.errors import UsageError
+from pipeline.project import settings_file
 
 
 @dataclass(frozen=True)

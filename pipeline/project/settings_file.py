@@ -20,6 +20,8 @@ from pipeline.errors import UsageError, nearest
 
 FILE_NAME = "throughline.toml"
 """The project's settings, at its root."""
+PROJECT = Path(__file__).resolve().parents[2]
+"""The checkout that this is part of."""
 
 _NAMES: Mapping[type, str] = {
     str: "a text in quotes",

@@ -9,19 +9,6 @@ from pathlib import Path
 
 from pipeline.errors import UsageError
 
-HISTORY_FILE = "history.json"
-"""The learning curves in a model run directory; see `models.trainer.write_history`."""
-MODEL_FILE = "model.json"
-"""What a model predicts, in its extras; see `models.signatures.described`."""
-RULE_FILE = "split_rule.json"
-"""The split rule of the rows, next to a transform graph and in a model's extras."""
-PREDICTIONS_FILE = "predictions.json"
-"""Predictions for some rows, in a model's extras; see `models.kept_predictions`."""
-VERDICT = "verdict"
-"""The output of DataGate, and the inputs that get it."""
-PROJECT = Path(__file__).resolve().parents[1]
-"""The checkout that this is part of."""
-
 # Airflow's own pattern of run ids, so that every orchestrator's ids fit, but for a
 # first character that would make a hidden file, a flag or a way out of a directory.
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.~:+-]*")
