@@ -1,4 +1,4 @@
-"""Decisions of `throughline operate`: what, why, from which facts, and what came of it.
+"""Decisions of `throughline operate`: action, reason, facts and outcome.
 
 Each is a file, `output/operate/<model>/decisions/NNNNNN.json`, and an execution
 in the metadata store. The key is a hash of what was decided upon, so the same facts
@@ -42,7 +42,7 @@ class FencedError(ThroughlineError):
 
 
 class Action(StrEnum):
-    """What was decided."""
+    """The kinds of decisions."""
 
     START = "start"
     """Operation begins: what there is now is no trigger."""
@@ -76,7 +76,7 @@ class Attempt:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended in a way that trying again may mend."""
+        """Whether it failed in a way that a retry may fix."""
         final = {EXIT_DONE, EXIT_DATA_REFUSED, EXIT_NOT_BLESSED, EXIT_INTERRUPTED}
         return bool(self.ended) and self.exit_code not in final
 
@@ -146,7 +146,7 @@ class Decision:
 
 
 def key_of(*parts: Any) -> str:
-    """Returns the key of what is decided upon.
+    """Computes the key of a decision: a hash of what it is about.
 
     Args:
         parts: JSON values.

@@ -43,7 +43,7 @@ class NewData:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a tick knows.
+    """The facts of one tick.
 
     Attributes:
         now: The time, never before that of the newest decision.

@@ -1,4 +1,4 @@
-"""Says what labels were added, and records it in the metadata store for lineage.
+"""Reports added labels, and records them in the metadata store for lineage.
 
 Each entry of the ledger becomes an execution `throughline.LabelJoin` that writes an
 artifact `LabelledRequests`: the ledger file, with the span that its rows became. Names

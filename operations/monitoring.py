@@ -1,4 +1,4 @@
-"""Monitors a model: a window of its request log against what it should look like."""
+"""Monitors a model: compares a window of its request log with baselines."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,7 +98,7 @@ def _latency(window: Window) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Parts:
-    """A window with what it is compared with."""
+    """A window, and the baselines that it is compared with."""
 
     model: LiveModel
     now: Window

@@ -1,4 +1,4 @@
-"""Tells somebody: by a command, or by a webhook."""
+"""Sends notifications of events: runs a command, posts to a webhook."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Notices:
-    """Where events are told.
+    """The receivers of notifications.
 
     Attributes:
         command: Gets an event as JSON on standard input; empty for none.
@@ -29,7 +29,7 @@ class Notices:
     webhook: str = ""
 
     def tell(self, event: Event) -> str:
-        """Tells an event; a failure is reported, and never raised.
+        """Sends an event; failures are returned as text, never raised.
 
         Args:
             event: JSON values; `text` is what a person reads.

@@ -1,4 +1,4 @@
-"""Reads a file of outcomes: what became of predicted examples, a label per row.
+"""Reads a file of outcomes: one label per row, for predicted examples.
 
 A row names its prediction by `request_id` (and `row`, 0 if absent), or by key columns
 and a time. Its other columns are columns of the training data.

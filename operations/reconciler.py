@@ -1,4 +1,4 @@
-"""One tick of `throughline operate`: facts, a decision, and what follows from it.
+"""One tick of `throughline operate`: gathers facts, decides, acts.
 
 A tick remembers nothing. Under the lock it joins the labels that came, looks at the
 request log, derives the facts and decides. What was decided is written down before it
@@ -58,7 +58,7 @@ _TOLD_AGAIN = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Reconciler:
-    """What ticks need.
+    """The settings and places that ticks share.
 
     Attributes:
         config: The pipeline's settings.
@@ -85,7 +85,7 @@ class Reconciler:
         return derived.decisions_of(self.config)
 
     def tick(self) -> int:
-        """Does what there is to do.
+        """Runs one tick under the lock.
 
         Returns:
             0, or the exit code of a run that failed, 5 for an alarm or a rollback, 1 if
@@ -197,7 +197,7 @@ class _Tick:
         return Launcher(whole.config, whole.decisions, clock, logs, program)
 
     def _over(self, decision: Decision) -> None:
-        """Reports how the attempt of a run ended."""
+        """Reports the outcome of a run's attempt."""
         last = decision.attempts[-1] if decision.attempts else None
         live = history.read(self.whole.config.serving_directory).live
         text = decision.outcome
@@ -250,7 +250,7 @@ class _Tick:
             )
 
     def _tell(self, decision: Decision, what: str) -> Decision:
-        """Tells an event about a decision, once."""
+        """Sends a notification about a decision, at most once."""
         settings = self.whole.settings
         notices = Notices(settings.notify_command, settings.notify_webhook)
         is_wanted = notices.command or notices.webhook
@@ -275,7 +275,7 @@ class _Tick:
         return self.whole.decisions.save(told)
 
     def _say_again(self) -> None:
-        """Tells what a killed process, or one without a network, couldn't."""
+        """Sends the notifications that an earlier process could not send."""
         now = self.whole.clock()
         for decision in self.whole.decisions.all()[-_MOST_DECISIONS:]:
             is_old = now - decision.last_time > _TOLD_AGAIN
@@ -306,7 +306,7 @@ class _Tick:
             label_records.record_if_possible(config, labels.ledger_of(config))
 
     def _refuse_labels(self, file: Path | None, error: Exception) -> None:
-        """Notes a file that can't be used, once; it stays in the inbox."""
+        """Reports an invalid outcome file once; it stays in the inbox."""
         content = digests.sha256_of([file])[file] if file and file.is_file() else ""
         key = key_of("note", "labels", content or str(error))
         before = self.whole.decisions.all()

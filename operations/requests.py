@@ -1,4 +1,4 @@
-"""The request log as training data would have it: features typed, missing ones null.
+"""Reads the request log in the types of the training data; missing is null.
 
 `serving.request_log` has the columns and the files; this reads bounded batches of them.
 """
@@ -80,7 +80,7 @@ class Log:
     directory: Path
 
     def close(self) -> None:
-        """Makes readable what a server that is dead has left in its journal."""
+        """Converts journals of servers that have exited to segments."""
         request_log.close_journals(self.directory)
 
     def batches(

@@ -1,4 +1,4 @@
-"""Decides what comes next, from facts alone: the same facts, the same decision."""
+"""Maps facts to the next decision; a pure function of the facts."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ _ALARMS: Mapping[str, tuple[Kind, ...]] = {
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing is to be done now.
+    """Nothing to do now, and why.
 
     Attributes:
         because: Why, as a sentence.
@@ -79,7 +79,7 @@ Next = Wait | Attempting | Decision
 
 
 def decide(facts: Facts, config: Config, settings: Operate) -> Next:
-    """Decides what comes next.
+    """Returns the next step.
 
     Args:
         facts: All that is known.
@@ -102,7 +102,7 @@ def decide(facts: Facts, config: Config, settings: Operate) -> Next:
 
 
 def _new(facts: Facts, config: Config, settings: Operate) -> Next:
-    """Returns the first candidate that nothing keeps from being decided."""
+    """Returns the first trigger's decision, or why its run must wait."""
     candidate = next(_candidates(facts, config, settings), None)
     if candidate is None:
         return Wait("nothing new")
@@ -112,7 +112,7 @@ def _new(facts: Facts, config: Config, settings: Operate) -> Next:
 
 
 def _start(facts: Facts) -> Decision:
-    """Begins: what the live model has learned from, and what was before, is old."""
+    """Records the start: data that the live model has seen triggers no run."""
     known = facts.live.data.verdict.spans if facts.live and facts.live.data else ()
     newest = max(known, default=0)
     old = [span.number for span in facts.spans if span.number <= newest]

@@ -24,7 +24,7 @@ _STUCK = 10
 
 
 class Caller(Protocol):
-    """Calls the model; what came of it is passed to `Batcher.finish`."""
+    """Sends batches to the model; the result arrives at `Batcher.finish`."""
 
     def call(self, signature: str, columns: Mapping[str, Any]) -> None:
         """Sends a batch; the answers come in the order of the calls."""
@@ -43,7 +43,7 @@ class _Waiting:
 
 
 class Batcher:
-    """The requests of one version that wait for it, and those that it works on."""
+    """The queue of one version, and its requests in flight."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a version says of itself, in the file that training leaves with it."""
+"""Reads `model.json`, which the Trainer stores with each version."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Description:
 
 
 def of_version(path: Path) -> Description:
-    """Reads what a version says of itself; nothing if it has no such file.
+    """Reads a version's `model.json`; empty without such a file.
 
     Args:
         path: The directory of the version.

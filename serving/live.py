@@ -1,4 +1,4 @@
-"""Which version answers: follows the registry's directory, and swaps without a gap.
+"""Follows the registry, and swaps versions without failing a request.
 
 A new live version is loaded and warmed up in another process while the old one
 answers. The swap is an assignment: requests that came before finish with the old
@@ -67,7 +67,7 @@ class _Failure:
 
 
 class Live:
-    """The version that answers, and the one that is about to."""
+    """The live version, and the one that is being loaded."""
 
     def __init__(
         self, source: Source, settings: Settings, nursery: Nursery, metrics: Metrics

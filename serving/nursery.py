@@ -87,7 +87,7 @@ def _wait_for_orders(control: socket.socket, tasks: Mapping[str, Task]) -> NoRet
 def _do(
     order: dict[str, Any], connection: socket.socket, tasks: Mapping[str, Task]
 ) -> NoReturn:
-    """Does what a process is forked for, and ends it."""
+    """Runs a forked process's function, then exits."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     code = 1
     try:

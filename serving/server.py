@@ -239,7 +239,7 @@ def _bracketed(host: str) -> str:
 def _operations(
     counts: Metrics, live: Live, activity: Activity, journal: Journal | None
 ) -> Mapping[str, Callable[[], web.Response]]:
-    """Returns what answers operators, by path."""
+    """Returns the handlers of health, metrics and the page, by path."""
 
     def shown() -> web.Response:
         logged = journal.counts if journal else None
@@ -256,7 +256,7 @@ def _operations(
 async def _count(
     counts: Metrics, live: Live, journal: Journal | None, activity: Activity
 ) -> None:
-    """Keeps up to date what isn't counted as it happens."""
+    """Updates the metrics that are polled instead of counted."""
     before = Counts()
     while True:
         counts.waiting.set(live.version.batcher.waiting if live.version else 0)

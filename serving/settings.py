@@ -13,7 +13,7 @@ _HIGHEST_PORT = 65_535
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may be, and how much load the server takes."""
+    """Limits on requests and on load."""
 
     body_megabytes: float = 8.0
     """Largest body of a request, in 10^6 bytes."""
@@ -29,7 +29,7 @@ class Limits:
     """Longest time for requests in flight when the server is stopped."""
 
     def __post_init__(self) -> None:
-        """Rejects limits that let nothing pass."""
+        """Rejects limits below their minimum."""
         for name in ("body_megabytes", "rows", "text_bytes", "seconds", "waiting"):
             _require_positive(f"limits.{name}", getattr(self, name))
 
@@ -45,7 +45,7 @@ class Batching:
     """Most rows of a call that joins requests."""
 
     def __post_init__(self) -> None:
-        """Rejects a wait that clients would feel."""
+        """Rejects a wait outside 0-2 ms."""
         _require_positive("batching.rows", self.rows)
         if not 0 <= self.wait_ms <= 2:  # noqa: PLR2004 - the two bounds of the message
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Beam engines for the data-heavy components, and the arguments that each needs.
+"""Beam engines for the data-heavy components, and each engine's arguments.
 
 The default is in-process. The arguments of other engines are checked before a run:
 Beam itself reports a missing one minutes later or, worse, falls back to another engine.
@@ -201,7 +201,7 @@ def _boot_command(beam: Beam) -> str:
 
 
 def _code(beam: Beam) -> list[str]:
-    """Returns what says where workers have our code and TFX from.
+    """Returns the arguments that give workers our code and TFX.
 
     An image, even one of the name "none", keeps TFX from packing its own source for
     each job, which workers that have TFX would then install once more.

@@ -1,4 +1,4 @@
-"""Where an executor's work on shards runs: in this process, or on its Beam engine."""
+"""Selects where an executor runs: in this process, or on its Beam engine."""
 
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 
@@ -17,7 +17,7 @@ def is_in_process(executor: BaseBeamExecutor) -> bool:
 
 
 def runner_of(executor: BaseBeamExecutor, output: str) -> Runner:
-    """Chooses who does the work.
+    """Returns local workers or the executor's Beam engine.
 
     Args:
         executor: Knows its engine.

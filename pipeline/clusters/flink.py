@@ -104,7 +104,7 @@ class Cluster:
         return f"taskmanager-{number}"
 
     def replace_lost(self) -> list[str]:
-        """Starts TaskManagers in the place of those that have ended; returns those."""
+        """Restarts TaskManagers that have exited; returns their names."""
         managers = map(self.task_manager, range(1, self.workers + 1))
         lost = sorted(set(self.processes.ended()) & set(managers))
         for name in lost:
@@ -112,7 +112,7 @@ class Cluster:
         return lost
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Returns the jobs that the cluster was given, as Flink describes them."""
+        """Lists the submitted jobs, as Flink's REST API describes them."""
         jobs: list[dict[str, Any]] = _asked("/jobs/overview")["jobs"]
         return jobs
 
@@ -219,7 +219,7 @@ def cluster(
 
 
 def opened_modules() -> list[str]:
-    """Returns Java's flags for the packages that Flink looks into."""
+    """Returns the Java flags that open JDK packages to Flink."""
     return [
         *(f"--add-exports={package}=ALL-UNNAMED" for package in _EXPORTS),
         *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENS),
@@ -227,7 +227,7 @@ def opened_modules() -> list[str]:
 
 
 def _asked(path: str) -> Any:
-    """Returns what Flink's REST interface answers."""
+    """Requests a path of Flink's REST API."""
     connection = http.client.HTTPConnection("127.0.0.1", WEB_PORT, timeout=10)
     try:
         connection.request("GET", path)

@@ -21,7 +21,7 @@ _RESOLVE = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:resolve"
 
 @dataclass(frozen=True)
 class Jar:
-    """A jar, as it must be.
+    """A jar's coordinates and its expected SHA-256.
 
     Attributes:
         name: Its path in a Maven repository.
@@ -38,14 +38,14 @@ def repository() -> Path:
 
 
 def locked(engine: str) -> list[Jar]:
-    """Reads which jars a cluster has, in the order of its class path."""
+    """Reads the lock file of jars, in class path order."""
     lines = (_HERE / f"{engine}.sha256").read_text().splitlines()
     pairs = (line.split(maxsplit=1) for line in lines)
     return [Jar(name, sha256) for sha256, name in pairs]
 
 
 def class_path(engine: str, say: Callable[[str], None]) -> list[Path]:
-    """Returns the jars of a cluster; has Maven fetch those that are missing.
+    """Returns a cluster's jars; missing ones are downloaded by Maven.
 
     Args:
         engine: "flink" or "spark".

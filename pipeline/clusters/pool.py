@@ -181,7 +181,7 @@ async def _serve(address: str, forks: socket.socket) -> None:
 
 
 def _work(request: Request, parent: int) -> NoReturn:
-    """Is a worker until its engine ends the connection; never returns to the pool."""
+    """Runs a worker until its engine closes the connection, then exits."""
     try:
         _die_with(parent)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

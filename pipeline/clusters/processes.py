@@ -24,7 +24,7 @@ class Processes(AbstractContextManager["Processes"]):
     """Named processes; all end with the block, or with this process if it is killed."""
 
     def __init__(self, directory: Path) -> None:
-        """Prepares for processes.
+        """Stores where logs go; starts nothing.
 
         Args:
             directory: Gets NAME.log of each, with what it printed.
@@ -64,7 +64,7 @@ class Processes(AbstractContextManager["Processes"]):
         return self._running[name].pid
 
     def ended(self) -> list[str]:
-        """Returns the names of those that have ended by themselves."""
+        """Returns the names of processes that have exited by themselves."""
         return [n for n, each in self._running.items() if each.poll() is not None]
 
     def stop(self, name: str) -> None:
@@ -80,7 +80,7 @@ class Processes(AbstractContextManager["Processes"]):
     def wait_until(
         self, condition: Callable[[], bool], seconds: float, what: str
     ) -> None:
-        """Waits until something is so.
+        """Waits until a condition holds.
 
         Args:
             condition: Whether it is.
@@ -128,7 +128,7 @@ def listens(port: int) -> bool:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """Returns what a child does first, so that it is killed when its parent dies."""
+    """Returns a `preexec_fn` after which the child is killed when its parent dies."""
     if sys.platform != "linux":
         return None
     prctl, parent = ctypes.CDLL(None).prctl, os.getpid()

@@ -1,4 +1,4 @@
-"""Who does the work on shards: local workers, or Beam; the work is written once.
+"""Runs functions over shards, on local workers or on Beam, with the same results.
 
 What is computed is a function of one shard: it writes another shard, or returns a small
 partial result. Partial results are merged in the order of the shards, in groups of
@@ -46,7 +46,7 @@ class Workers:
 
     @property
     def at_once(self) -> int:
-        """How many work at once."""
+        """Number of concurrent workers."""
         return self.count or min(cores(), _limit or cores())
 
 
@@ -96,7 +96,7 @@ def limit_workers(count: int) -> None:
 
 
 def return_freed_memory() -> None:
-    """Makes this process return memory when it is freed, not keep it for later.
+    """Makes allocators return freed memory to the system instead of keeping it.
 
     Arrow's own allocator and glibc, with an arena for each thread, keep the most that
     they have ever handed out: at 300,000 rows 110 MB of Transform's 900 and 140 MB of
@@ -119,7 +119,7 @@ def cores() -> int:
 def map_shards(
     do: Callable[[In], Partial], shards: Sequence[In], runner: Runner
 ) -> list[Partial]:
-    """Does something with each shard.
+    """Applies a function to each shard.
 
     Args:
         do: What; picklable for Beam. Its result is small.
@@ -144,7 +144,7 @@ def aggregate(
     shards: Sequence[In],
     runner: Runner,
 ) -> Partial | None:
-    """Computes a partial result for each shard, and merges them to one.
+    """Reduces shards to one value: a partial result per shard, then merges.
 
     Args:
         accumulate: The partial result of a shard; picklable as its result is,
@@ -166,7 +166,7 @@ def aggregate(
 def _merged(
     partials: Iterable[Partial], merge: Callable[[list[Partial]], Partial]
 ) -> Partial:
-    """Merges groups of partial results as they come, then groups of what that gives."""
+    """Merges partial results in groups as they arrive, level by level."""
     levels: list[list[Partial]] = [[]]
 
     def close(level: int) -> None:
@@ -233,7 +233,7 @@ def _on_beam(
     shards: Sequence[In],
     runner: OnBeam,
 ) -> Partial:
-    """Runs a pipeline of as many merges as `_merged` has levels; see `OnBeam`."""
+    """Runs a Beam pipeline with a merge stage per level of `_merged`."""
     import apache_beam as beam
 
     result = files.join(runner.scratch, f"result-{uuid.uuid4().hex}.pickle")

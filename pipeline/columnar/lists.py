@@ -111,7 +111,7 @@ def arrow_schema(
 
 
 def conform(batch: pa.RecordBatch, expected: pa.Schema) -> pa.RecordBatch:
-    """Gives a batch exactly the columns of a schema, in its order.
+    """Reorders a batch to a schema's columns; absent ones become null columns.
 
     Args:
         batch: Any columns.

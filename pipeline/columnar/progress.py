@@ -213,7 +213,7 @@ _current: list[Task] = []
 
 
 def listen(listener: Listener | None) -> None:
-    """Sets who gets the reports and notes of this process; `None` for nobody."""
+    """Sets the receiver of this process's reports and notes; `None` drops them."""
     global _listener  # noqa: PLW0603 - executors are created by TFX, out of our reach
     _listener = listener
 

@@ -35,7 +35,7 @@ Accumulators = list[Any]
 
 @dataclass(frozen=True)
 class Request:
-    """What statistics are wanted.
+    """Which statistics to compute.
 
     Attributes:
         options: TFDV's, as JSON: it travels to workers.
@@ -59,7 +59,7 @@ class Request:
 
 
 def beyond(options: StatsOptions) -> str | None:
-    """Names what of some options takes TFDV's Beam pipeline; None if nothing does."""
+    """Returns the first option that only TFDV's Beam pipeline supports, or `None`."""
     if options.slicing_config or options.experimental_slice_functions:
         return "statistics by slice"
     if options.schema and options.label_feature:

@@ -66,7 +66,7 @@ class ToTensors:
         return cls(schema_from_feature_spec(plain), defaults)
 
     def conformed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Gives a batch the columns that the conversion, and TFX, expect of it."""
+        """Reorders a batch's columns to what the conversion and TFX expect."""
         return conform(batch, self._expected)
 
     def __call__(self, batch: pa.RecordBatch) -> Tensors:

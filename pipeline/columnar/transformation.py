@@ -41,7 +41,7 @@ def analyze(
     graph: str,
     make_pipeline: Callable[[], beam.Pipeline],
 ) -> None:
-    """Has TFT compute what the transform graph must know, and writes the graph.
+    """Runs TFT's analysis on Beam, and writes the transform graph.
 
     Args:
         found: The shards to analyze.

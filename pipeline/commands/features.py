@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeaturesFlags(StoreFlags):
-    """Which model, and how exactly its features are measured."""
+    """Which model, and on how many rows its features are measured."""
 
     model: str = ""
     """A version, or the name of a run; the live model if not given."""
@@ -79,7 +79,7 @@ class _Tried:
 
 @dataclass(frozen=True)
 class _Answer:
-    """Everything that is shown of a model's features."""
+    """The result: a row per feature, and the trial without some of them."""
 
     model: str
     rows: int

@@ -282,7 +282,7 @@ def _path(name: str) -> str:
 
 
 def answer_without_action(command: str, action: str, actions: Collection[str]) -> int:
-    """Prints the usage of a command, or that it has no such action.
+    """Prints a command's usage, or rejects an unknown action.
 
     Args:
         command: Name of the command.

@@ -1,4 +1,4 @@
-"""`throughline new`: a project of one's own from data, without a question."""
+"""`throughline new`: generates a project from data, without prompts."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NewFlags:
-    """Where the project is to be, and what it is about."""
+    """Directory, data and label of the new project."""
 
     directory: tyro.conf.Positional[Path]
     """The project's directory, whose last part is its name; . turns this checkout into

@@ -50,7 +50,7 @@ def _now() -> datetime:
 
 @dataclass
 class _Lines:
-    """Prints lines with the time, but not what was just printed once more."""
+    """Prints lines with the time; skips a repeated line."""
 
     last: str = ""
 
@@ -71,7 +71,7 @@ def _tick(reconciler: "Reconciler") -> int:
 
 
 def _once(reconciler: "Reconciler") -> int:
-    """Does one tick; that another process is at work already is no failure."""
+    """Runs one tick; 0 also if another process holds the lock."""
     from operations.tick_lock import HeldError
 
     try:

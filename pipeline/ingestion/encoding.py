@@ -129,13 +129,13 @@ def _list_entry(name: str, column: pa.Array) -> list[pa.Array]:
 
 
 def _before(tag: bytes, length: int) -> tuple[bytes, int]:
-    """What stands before a value in its feature, and how long the value is."""
+    """Encodes the bytes before a value in its feature: tags and lengths."""
     inner = _VALUE + varint(length)
     return tag + varint(len(inner) + length) + inner, length
 
 
 def _in_entry(key: bytes, before: bytes, length: int) -> bytes:
-    """What stands before a value in the map of features."""
+    """Encodes the bytes before a value in the map of features."""
     start = _KEY + varint(len(key)) + key + _FEATURE + varint(len(before) + length)
     return _ENTRY + varint(len(start) + len(before) + length) + start + before
 
@@ -173,7 +173,7 @@ def _lengths(values: pa.BinaryArray) -> Lengths:
 
 
 def _by_length(lengths: Lengths, say: Callable[[int], bytes]) -> pa.BinaryArray:
-    """Writes something for each length, and looks it up for each row."""
+    """Computes one prefix per distinct length and gathers it by row."""
     if not len(lengths):
         return pa.array([], pa.binary())
     lowest = int(lengths.min())

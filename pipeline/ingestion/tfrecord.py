@@ -30,17 +30,17 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class DamagedFileError(ThroughlineError, ValueError):
-    """A file is not as it was written; the message names it, and the record."""
+    """A TFRecord file is damaged; the message names the file and the record."""
 
     def __init__(self, file: Location, how: str) -> None:
-        """Says what is wrong with a file, and how to have it made anew."""
+        """Formats the message: what is damaged, and how to rewrite the file."""
         super().__init__(
             f"{file} is damaged: {how}. `--no-cache` on the next run writes it anew"
         )
 
 
 def checksum(piece: bytes) -> bytes:
-    """Returns what TFRecord writes behind a piece to tell that it is whole."""
+    """Computes the masked CRC-32C that TFRecord stores after a piece."""
     return _masked(google_crc32c.value(piece)).to_bytes(CHECKSUM_BYTES, "little")
 
 
@@ -52,7 +52,7 @@ def checksums(pieces: Sequence[bytes]) -> npt.NDArray[np.uint32]:
 
 @functools.lru_cache(_LENGTHS_KNOWN)
 def head(length: int) -> bytes:
-    """Returns what stands before a record of so many bytes."""
+    """Encodes the header of a record: its length and the length's checksum."""
     packed = length.to_bytes(_LENGTH_BYTES, "little")
     return packed + checksum(packed)
 

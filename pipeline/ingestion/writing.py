@@ -1,4 +1,4 @@
-"""Writes shards: a Parquet file per split, and what doesn't fit beside them.
+"""Writes shards: a Parquet file per split, and the rejected rows next to them.
 
 Reading and typing the next stretch goes on while the last one is compressed.
 """
@@ -32,7 +32,7 @@ _PARQUET_ROWS = 1 << 15
 
 @dataclass(frozen=True)
 class Job:
-    """What is done with every shard.
+    """How rows are split, and where each shard's files are.
 
     Attributes:
         rule: Which split a row is in.
@@ -47,25 +47,25 @@ class Job:
     shards: int
 
     def file_of(self, split: str, number: int) -> str:
-        """Names the examples of a shard in a split."""
+        """Names the Parquet file of a shard in a split."""
         name = f"data-{number:05d}-of-{self.shards:05d}{SUFFIX}"
         return files.join(self.directories[split], name)
 
     def rejected_of(self, number: int) -> str:
-        """Names the rows of a shard that don't fit."""
+        """Names the file of a shard's rejected rows."""
         name = f"{ROWS_PREFIX}{number:05d}-of-{self.shards:05d}.jsonl"
         return files.join(self.quarantine, name)
 
     def tally_of(self, number: int) -> str:
-        """Names the counts of a shard, which are there until all are added up."""
+        """Names the file of a shard's counts, until all shards are summed."""
         return files.join(self.quarantine, f".counts-{number:05d}")
 
     def kinds_of(self, number: int) -> str:
-        """Names the types that a shard's columns have, until all are known."""
+        """Names the file of a shard's column types, until all shards are merged."""
         return files.join(self.quarantine, f".kinds-{number:05d}")
 
     def trouble_of(self, number: int) -> str:
-        """Names what is said of a shard that can't be read, and is there only then."""
+        """Names the file with the error of a shard that can't be read."""
         return files.join(self.quarantine, f".trouble-{number:05d}")
 
 
@@ -79,7 +79,7 @@ class _Ready:
 
 
 def write_shard(numbered: tuple[int, Sequence[Piece]], kinds: Kinds, job: Job) -> None:
-    """Writes the rows of a shard, what doesn't fit, and how many there were.
+    """Writes a shard's rows, its rejected rows and its counts.
 
     A file that can't be read is told in a file too: an engine would wrap the error.
 
@@ -98,7 +98,7 @@ def write_shard(numbered: tuple[int, Sequence[Piece]], kinds: Kinds, job: Job) -
 
 
 def note_kinds(numbered: tuple[int, Sequence[Piece]], job: Job) -> None:
-    """Writes down the narrowest type of each column that holds what a shard holds.
+    """Stores the narrowest type that holds a shard's values, by column.
 
     What can't be read at all is told when it is written.
 
@@ -119,7 +119,7 @@ def note_kinds(numbered: tuple[int, Sequence[Piece]], job: Job) -> None:
 
 
 def noted_kinds(job: Job) -> dict[str, Kind]:
-    """Joins what all shards have noted."""
+    """Merges the column types that shards have stored."""
     noted = [job.kinds_of(number) for number in range(job.shards)]
     kinds = columns.widest(json.loads(files.read_text(file)) for file in noted)
     for file in noted:
@@ -128,7 +128,7 @@ def noted_kinds(job: Job) -> dict[str, Kind]:
 
 
 def added_up(job: Job) -> Tally:
-    """Adds up what all shards have counted.
+    """Sums the counts of all shards.
 
     Raises:
         DataRefusedError: What the first of them said that couldn't be read.
@@ -177,7 +177,7 @@ Raw = tuple[Piece, Records | tuple[pa.RecordBatch, int]]
 
 
 def sections(piece: Piece) -> Iterator[Raw]:
-    """Reads a piece, so much at a time; numbers rows of Parquet."""
+    """Reads a piece in sections of bounded size, with row numbers for Parquet."""
     if piece.source.kind != "parquet":
         for records in stretches(piece):
             yield piece, records
@@ -197,7 +197,7 @@ def sections(piece: Piece) -> Iterator[Raw]:
 
 
 def parse(raw: Raw, kinds: Kinds) -> tuple[int, Rows]:
-    """Parses a section; returns the number of its rows, and those that fit."""
+    """Parses a section; returns its number of rows and the rows that fit."""
     piece, found = raw
     name = str(piece.source.path)
     if isinstance(found, Records):
@@ -238,7 +238,7 @@ def _divided(raw: Raw, kinds: Kinds, rule: SplitRule) -> _Ready:
 
 
 class Lines:
-    """A file of lines, which is there only if there are any."""
+    """A text file that is created with its first line."""
 
     def __init__(self, location: str, stack: ExitStack) -> None:
         files.remove(location)

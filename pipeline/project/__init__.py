@@ -1,1 +1,1 @@
-"""A project of one's own: looks at data, decides, and writes its files."""
+"""Generates a project: surveys the data, decides, and writes the files."""

@@ -38,7 +38,7 @@ class Scored:
 
 
 class Cells(Protocol):
-    """What puts rows into cells."""
+    """The cells that rows are counted in."""
 
     @property
     def width(self) -> int:
@@ -386,7 +386,7 @@ def merged(
     partials: Sequence[Partial],
     merge_others: Any = None,
 ) -> Partial:
-    """Adds partial sums up.
+    """Merges partial sums.
 
     Args:
         kinds: The kinds of sums, as for `summed`.

@@ -1,4 +1,4 @@
-"""A program that loads a SavedModel in a process of its own, and asks it questions.
+"""Loads a SavedModel in a fresh process, and checks its answers.
 
     python -m pipeline.quality.serving_probe MODEL REQUESTS ANSWERS
 

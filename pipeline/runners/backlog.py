@@ -1,4 +1,4 @@
-"""Takes in the earlier spans of a run's window, each once, before its newest one.
+"""Ingests and judges the earlier spans of a run's window, each once.
 
 Each of these spans goes through the nodes up to DataGate as a part of the run, oldest
 first, so that it is compared with the span before it as if it had come by itself. What
@@ -44,7 +44,7 @@ RunNode = Callable[[pipeline_pb2.Pipeline, str, str], object]
 
 @dataclass(frozen=True)
 class Backlog:
-    """The spans of a run's window, and what is known of them.
+    """The spans of a run's window, and their recorded verdicts.
 
     Attributes:
         pipeline: The compiled pipeline; the run id is still a runtime parameter.

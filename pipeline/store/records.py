@@ -1,4 +1,4 @@
-"""Puts executions of ours into the metadata store, each at most once.
+"""Adds our own executions to the metadata store, each at most once.
 
 An execution's name is unique among those of its type, and the store enforces that, so
 of two processes or machines that put the same one, only the first succeeds.
@@ -16,7 +16,7 @@ Values = Mapping[str, str | int]
 
 @dataclass(frozen=True)
 class Record:
-    """An execution to put.
+    """An execution to add.
 
     Attributes:
         type: Name of its type.
@@ -44,7 +44,7 @@ def names_of(store: MetadataStore, kind: str) -> set[str]:
 
 
 def put(store: MetadataStore, pipeline: str, record: Record) -> bool:
-    """Puts an execution.
+    """Adds an execution.
 
     Args:
         store: The metadata store.

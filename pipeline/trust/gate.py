@@ -1,4 +1,4 @@
-"""Judges the data of a run: everything that is known of it in, a verdict out."""
+"""Judges a run's data: evidence in, verdict out."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a feature says about the label, and what others say about it already.
+"""A feature's mutual information with the label, and redundancy with others.
 
 Values are put into bins, and everything follows from how often two bins come together:
 no model is trained, and any kind of label will do. Estimates of a mutual information
