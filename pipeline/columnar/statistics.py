@@ -50,6 +50,7 @@ class Request:
     def generators(self) -> list[CombinerStatsGenerator]:
         """Creates the generators, ready to accumulate."""
         options = StatsOptions.from_json(self.options)
+        # Combiners only: TFDV's other generators are Beam transforms; see `beyond`.
         generators: list[CombinerStatsGenerator] = stats_impl.get_generators(
             options, in_memory=True
         )
@@ -103,12 +104,14 @@ def _accumulate(request: Request, numbered: tuple[int, Shard]) -> Accumulators:
             generator.add_input(each, batch)
             for generator, each in zip(generators, found, strict=True)
         ]
+    # What is kept until the merge, or sent to another worker, should be small.
     return [g.compact(each) for g, each in zip(generators, found, strict=True)]
 
 
 def _batches(request: Request, number: int, piece: Shard) -> Iterator[pa.RecordBatch]:
     columns = request.columns
     if columns is not None:
+        # An Examples artifact from another pipeline may lack a column of the schema.
         there = shards.schema_of([piece]).names
         columns = tuple(name for name in columns if name in there)
     # A seed per piece: the sample doesn't depend on who describes which piece.

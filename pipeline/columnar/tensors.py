@@ -92,6 +92,7 @@ class FromTensors:
         """Prepares for the tensors of a schema or a feature spec."""
         if not isinstance(schema, schema_pb2.Schema):
             schema = schema_from_feature_spec(dict(schema))
+        # Only an adapter has the TypeSpecs that tfx_bsl's converter asks for.
         adapter = TensorAdapter(ToTensors(schema).config)
         self._converter = TensorsToRecordBatchConverter(adapter.TypeSpecs())
         self.arrow_schema: pa.Schema = self._converter.arrow_schema()
@@ -111,6 +112,7 @@ def _default(
     value: Any, dtype: tf.DType
 ) -> schema_pb2.TensorRepresentation.DefaultValue:
     """Writes a default value as a schema does; of an array, which is all one value."""
+    # A proto holds one default per feature, whatever its shape.
     (value,) = set(np.asarray(value).ravel().tolist())
     if dtype == tf.string:
         data = value if isinstance(value, bytes) else value.encode()

@@ -55,6 +55,8 @@ def analyze(
     temporary = files.join(graph, ".analysis")
     with (
         make_pipeline() as pipeline,
+        # Each phase of analyzers has its own copy of the reading, and Beam fuses both:
+        # batches are read again for each phase, and none is kept between phases.
         tft_beam.Context(temp_dir=temporary, use_deep_copy_optimization=True),
     ):
         batches = (
@@ -101,6 +103,7 @@ def apply(graph: str, found: Sequence[Shard], directory: str, runner: Runner) ->
     Returns:
         How many rows were transformed.
     """
+    # A split without rows still has one shard, which says what its columns are.
     pieces = shards.split_up(found, ROWS_IN_SHARD) or list(found[:1])
     names = [f"{NAME}-{n:05d}-of-{len(pieces):05d}{SUFFIX}" for n in range(len(pieces))]
     tasks = [

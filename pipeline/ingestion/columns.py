@@ -345,6 +345,7 @@ def _numbers_of_numbers(
     try:
         return column.cast(pa.int64()), {}
     except pa.ArrowInvalid:
+        # Arrow says that some row doesn't fit, and not which: find them all.
         numbers = np.asarray(column.cast(pa.float64(), safe=False))
         whole = (np.floor(numbers) == numbers) & (np.abs(numbers) < _TOO_LONG)
         bad = np.flatnonzero(~whole & np.asarray(column.is_valid()))

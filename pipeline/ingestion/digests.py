@@ -104,6 +104,7 @@ def sha256_of(
                 digests[path] = str(remembered[-1])
                 continue
             digests[path] = _digest_of(path)
+            # Written to while it was read: the digest is of neither state.
             is_settled = max(stat[-2:]) / 1e9 <= now - settled_seconds
             if _stat(path) == stat and is_settled:
                 learned[name] = [*stat, digests[path]]
@@ -166,6 +167,7 @@ def _recall(memory: Path | None) -> Memory:
 
 def _remember(memory: Path, known: Memory) -> None:
     """Replaces the cache atomically, without entries of files that are gone."""
+    # Or the file would grow with every span that retention has removed.
     there = {name: entry for name, entry in known.items() if Path(name).is_file()}
     part = memory.with_name(f".{memory.name}.{os.getpid()}")
     try:

@@ -164,6 +164,7 @@ def rollback(
     with _changing(base, existing=True) as registry:
         if number is not None:
             return _restore(registry, number, author, Action.ROLLBACK, memory)
+        # A damaged version must not keep a rollback from the next one that is whole.
         damaged: list[str] = []
         for earlier in registry.earlier():
             version = versions.version_of(base, earlier)
@@ -264,6 +265,7 @@ def _push_unless_live(
             )
         if damage:
             note = f"version {now.number} is damaged ({damage}); its model was pushed"
+    # A, then B, then A from the cache: A is live again, and the user is told that.
     before = [n for n, e in registry.added.items() if e.is_of(origin, "")]
     if before and not note:
         note = f"the model of version {before[-1]} is back; it was pushed"
@@ -301,6 +303,7 @@ def _restore(
             else f"version {number} is live already",
             made=False,
         )
+    # Checked before it is live: afterwards a server would already load it.
     version = versions.version_of(registry.base, number)
     if damage := version.damage(memory):
         raise UsageError(
@@ -308,6 +311,7 @@ def _restore(
             "promote the model that it was pushed from, by the name of its run"
         )
     known = registry.added[number]
+    # A new number for old files: servers load the highest number, and nothing else.
     event = _event(action, author, known.origin, known.content)
     partial = versions.linked(version)
     made = _publish(registry, partial, dataclasses.replace(event, restored=number))
@@ -352,6 +356,7 @@ def _delete(registry: Registry, number: int, author: Author) -> None:
     event = Event(
         history.now(), Action.DELETE, number, by=author.by, because=author.because
     )
+    # In the order of `_publish`: staged while it can fail, then renames only.
     staged = history.staged(registry.with_event(event))
     aside = versions.set_aside(versions.version_of(registry.base, number))
     staged.replace(registry.base / history.REGISTRY_FILE)
@@ -370,6 +375,7 @@ def _next_number(registry: Registry) -> int:
             "version number that a model server reads; remove it or give it a lower "
             "number"
         )
+    # Seconds tell when a version was pushed; + 1 holds if the clock was set back.
     return max(int(time.time()), newest + 1)
 
 
@@ -377,6 +383,7 @@ def _held_back(registry: Registry, model: Path, origin: Mapping[str, Any]) -> st
     """Returns why a model must not be pushed; empty if it may."""
     if not any(event.action is Action.ROLLBACK for event in registry.events):
         return ""
+    # By contents too: a run that trains the withdrawn model once more has a new origin.
     content = versions.content_of(versions.contents_of(model))
     event = registry.withdrawn(origin, content)
     if event is None:

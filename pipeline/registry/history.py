@@ -116,6 +116,7 @@ class Registry:
     @property
     def live(self) -> int | None:
         """The live version; `None` if there is no version."""
+        # Not from the history: a server that reads only the directory must agree.
         return max(self.numbers, default=None)
 
     @property
@@ -131,6 +132,7 @@ class Registry:
     @cached_property
     def periods(self) -> Mapping[int, tuple[Period, ...]]:
         """When each version was live, oldest first."""
+        # Replayed, so that it is known of deleted versions too.
         found: dict[int, list[Period]] = {}
         there: set[int] = set()
         live: int | None = None
@@ -179,6 +181,7 @@ class Registry:
             number = event.replaced if event else None
             if number is None:
                 return
+            # Retention may have deleted the copy, and kept the version it was made of.
             there = [n for n in (number, self._line(number)) if n in self.numbers]
             same = now and self._is_same(now, number)
             if there and not same:
@@ -196,6 +199,7 @@ class Registry:
             if not event.adds:
                 continue
             before = self.added.get(event.replaced or 0)
+            # Pushed or promoted once more since the rollback, which no longer holds.
             if event.is_of(origin, content):
                 found = None
             elif event.action is Action.ROLLBACK and before:
@@ -281,6 +285,7 @@ def read(base: Path) -> Registry:
     numbers = tuple(versions.versions(base))
     events = tuple(_events_in(stored))
     there = Registry(base, (), events)
+    # A kill between the renames, or a person with `cp` and `rm`, leaves these apart.
     present = _present(events)
     missed = sorted(
         [
@@ -310,6 +315,7 @@ def best(registry: Registry, count: int, metric: str = "auc") -> int | None:
     Returns:
         A version that holds it; `None` if the metric is known of none.
     """
+    # By contents: a model that was restored five times must not fill all places.
     newest: dict[str, int] = {}
     for number in reversed(registry.numbers):
         event = registry.added[number]
@@ -324,6 +330,7 @@ def best(registry: Registry, count: int, metric: str = "auc") -> int | None:
         for value in [registry.facts.get(number, {}).get("metrics", {}).get(metric)]
         if value is not None
     }
+    # Of equal models the newest, whose files retention keeps longest.
     return max(known, key=lambda number: (known[number], number), default=None)
 
 

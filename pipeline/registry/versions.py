@@ -100,6 +100,7 @@ def versions(base: Path) -> list[int]:
     if not base.is_dir():
         return []
     names = [p.name for p in base.iterdir() if _NUMBER.fullmatch(p.name) and p.is_dir()]
+    # By value: as texts, 9 would come after 10.
     return sorted(n for n in map(int, names) if n <= HIGHEST)
 
 
@@ -238,6 +239,7 @@ def remove_partial_copies(base: Path) -> None:
 @contextmanager
 def exclusive(base: Path) -> Iterator[None]:
     """Holds an exclusive lock on a serving directory during the block."""
+    # The directory itself: a lock file could be deleted with the versions.
     descriptor = os.open(base, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
