@@ -167,6 +167,8 @@ def _merged(
     partials: Iterable[Partial], merge: Callable[[list[Partial]], Partial]
 ) -> Partial:
     """Merges partial results in groups as they arrive, level by level."""
+    # As a counter in base 16 carries: what is held grows with the logarithm of the
+    # shards, and the groups are those that `_on_beam` makes.
     levels: list[list[Partial]] = [[]]
 
     def close(level: int) -> None:
@@ -213,6 +215,7 @@ def in_order(
     with ThreadPoolExecutor(at_once) as pool:
         for shard in shards:
             waiting.append(pool.submit(do, shard))
+            # One more than can run, so that a worker never waits for the consumer.
             if len(waiting) > at_once:
                 yield waiting.popleft().result()
         while waiting:
@@ -236,6 +239,7 @@ def _on_beam(
     """Runs a Beam pipeline with a merge stage per level of `_merged`."""
     import apache_beam as beam
 
+    # Beam has no way to return a value to the process that started a pipeline.
     result = files.join(runner.scratch, f"result-{uuid.uuid4().hex}.pickle")
     with runner.pipeline() as pipeline:
         partials = (

@@ -257,6 +257,7 @@ def created(location: Location) -> Iterator[pa.NativeFile]:
     # An object store has no directories, and each one that is made is a request.
     if not is_remote(location):
         system.create_dir(parent, recursive=True)
+    # In the same directory: a rename is atomic only within a file system.
     unfinished = f"{parent}/.{name}.{uuid.uuid4().hex}"
     try:
         with system.open_output_stream(unfinished) as stream:

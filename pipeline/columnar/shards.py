@@ -72,6 +72,7 @@ def shards_of(directory: Location) -> list[Shard]:
     """
     found: list[Shard] = []
     expected: pa.Schema | None = None
+    # Footers only; a damaged page is found when it is read, by its checksum.
     for location in files.listed(directory):
         with _opened(location) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
@@ -219,6 +220,7 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
         self._waiting_rows = self._waiting_bytes = 0
         self._created = files.created(location)
         self._stream = self._created.__enter__()
+        # Lists of "item", as TFX reads them; Parquet's own name would be "element".
         self._file = parquet.ParquetWriter(
             self._stream,
             self._schema,
@@ -234,6 +236,7 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
         batch = wrap_batch(batch)
         self.written += batch.num_rows
         while batch.num_rows:
+            # One row at least, even if it alone is larger than a row group may be.
             room = max(self._fitting(batch), 0 if self._waiting else 1)
             if not room:
                 self._flush()
@@ -332,5 +335,6 @@ def _pieces(shard: Shard, rows: int) -> Iterator[Shard]:
 
 
 def _rows_in(about: parquet.RowGroupMetaData, rows: int, max_bytes: int) -> int:
+    # By the file's uncompressed size; Arrow can't tell before it has decoded them.
     each = max(1, about.total_byte_size // max(1, about.num_rows))
     return int(max(1, min(rows, max_bytes // each)))

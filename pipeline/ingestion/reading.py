@@ -84,6 +84,7 @@ def read_text(
         kinds: Types of the columns.
         encoding: Original encoding of the file, for messages.
     """
+    # One bad value in a section costs its rows a second pass, and no other section.
     whole = _all_at_once(records, names, kinds)
     if whole is not None:
         return Rows(file, whole, records.lines, (), records)
@@ -182,6 +183,8 @@ def _parse(
 ) -> pa.RecordBatch:
     if not len(records):
         return pa.RecordBatch.from_pylist([], pa.schema(types.items()))
+    # A block holds all of the data, or Arrow would type and cut it block by block.
+    # Without threads: sections are parsed in parallel already.
     table = csv.read_csv(
         pa.py_buffer(records.data),
         read_options=csv.ReadOptions(
@@ -227,6 +230,7 @@ def _wrong_forms(records: Records, fields: int, encoding: str) -> dict[int, str]
     left_out = np.zeros(len(records), bool)
     left_out[list(wrong)] = True
     places = np.flatnonzero(~left_out)
+    # Commas can be counted only in records whose quotes are in pairs.
     counts = records.without(left_out).field_counts()
     for at in map(int, np.flatnonzero(counts != fields)):
         wrong[int(places[at])] = _wrong_count(int(counts[at]), fields)

@@ -112,6 +112,7 @@ class Records:
         commas = np.flatnonzero(bytes_ == _COMMA)
         if b'"' in self.data:
             quotes = np.flatnonzero(bytes_ == _QUOTE)
+            # Outside quotes: an even number of them is before. Doubled ones keep that.
             commas = commas[np.searchsorted(quotes, commas) % 2 == 0]
         before = np.searchsorted(commas, self.starts)
         return np.searchsorted(commas, self.ends) - before + 1
@@ -241,6 +242,7 @@ def _ends_beside_quotes(
                 line_ends, horizon, side="right"
             )
         ]
+        # A line ends a record if an even number of quotes is before it.
         outside = lines[np.searchsorted(some, lines) % 2 == 0]
         start = int(outside[-1]) if len(outside) else at
         too_long = _first_too_long(at, outside)
@@ -255,6 +257,7 @@ def _ends_beside_quotes(
         elif wrong is not None:
             reason = _reason(line_ends, start, horizon)
         elif not whole:
+            # All right so far: look at more quotes, from the last record's beginning.
             at, window = start, window * 2
             continue
         elif is_last and start < len(bytes_):

@@ -236,6 +236,7 @@ class _Transcoded:
 
     def __init__(self, raw: Stream, encoding: str) -> None:
         self._raw = raw
+        # Undecodable bytes pass through, and are quarantined with their row.
         self._decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
         self._rest = b""
         self._at_end = False

@@ -382,6 +382,7 @@ class _Scan:
 
 def _scan(directory: Path, pattern: Pattern) -> _Scan:
     """Walks a data directory once, and groups what it finds by spans."""
+    # Once: on a network file system, listing is what selecting spans costs.
     entries = list(walk.walk(directory, pattern.parts))
     left_out = tuple(
         entry.path.relative_to(directory).as_posix()

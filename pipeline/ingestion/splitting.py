@@ -298,6 +298,8 @@ def hash_rows(batch: pa.RecordBatch) -> Hashes:
     Returns:
         64-bit hashes, shape (rows,).
     """
+    # Not Arrow's or Python's hash: these differ between versions and processes, and
+    # a row must stay in its split for as long as its model is compared with.
     hashes = np.zeros(batch.num_rows, np.uint64)
     for column in batch.columns:
         hashes = _combined(hashes, _hash_column(column))
@@ -328,6 +330,7 @@ def seconds_of(
     if not columns.is_text(column.type):
         numbers = pc.fill_null(column.cast(pa.float64(), safe=False), 0.0)
         return np.asarray(numbers), wrong
+    # Each distinct text is parsed once.
     encoded = column.cast(pa.string()).dictionary_encode()
     texts = encoded.dictionary.to_pylist()
     known = np.array([seconds_or_nan(text) for text in texts], float)

@@ -108,6 +108,7 @@ def note_kinds(numbered: tuple[int, Sequence[Piece]], job: Job) -> None:
     """
     number, pieces = numbered
     found: list[Kinds] = []
+    # Types are still needed for the rest; `write_shard` reports the same error.
     with contextlib.suppress(DataRefusedError):
         for piece in pieces:
             for count, kinds in in_order(kinds_in, sections(piece), Workers()):
@@ -226,6 +227,7 @@ def kinds_in(raw: Raw) -> tuple[int, dict[str, Kind]]:
 
 def _divided(raw: Raw, kinds: Kinds, rule: SplitRule) -> _Ready:
     count, rows = parse(raw, kinds)
+    # After the types: a split is decided by values, not by how they are written.
     splits, wrong = rule.split_of(rows.batch)
     splits = np.delete(splits, list(wrong))
     rows = rows.without(wrong)
