@@ -147,7 +147,7 @@ def _training_rows(table: pa.Table) -> pa.Table:
 
 def _numbered(about: About, place: Place, ending: str) -> About:
     """Gives joined rows the number after that of the newest span."""
-    number = max((span.number for span in place.spans()), default=0) + 1
+    number = place.next_span(datetime.fromisoformat(about.added).date())
     name = place.name_for(number, f"labels-{about.digest}", ending)
     directory = str(place.directory.absolute())
     return replace(about, data=directory, span=number, path=name)

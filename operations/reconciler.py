@@ -43,13 +43,12 @@ from pipeline.errors import (
 )
 from pipeline.ingestion import digests
 from pipeline.ingestion.spans import Pattern
-from pipeline.registry import changes, history, recording
+from pipeline.registry import changes, history, recording, shadow_order
 from pipeline.store import connection
 from pipeline.store.connection import open_store
 
 _LOG = logging.getLogger(__name__)
 AUTHOR = "throughline operate"
-SHADOW = "shadow"
 # A tick decides until nothing is left; more than this is a rule that contradicts
 # itself, and would go on forever.
 _MOST_DECISIONS = 20
@@ -235,8 +234,11 @@ class _Tick:
         whole = self.whole
         if not facts.decisions:
             return None
-        directory = whole.directory / SHADOW
-        found = watching.judge(whole.config, facts, whole.settings.watch, directory)
+        watch = whole.settings.watch
+        self.token.check()
+        base = whole.config.serving_directory
+        shadow_order.follow(base, watching.order(facts, watch))
+        found = watching.judge(whole.config, facts, watch)
         known = {decision.key for decision in facts.decisions}
         return found if found and found.key not in known else None
 

@@ -26,7 +26,9 @@ from serving.request_log import (
     PREDICTION,
     REQUEST_ID,
     ROW,
+    SCORES,
     STATUS,
+    THRESHOLD,
     TIME,
     VERSION,
 )
@@ -36,7 +38,9 @@ __all__ = (
     "PREDICTION",
     "REQUEST_ID",
     "ROW",
+    "SCORES",
     "STATUS",
+    "THRESHOLD",
     "TIME",
     "TIME_TYPE",
     "VERSION",
@@ -55,7 +59,12 @@ _NAMES = (REQUEST_ID, ROW, TIME, VERSION, PREDICTION, LATENCY, STATUS)
 FIXED: Mapping[str, pa.DataType] = {
     name: request_log.schema({}).field(name).type for name in _NAMES
 }
-"""The other columns that can be read, with their types."""
+"""The other columns that are read, with their types."""
+_MORE = (SCORES, THRESHOLD)
+_TYPES: Mapping[str, pa.DataType] = {
+    **FIXED,
+    **{name: request_log.schema({}).field(name).type for name in _MORE},
+}
 
 
 def directory_of(config: Config) -> Path:
@@ -79,9 +88,15 @@ class Log:
 
     directory: Path
 
+    @property
+    def shadow(self) -> "Log":
+        """The log of shadow answers, which has no features."""
+        return Log(self.directory / request_log.SHADOW)
+
     def close(self) -> None:
-        """Converts journals of servers that have exited to segments."""
+        """Converts journals of servers that have exited to segments, shadows' too."""
         request_log.close_journals(self.directory)
+        request_log.close_journals(self.shadow.directory)
 
     def batches(
         self,
@@ -99,7 +114,7 @@ class Log:
                 type, and one that stands for "missing", is null.
             since: Rows from this time on.
             until: Rows before this time.
-            fixed: The other columns to read, of `FIXED`.
+            fixed: The other columns to read, of `FIXED`, `SCORES` and `THRESHOLD`.
             failed: Whether to read failed requests too, as a row without features.
 
         Yields:
@@ -146,7 +161,7 @@ def _typed(
     batch: pa.RecordBatch, fixed: Collection[str], kinds: Kinds
 ) -> pa.RecordBatch:
     rows, there = batch.num_rows, batch.schema.names
-    arrays = [batch.column(name).cast(FIXED[name]) for name in fixed]
+    arrays = [batch.column(name).cast(_TYPES[name]) for name in fixed]
     for name, kind in kinds.items():
         column = f"{request_log.FEATURE_PREFIX}{name}"
         values = batch.column(column) if column in there else pa.nulls(rows)

@@ -100,9 +100,13 @@ class Watch:
     max_auc_loss: float = 0.005
     """Most by which the AUC may be below that of the version before, on the same
     requests."""
+    shadow_share: float = 0.2
+    """Share of the requests, 0 to 1, that servers have the version before answer too;
+    0 for none."""
 
     def __post_init__(self) -> None:
         """Rejects values out of bounds."""
+        require(self, "shadow_share", at_least=0, at_most=1, group="watch")
         for name, least in (("hours", 0), ("min_rows", 1), ("max_slowdown", 1)):
             require(self, name, at_least=least, group="watch")
 

@@ -1,55 +1,52 @@
-"""Answers of an earlier version to the requests that the live one has answered.
+"""The live version compared with the one before it, on the same requests.
 
-Importing this imports TensorFlow.
+While a version is watched, servers have the one before answer a share of the requests
+too (`serving.shadow`), and log both answers under the request's id. What is compared is
+how many requests each failed, how fast each was, how often they agree, and, with the
+labels that have come, which one is right more often.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import parquet
 
 from models import declared
-from models.names import PROBABILITY
 from operations import ledger
 from operations.joining import Status
 from operations.ledger import Ledger
-from operations.requests import PREDICTION, REQUEST_ID, ROW, VERSION
+from operations.requests import (
+    LATENCY,
+    PREDICTION,
+    REQUEST_ID,
+    ROW,
+    SCORES,
+    STATUS,
+    THRESHOLD,
+    TIME,
+    VERSION,
+    Log,
+)
 from operations.windows import Floats
-from pipeline.columnar import files
 from pipeline.ingestion.columns import Kinds
-from pipeline.prediction.raw_model import RawModel
-from pipeline.trust import labels
+from serving import request_log
 
-SHADOW = "shadow_prediction"
 LABEL = "label"
+# The time too: a client may send one id over and over.
+_KEYS = [REQUEST_ID, ROW, TIME]
+_ANSWER = [PREDICTION, SCORES, THRESHOLD, LATENCY, STATUS]
+# Enough for a difference of a thousandth; more would only take memory.
 _MOST_ROWS = 50_000
+_P95 = 95
 _REPLICATES = 200
 _PERCENTILES = (2.5, 97.5)
 _SEED = 20_261_129
-
-
-@dataclass(frozen=True)
-class Shadow:
-    """The live version compared with an earlier one on the same labelled requests.
-
-    Attributes:
-        rows: Number of requests.
-        live: AUC of the live version.
-        earlier: AUC of the earlier version.
-        low: Lower end of the 95 % interval of live minus earlier.
-        high: Upper end.
-    """
-
-    rows: int
-    live: float
-    earlier: float
-    low: float
-    high: float
+_HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,96 +55,285 @@ class Asked:
 
     Attributes:
         version: Number of the live version.
-        since: First moment of its requests.
-        earlier: Directory of the earlier version.
-        policy: Which labels count, the name of one of its policies.
+        before: Number of the version before it.
+        since: First moment of the requests.
+        until: The moment after the last.
     """
 
     version: int
+    before: int
     since: datetime
-    earlier: Path
-    policy: str
+    until: datetime
 
 
-def compare(book: Ledger, kinds: Kinds, asked: Asked, log: Path) -> Shadow | None:
-    """Has an earlier version answer labelled requests of the live one.
+@dataclass(frozen=True)
+class Pairs:
+    """Answers of both versions to the same requests, the newest ones.
 
-    The difference of the two AUCs has a paired bootstrap: each replicate has the same
-    requests for both, so what both find hard cancels out.
+    Attributes:
+        requests: Requests that both answered or rejected.
+        failed: Those that only the live version failed.
+        before_failed: Those that only the version before failed.
+        latency_ms: 95th percentile of the live version's latency, of requests that both
+            answered; `None` without one.
+        before_latency_ms: The same of the version before, which runs at the lowest
+            priority: it is at least as fast as this.
+        agreement: Share of the examples, 0 to 1, with the same decision or class;
+            `None` for numbers.
+        difference: Mean absolute difference of the predictions; `None` for classes.
+    """
+
+    requests: int
+    failed: int = 0
+    before_failed: int = 0
+    latency_ms: float | None = None
+    before_latency_ms: float | None = None
+    agreement: float | None = None
+    difference: float | None = None
+
+    def line(self) -> str:
+        """Sums it up in a sentence."""
+        parts = [
+            f"on {self.requests:,} requests",
+            f"{self.failed:,} failed only here, {self.before_failed:,} only before",
+        ]
+        if self.latency_ms is not None and self.before_latency_ms is not None:
+            parts.append(
+                f"95 % within {self.latency_ms:.3g} and {self.before_latency_ms:.3g} ms"
+            )
+        if self.agreement is not None:
+            parts.append(f"{self.agreement:.1%} of the answers agree")
+        if self.difference is not None:
+            parts.append(f"predictions differ by {self.difference:.3g} on average")
+        return ", ".join(parts)
+
+
+def answers(log: Log, asked: Asked) -> Pairs | None:
+    """Compares the answers of both versions to the newest requests.
 
     Args:
+        log: The request log.
+        asked: What is compared.
+
+    Returns:
+        The comparison; `None` if there are no shadow answers.
+    """
+    shadow = _newest(log, asked)
+    if not shadow.num_rows:
+        return None
+    limits = pc.min_max(shadow[TIME]).as_py()
+    until = limits["max"] + timedelta(microseconds=1)
+    live = _answers(log, asked.version, limits["min"], until, shadow[REQUEST_ID])
+    live, shadow = _paired(live, shadow)
+    # Of a request with several examples the first one, for it is rejected as a whole.
+    once = pc.equal(live[ROW], 0)
+    ok, before_ok = (
+        np.asarray(pc.equal(each.filter(once)[STATUS], request_log.OK))
+        for each in (live, shadow)
+    )
+    latency, before_latency = (
+        _p95(each.filter(once).filter(pa.array(ok & before_ok))[LATENCY])
+        for each in (live, shadow)
+    )
+    agreement, difference = _agreement(live, shadow)
+    return Pairs(
+        len(ok),
+        int((~ok & before_ok).sum()),
+        int((ok & ~before_ok).sum()),
+        latency,
+        before_latency,
+        agreement,
+        difference,
+    )
+
+
+def _paired(one: pa.Table, other: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Returns the rows of both tables that have the same keys, in the same order."""
+    # Places are joined, since Arrow joins no lists.
+    left, right = (
+        table.select(_KEYS).append_column(name, pa.array(np.arange(table.num_rows)))
+        for name, table in (("one", one), ("other", other))
+    )
+    places = left.join(right, keys=_KEYS, join_type="inner").sort_by("one")
+    return one.take(places["one"]), other.take(places["other"])
+
+
+def _newest(log: Log, asked: Asked) -> pa.Table:
+    """Reads the newest shadow answers, `_MOST_ROWS` at least if there are as many."""
+    kept: deque[pa.RecordBatch] = deque()
+    rows = 0
+    for batch in _of_version(log.shadow, asked.before, asked.since, asked.until):
+        kept.append(batch)
+        rows += batch.num_rows
+        while rows - kept[0].num_rows >= _MOST_ROWS:
+            rows -= kept.popleft().num_rows
+    return _table(kept)
+
+
+def _answers(
+    log: Log, version: int, since: datetime, until: datetime, ids: pa.Array
+) -> pa.Table:
+    """Reads the answers of a version to some requests."""
+    found = _of_version(log, version, since, until)
+    return _table(b.filter(pc.is_in(b.column(REQUEST_ID), ids)) for b in found)
+
+
+def _of_version(
+    log: Log, version: int, since: datetime, until: datetime
+) -> Iterator[pa.RecordBatch]:
+    names = [*_KEYS, VERSION, *_ANSWER]
+    for batch in log.batches({}, since, until, names, failed=True):
+        mine = batch.filter(pc.equal(batch.column(VERSION), version))
+        # A rejected request has no row; it is compared with the first one.
+        row = pc.fill_null(mine.column(ROW), 0)
+        yield mine.set_column(1, ROW, row).drop_columns([VERSION])
+
+
+def _table(batches: "Iterator[pa.RecordBatch] | deque[pa.RecordBatch]") -> pa.Table:
+    names = [*_KEYS, *_ANSWER]
+    schema = pa.schema([request_log.schema({}).field(name) for name in names])
+    table = pa.Table.from_batches((b.cast(schema) for b in batches), schema)
+    return table.combine_chunks()
+
+
+def _p95(latencies: pa.ChunkedArray) -> float | None:
+    known = latencies.drop_null()
+    return float(np.percentile(known, _P95)) if len(known) else None
+
+
+def _agreement(live: pa.Table, shadow: pa.Table) -> tuple[float | None, float | None]:
+    """Returns the share of equal decisions, and the mean difference of predictions."""
+    both = (live, shadow)
+    several = pc.and_(*(pc.is_valid(each[SCORES]) for each in both))
+    if pc.any(several).as_py():
+        scores = (each.filter(several)[SCORES].to_pylist() for each in both)
+        pairs = zip(*scores, strict=True)
+        same = [np.argmax(one) == np.argmax(other) for one, other in pairs]
+        return float(np.mean(same)), None
+    single = pc.and_(*(pc.is_valid(each[PREDICTION]) for each in both))
+    known = [each.filter(single) for each in both]
+    if not known[0].num_rows:
+        return None, None
+    values = [np.asarray(each[PREDICTION], np.float64) for each in known]
+    difference = float(np.abs(values[0] - values[1]).mean())
+    if declared.TASK != "binary":
+        return None, difference
+    limits = [np.asarray(pc.fill_null(each[THRESHOLD], _HALF)) for each in known]
+    chosen = [found > at for found, at in zip(values, limits, strict=True)]
+    return float((chosen[0] == chosen[1]).mean()), difference
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The AUC of both versions on the same labelled requests.
+
+    Attributes:
+        rows: Number of examples.
+        live: AUC of the live version.
+        before: AUC of the version before.
+        low: Lower end of the 95 % interval of live minus before.
+        high: Upper end.
+    """
+
+    rows: int
+    live: float
+    before: float
+    low: float
+    high: float
+
+
+def quality(
+    log: Log, book: Ledger, kinds: Kinds, asked: Asked, policy: str
+) -> Quality | None:
+    """Compares the AUCs of both versions on labelled requests.
+
+    The difference has a paired bootstrap: each replicate has the same requests for
+    both, so what both find hard cancels out.
+
+    Args:
+        log: The request log.
         book: The labels.
         kinds: Types of the training data's columns.
         asked: What is compared.
-        log: The Parquet file for both answers, with request ids.
+        policy: Which labels count, the name of one of the label's policies.
 
     Returns:
-        The comparison; `None` if no AUC can be computed, for want of labels or because
-        the label isn't yes or no.
+        The comparison; `None` if no AUC can be computed, for want of labels or of
+        shadow answers, or because the label isn't yes or no.
     """
-    # What is compared is an AUC.
     if declared.TASK != "binary":
         return None
-    model = RawModel(asked.earlier)
-    parts = list(_answered(book, kinds, asked, model))
-    if not parts:
+    labelled = _labelled(book, kinds, asked, policy)
+    if not labelled.num_rows:
         return None
-    table = pa.Table.from_batches(parts)
-    with files.created(log) as stream:
-        parquet.write_table(table, stream, compression="zstd")
-    table = table.filter(pc.is_valid(table[LABEL]))
-    truth, live, earlier = (
-        np.asarray(table[name], np.float64) for name in (LABEL, PREDICTION, SHADOW)
+    limits = pc.min_max(labelled[TIME]).as_py()
+    until = limits["max"] + timedelta(microseconds=1)
+    shadow = _answers(
+        log.shadow, asked.before, limits["min"], until, labelled[REQUEST_ID]
+    )
+    labelled, shadow = _paired(labelled, shadow)
+    answered = pc.is_valid(shadow[PREDICTION])
+    labelled, shadow = labelled.filter(answered), shadow.filter(answered)
+    truth, live, before = (
+        np.asarray(column, np.float64)
+        for column in (labelled[LABEL], labelled[PREDICTION], shadow[PREDICTION])
     )
     if not truth.any() or truth.all():
         return None
-    numbers = np.random.default_rng(_SEED)
-    rows = len(truth)
-    differences = []
-    for _ in range(_REPLICATES):
-        weights = numbers.poisson(1, rows).astype(np.float64)
-        differences.append(auc(truth, live, weights) - auc(truth, earlier, weights))
-    low, high = np.nanpercentile(differences, _PERCENTILES)
-    ones = np.ones(rows)
-    return Shadow(
-        rows, auc(truth, live, ones), auc(truth, earlier, ones), float(low), float(high)
+    low, high = np.nanpercentile(list(_differences(truth, live, before)), _PERCENTILES)
+    ones = np.ones(len(truth))
+    return Quality(
+        len(truth), auc(truth, live, ones), auc(truth, before, ones), low, high
     )
 
 
-def _answered(
-    book: Ledger, kinds: Kinds, asked: Asked, model: RawModel
-) -> Iterator[pa.RecordBatch]:
-    """Yields ids, both predictions and the label, null where it is unknown."""
-    names = [
-        name
-        for name in dict.fromkeys([*declared.RAW_COLUMNS, *declared.LABEL.read])
-        if name in kinds
-    ]
-    fixed = [REQUEST_ID, ROW, VERSION, ledger.REQUEST_TIME, PREDICTION]
-    data = [f"{ledger.DATA}{name}" for name in names]
-    since = pa.scalar(asked.since, ledger.FIXED[ledger.REQUEST_TIME])
-    left = _MOST_ROWS
-    for batch in book.rows([Status.JOINED], [*fixed, *data]):
-        mine = pc.and_(
-            pc.equal(batch.column(VERSION), asked.version),
-            pc.greater_equal(batch.column(ledger.REQUEST_TIME), since),
+def _differences(truth: Floats, live: Floats, before: Floats) -> Iterator[float]:
+    numbers = np.random.default_rng(_SEED)
+    for _ in range(_REPLICATES):
+        weights = numbers.poisson(1, len(truth)).astype(np.float64)
+        yield auc(truth, live, weights) - auc(truth, before, weights)
+
+
+def _labelled(book: Ledger, kinds: Kinds, asked: Asked, policy: str) -> pa.Table:
+    """Reads the live version's predictions whose label has come and counts."""
+    # Imports TensorFlow, which takes seconds, and there may be no label.
+    from pipeline.trust import labels
+
+    names = [name for name in declared.LABEL.read if name in kinds]
+    fixed = [REQUEST_ID, ROW, ledger.REQUEST_TIME, PREDICTION, VERSION]
+    parts: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in book.rows([Status.JOINED], [*fixed, *_data(names)]):
+        kept = batch.filter(_is_asked(batch, asked)).slice(0, _MOST_ROWS - rows)
+        rows += kept.num_rows
+        columns = [kept.column(name) for name in _data(names)]
+        is_known, values = labels.values_of(
+            policy, pa.RecordBatch.from_arrays(columns, names)
         )
-        kept = batch.filter(pc.and_(mine, pc.is_valid(batch.column(PREDICTION))))
-        # Enough for a difference of a thousandth, and the earlier model must answer it.
-        kept = kept.slice(0, left)
-        left -= kept.num_rows
-        if not kept.num_rows:
-            continue
-        rows = pa.RecordBatch.from_arrays(kept.columns[len(fixed) :], names)
-        known, values = labels.values_of(asked.policy, rows)
-        yield pa.RecordBatch.from_arrays(
-            [
-                *(kept.column(name) for name in (REQUEST_ID, ROW, PREDICTION)),
-                model(rows).column(PROBABILITY).cast(pa.float64()),
-                pa.array(values, pa.float64(), mask=~known),
-            ],
-            [REQUEST_ID, ROW, PREDICTION, SHADOW, LABEL],
+        mine = [kept.column(name) for name in fixed[:-1]]
+        labelled = pa.RecordBatch.from_arrays(
+            [*mine, pa.array(values, pa.float64())], [*_KEYS, PREDICTION, LABEL]
         )
+        parts.append(labelled.filter(pa.array(is_known)))
+    if not parts:
+        return pa.table({name: [] for name in _KEYS})
+    return pa.Table.from_batches(parts).combine_chunks()
+
+
+def _data(names: Sequence[str]) -> list[str]:
+    return [f"{ledger.DATA}{name}" for name in names]
+
+
+def _is_asked(batch: pa.RecordBatch, asked: Asked) -> pa.Array:
+    kind = ledger.FIXED[ledger.REQUEST_TIME]
+    times = batch.column(ledger.REQUEST_TIME)
+    conditions = (
+        pc.equal(batch.column(VERSION), asked.version),
+        pc.greater_equal(times, pa.scalar(asked.since, kind)),
+        pc.less(times, pa.scalar(asked.until, kind)),
+        pc.is_valid(batch.column(PREDICTION)),
+    )
+    return list(itertools.accumulate(conditions, pc.and_))[-1]
 
 
 def auc(labels: Floats, scores: Floats, weights: Floats) -> float:

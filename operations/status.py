@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from operations import facts as derived
-from operations import rules
+from operations import rules, watching
 from operations.decisions import Action, Decision
 from operations.facts import Facts
 from operations.launching import Clock
@@ -26,6 +26,8 @@ def lines(config: Config, settings: Operate, clock: Clock) -> Iterator[str]:
     yield f"live       {_live(facts)}"
     if facts.observation:
         yield f"monitoring {facts.observation.line()}"
+    if pairs := watching.paired(config, facts, settings.watch):
+        yield f"watched    {pairs.line()}"
     yield f"next       {_next(facts, config, settings)}"
     for decision in facts.decisions[-_SHOWN:]:
         yield from _decision(decision)

@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,9 +24,8 @@ from pipeline.ingestion.columns import is_text
 from pipeline.ingestion.spans import Pattern
 from pipeline.store import durable
 
-_WIDTH = re.compile(r"\{(SPAN|VERSION):([0-9]+)\}")
 _ROWS = 50_000
-_FORM = "a pattern such as 'span-{SPAN}/*.csv'"
+_FORM = "a pattern such as 'span-{SPAN}/*.csv' or '{YYYY}-{MM}-{DD}/*.csv'"
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Place:
         """Rejects patterns for which a new file's name is not determined."""
         text = self.pattern.text
         above, _, last = text.rpartition("/")
-        if "SPAN" not in self.pattern.placeholders:
+        if not self.pattern.has_spans:
             raise UsageError(
-                f"pattern is {text!r}; labels become numbered spans, so give {_FORM}"
+                f"pattern is {text!r}; labels become a new span, so give {_FORM}"
             )
         if re.search(r"[*?\[]", above) or re.search(r"[?\[]|\*.*\*", last):
             raise UsageError(
@@ -61,6 +61,16 @@ class Place:
         if not self.directory.is_dir():
             return []
         return spans.available(self.directory, self.pattern)
+
+    def next_span(self, day: date) -> int:
+        """Returns the number for a new span, after that of the newest one.
+
+        Args:
+            day: When its rows came. If spans are days, it is that day, or the one after
+                the newest span: a day that exists may have been read already.
+        """
+        after = max((span.number + 1 for span in self.spans()), default=1)
+        return max(after, spans.number_of(day)) if self.pattern.has_dates else after
 
     def newest_file(self) -> source.Source | None:
         """Returns a file of the newest span, whose form a new one takes."""
@@ -78,12 +88,7 @@ class Place:
             label: What replaces the pattern's `*`.
             ending: Ending of the file's name, such as .csv, if the pattern has none.
         """
-        widths = {name: int(width) for name, width in _WIDTH.findall(self.pattern.text)}
-        tokens = {
-            name: str(value).zfill(widths.get(name, 0))
-            for name, value in (("SPAN", number), ("VERSION", 1))
-        }
-        name = self.pattern.filled(tokens).replace("*", label)
+        name = self.pattern.path_of(number).replace("*", label)
         return name if name.endswith(ending) else f"{name}{ending}"
 
 

@@ -4,18 +4,19 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from operations import labels, live, monitoring, requests, windows
+from operations import labels, live, monitoring, requests, shadow, windows
 from operations.decisions import Action, Decision, key_of, text_of
 from operations.facts import Facts
 from operations.live import LiveModel
 from operations.requests import Log
 from operations.settings import Watch
+from operations.shadow import Pairs
 from operations.windows import Traffic
 from pipeline.config import Config
 from pipeline.ingestion.columns import Kinds, kinds_of_schema
-from pipeline.registry import history, versions
+from pipeline.registry import history
+from pipeline.registry.shadow_order import Order
 from pipeline.trust import schema_review
 
 _AUC = "auc"
@@ -57,16 +58,43 @@ def watched(facts: Facts, settings: Watch) -> Watched | None:
     return Watched(registry.live, since, registry.previous, until)
 
 
-def judge(
-    config: Config, facts: Facts, settings: Watch, directory: Path
-) -> Decision | None:
+def order(facts: Facts, settings: Watch) -> Order | None:
+    """Returns what servers are asked to do meanwhile; `None` if nothing."""
+    found = watched(facts, settings)
+    if found is None or not settings.shadow_share:
+        return None
+    return Order(found.version, found.before, found.until, settings.shadow_share)
+
+
+def paired(config: Config, facts: Facts, settings: Watch) -> Pairs | None:
+    """Compares the answers of a watched version with those of its shadow.
+
+    Args:
+        config: Names the model and its request log.
+        facts: The facts of the tick.
+        settings: How it is watched.
+
+    Returns:
+        The comparison; `None` if no version is watched, or there are no shadow answers.
+    """
+    found = watched(facts, settings)
+    if found is None:
+        return None
+    log = Log(requests.directory_of(config))
+    return shadow.answers(log, _asked(found, facts.now))
+
+
+def _asked(found: Watched, now: datetime) -> shadow.Asked:
+    return shadow.Asked(found.version, found.before, found.since, now)
+
+
+def judge(config: Config, facts: Facts, settings: Watch) -> Decision | None:
     """Decides whether the live version is to be rolled back.
 
     Args:
         config: Names the model, its request log, its registry and the schema.
         facts: The facts of the tick.
         settings: How it is watched.
-        directory: Where the answers of both versions to the same requests are kept.
 
     Returns:
         The decision to roll back; `None` if the version is not watched, or is fine.
@@ -75,7 +103,7 @@ def judge(
     if found is None or facts.live is None:
         return None
     look = _Look(config, facts.live, found, settings, facts.now)
-    reason = next(look.reasons(directory), None)
+    reason = next(look.reasons(), None)
     if reason is None:
         return None
     return Decision(
@@ -97,20 +125,29 @@ class _Look:
     settings: Watch
     now: datetime
 
-    def reasons(self, directory: Path) -> Iterator[str]:
+    def reasons(self) -> Iterator[str]:
         """Yields why the version is worse; what is cheap to find comes first."""
         log = Log(requests.directory_of(self.config))
         since, length = self.watched.since, self.now - self.watched.since
         after = windows.traffic(log, since, self.now).get(self.watched.version)
         before = _sum(windows.traffic(log, since - length, since))
-        if after and min(after.rows, before.rows) >= self.settings.min_rows:
-            yield from self._failures(after, before)
+        pairs = shadow.answers(log, _asked(self.watched, self.now))
+        least = self.settings.min_rows
+        can_pair = pairs is not None and pairs.requests >= least
+        if pairs is not None and can_pair:
+            yield from self._failures_of_pairs(pairs)
+            yield from self._latency_of_pairs(pairs)
+        if after and min(after.rows, before.rows) >= least:
+            # The same requests tell the version from its clients, who may have begun
+            # to send what no version takes.
+            if not can_pair:
+                yield from self._failures(after, before)
             yield from self._latency(after, before)
         book = labels.ledger_of(self.config)
         if monitoring.count_labels(book, since, self.now) >= self.settings.min_rows:
             kinds = kinds_of_schema(schema_review.read(self.config.schema))
             yield from self._quality(kinds)
-            yield from self._shadow(kinds, directory)
+            yield from self._quality_of_pairs(log, kinds)
 
     def _failures(self, after: Traffic, before: Traffic) -> Iterator[str]:
         new, old = after.failed_share, before.failed_share
@@ -147,24 +184,38 @@ class _Look:
                 f"promised at least {promised:.4g}"
             )
 
-    def _shadow(self, kinds: Kinds, directory: Path) -> Iterator[str]:
-        """Compares the AUC with that of the version before, on the same requests."""
-        from operations import shadow
+    def _failures_of_pairs(self, pairs: Pairs) -> Iterator[str]:
+        new, old = pairs.failed, pairs.before_failed
+        worse = (new - old) / pairs.requests
+        # Of a difference of two shares of the same requests.
+        spread = math.sqrt(new + old) / pairs.requests
+        if worse > max(self.settings.max_failed, _DEVIATIONS * spread):
+            yield (
+                f"fails {new:,} of {pairs.requests:,} requests that version "
+                f"{self.watched.before} answers, which fails {old:,} that it answers"
+            )
 
-        base = self.config.serving_directory
-        asked = shadow.Asked(
-            self.watched.version,
-            self.watched.since,
-            versions.version_of(base, self.watched.before).path,
-            self.model.label_policy,
-        )
-        file = directory / f"{self.watched.version}-{self.watched.before}.parquet"
+    def _latency_of_pairs(self, pairs: Pairs) -> Iterator[str]:
+        new, old = pairs.latency_ms, pairs.before_latency_ms
+        if new and old and new > old * self.settings.max_slowdown:
+            yield (
+                f"answers 95 % within {new:.3g} ms, and version {self.watched.before} "
+                f"the same requests within {old:.3g} ms"
+            )
+
+    def _quality_of_pairs(self, log: Log, kinds: Kinds) -> Iterator[str]:
+        """Compares the AUC with that of the version before, on the same requests."""
+        asked = _asked(self.watched, self.now)
         book = labels.ledger_of(self.config)
-        found = shadow.compare(book, kinds, asked, file)
-        if found and found.high < -self.settings.max_auc_loss:
+        found = shadow.quality(log, book, kinds, asked, self.model.label_policy)
+        if (
+            found
+            and found.rows >= self.settings.min_rows
+            and found.high < -self.settings.max_auc_loss
+        ):
             yield (
                 f"has an AUC of {found.live:.4g} where version {self.watched.before} "
-                f"has {found.earlier:.4g}, on the same {found.rows:,} requests"
+                f"has {found.before:.4g}, on the same {found.rows:,} requests"
             )
 
 

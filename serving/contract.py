@@ -172,6 +172,7 @@ class Contract:
         self._known = {column.name: column for column in self._by_feature.values()}
         # The schema may require what the model doesn't read.
         required = raw or reviewed
+        self._taken = (self._inputs, self._known)
         self._required = [name for name, c in required.items() if c.required]
         self._knows_all = schema is not None
         kinds = {name: c.logged_as for name, c in self._by_feature.items()}
@@ -184,6 +185,10 @@ class Contract:
             column.name: _check_of(column, bounds.text_bytes)
             for column in self._known.values()
         }
+
+    def takes_the_same(self, other: "Contract") -> bool:
+        """Whether the rows that one takes are those that the other takes."""
+        return self._taken == other._taken  # noqa: SLF001 - of its own class
 
     def inputs(self, signature: str) -> tuple[Column, ...]:
         """Returns the inputs of a signature.

@@ -20,8 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
+from models.names import PROBABILITIES
 from pipeline.errors import UsageError
 from pipeline.store import durable
 from serving import request_log
@@ -118,6 +120,23 @@ def is_sampled(request_id: str, share: float) -> bool:
         return True
     digest = hashlib.blake2b(request_id.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / _2_64 < share
+
+
+def as_logged(answers: Mapping[str, Any]) -> Sequence[float | list[float]]:
+    """Returns a number per row, or a list of all numbers if there are several."""
+    # Of a classifier, its choice and how sure it is follow from these.
+    chosen = {PROBABILITIES: answers.get(PROBABILITIES)}
+    wanted = chosen if PROBABILITIES in answers else answers
+    numbers = [v for v in wanted.values() if isinstance(v, np.ndarray)]
+    if not numbers or any(not each.ndim for each in numbers):
+        return ()
+    if len(numbers) == 1 and numbers[0].ndim == 1:
+        found: list[float] = numbers[0].tolist()
+        return found
+    rows = len(numbers[0])
+    flat = [each.reshape(rows, -1).astype(float) for each in numbers]
+    lists: list[list[float]] = np.concatenate(flat, axis=1).tolist()
+    return lists
 
 
 class Journal:

@@ -20,6 +20,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from pipeline.errors import ThroughlineError
 from pipeline.registry import versions
 from serving.metrics import Metrics
+from serving.model_process import Priority
 from serving.nursery import Nursery
 from serving.rejections import Code, RejectedError
 from serving.settings import Settings
@@ -90,6 +91,11 @@ class Live:
     def model(self) -> str:
         """The model's name."""
         return self._source.base.name
+
+    @property
+    def base(self) -> Path:
+        """The model's serving directory."""
+        return self._source.base
 
     @property
     def version(self) -> Version | None:
@@ -224,21 +230,38 @@ class Live:
             return asyncio.get_running_loop().time() >= failed.retry
         return True
 
+    async def loaded(
+        self, number: int, settings: Settings, priority: Priority
+    ) -> Version:
+        """Loads a version, and does nothing else with it.
+
+        Args:
+            number: The version.
+            settings: What requests may be, and how many may wait.
+            priority: What it leaves to the version that answers.
+
+        Raises:
+            ThroughlineError: It can't be loaded; the message is the reason.
+            OSError: A file can't be read.
+        """
+        path = self._source.base / str(number)
+        return await Version.load(
+            self._nursery,
+            path,
+            settings,
+            _schema_of(path, self._source.schema),
+            self._metrics.call,
+            priority=priority,
+        )
+
     async def _load(self, number: int) -> bool:
         """Loads a version and makes it live; returns whether it could be loaded."""
         self._loading = number
         _LOG.info("loading version %d", number)
-        path = self._source.base / str(number)
+        # At the lowest priority, a busy machine takes half a minute for it.
+        priority = Priority.LOADS_LAST if self._now else Priority.USUAL
         try:
-            version = await Version.load(
-                self._nursery,
-                path,
-                self._settings,
-                _schema_of(path, self._source.schema),
-                self._metrics.call,
-                # At the lowest priority, a busy machine takes half a minute for it.
-                in_background=self._now is not None,
-            )
+            version = await self.loaded(number, self._settings, priority)
         except (ThroughlineError, OSError) as error:
             self._note_failure(number, str(error))
             return False

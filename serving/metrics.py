@@ -103,6 +103,12 @@ class Metrics:
             ["model", "outcome"],
             registry=self.registry,
         )
+        self._shadowed = Counter(
+            "throughline_shadow_requests",
+            "Requests for a shadow (outcome is answered, rejected or dropped).",
+            ["model", "version", "outcome"],
+            registry=self.registry,
+        )
         self.loads = Counter(
             "throughline_version_loads",
             "Versions that were loaded, or failed to (result is ok or failed).",
@@ -136,6 +142,10 @@ class Metrics:
     def load(self, result: str) -> None:
         """Counts a version that was loaded ("ok"), or failed to ("failed")."""
         self.loads.labels(self._model, result).inc()
+
+    def shadowed(self, version: int, outcome: str) -> None:
+        """Counts a request that a shadow "answered", "rejected" or "dropped"."""
+        self._shadowed.labels(self._model, str(version), outcome).inc()
 
     def logged(self, outcome: str, rows: int) -> None:
         """Adds rows that were "written" to the request log, or "dropped"."""

@@ -1,11 +1,11 @@
 """A process that has one version of the model loaded, and answers batches.
 
 If another version answers, it loads in a thread of the lowest priority, so that the
-live one hardly notices. It warms up before it reports that it is ready. Each signature
-is frozen: variables become constants, and one private call of TensorFlow 2.21 skips
-half of the overhead of a signature's call (0.5 instead of 0.95 ms for one row of the
-taxi model).
-Where that call is missing, or answers other numbers, the signature itself is used.
+live one hardly notices; a shadow has that priority for all it does. It warms up before
+it reports that it is ready. Each signature is frozen: variables become constants, and
+one private call of TensorFlow 2.21 skips half of the overhead of a signature's call
+(0.5 instead of 0.95 ms for one row of the taxi model). Where that call is missing, or
+answers other numbers, the signature itself is used.
 """
 
 import logging
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,18 @@ _LOG = logging.getLogger(__name__)
 
 READY, FAILED, ANSWER, REFUSED = "ready", "failed", "answer", "refused"
 """First elements of the messages that it sends."""
+
+
+class Priority(StrEnum):
+    """What a process leaves to the version that answers clients."""
+
+    USUAL = "usual"
+    """Nothing: it is that version."""
+    LOADS_LAST = "loads last"
+    """The cores, while it loads: it will be that version."""
+    LAST = "last"
+    """The cores, always: it is a shadow."""
+
 
 _LOWEST_PRIORITY = 19
 _WARM_UP_ROWS = (1, 2, 3, 8, 32)
@@ -55,10 +68,12 @@ def run(arguments: dict[str, Any], connection: socket.socket) -> None:
     `(signature, columns)`, sends `(ANSWER, answers, seconds)` or `(REFUSED, reason)`.
 
     Args:
-        arguments: "path", the directory of the version, and "in_background", whether
-            another one answers requests while it is loaded.
+        arguments: "path", the directory of the version, and "priority", a `Priority`.
         connection: The server's socket.
     """
+    if arguments["priority"] == Priority.LAST:
+        # Before TensorFlow makes its threads, which inherit it.
+        os.setpriority(os.PRIO_PROCESS, 0, _LOWEST_PRIORITY)
     # Small models gain nothing from several threads, and requests wait for them: P95
     # of one row is 0.9 instead of 1.3 ms.
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -67,7 +82,7 @@ def run(arguments: dict[str, Any], connection: socket.socket) -> None:
         # Makes TensorFlow's own threads now, at the usual priority.
         tf.constant(0).numpy()
     path = Path(arguments["path"])
-    if arguments["in_background"]:
+    if arguments["priority"] == Priority.LOADS_LAST:
         loaded = _loaded_in_the_background(path)
     else:
         loaded = _loaded(path)

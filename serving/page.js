@@ -81,6 +81,14 @@ function state(found) {
   return ["good", `Version ${found.version} answers.`];
 }
 
+function shadow(found) {
+  if (!found) return {};
+  const counts = Object.entries(found.requests).map(([name, count]) => `${number(count)} ${name}`);
+  const end = new Date(1e3 * found.until).toLocaleString();
+  const share = `${number(100 * found.share)} % of the requests until ${end}`;
+  return { "shadow answers": `version ${found.version}, ${[share, ...counts].join(", ")}` };
+}
+
 function show(found) {
   const [tone, text] = state(found);
   byId("state").className = `note ${tone}`;
@@ -94,6 +102,7 @@ function show(found) {
     "threshold": number(found.threshold),
     "requests waiting": String(found.waiting),
     "log rows": log,
+    ...shadow(found.shadow),
   });
   const counts = found.whole.versions || {};
   byId("versions").replaceChildren(...found.versions.map((version) => {

@@ -11,6 +11,7 @@ from pipeline.project.settings_file import PROJECT
 from serving.activity import Activity
 from serving.journal import Counts
 from serving.live import Live
+from serving.shadow import Shadow
 
 _HERE = Path(__file__).parent
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -54,11 +55,14 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def status(live: Live, activity: Activity, logged: Counts | None) -> dict[str, Any]:
+def status(
+    live: Live, shadow: Shadow | None, activity: Activity, logged: Counts | None
+) -> dict[str, Any]:
     """Returns what the page shows, as JSON values.
 
     Args:
         live: The version that answers.
+        shadow: The version that answers along with it; `None` if none can.
         activity: The last minutes.
         logged: Rows of the request log; `None` if there is none.
     """
@@ -74,10 +78,22 @@ def status(live: Live, activity: Activity, logged: Counts | None) -> dict[str, A
         "storage": live.is_reachable,
         "waiting": version.batcher.waiting if version is not None else 0,
         "log": vars(logged) if logged else None,
+        "shadow": _shadow(shadow) if shadow else None,
         "versions": [
             {"version": str(number), "state": state, "problem": problem}
             for number, (state, problem) in live.states().items()
         ],
         "whole": activity.whole(),
         "points": activity.points(),
+    }
+
+
+def _shadow(shadow: Shadow) -> dict[str, Any] | None:
+    if (order := shadow.order) is None:
+        return None
+    return {
+        "version": order.shadow,
+        "share": order.share,
+        "until": order.until.timestamp(),
+        "requests": dict(shadow.outcomes),
     }

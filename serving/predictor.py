@@ -6,20 +6,17 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from models.names import PROBABILITIES
 from serving.batching import Answers
 from serving.contract import Job
-from serving.journal import Entry, Journal
+from serving.journal import Entry, Journal, as_logged
 from serving.live import Live
 from serving.metrics import Metrics
 from serving.rejections import Code, RejectedError
 from serving.request_log import OK
+from serving.shadow import TELLING, Seen, Shadow
 from serving.version import Version
 
 _LOG = logging.getLogger(__name__)
@@ -27,7 +24,6 @@ _LOG = logging.getLogger(__name__)
 REQUEST_ID = "x-request-id"
 """Header, and metadata of gRPC: an id that the client gave, or that it gets."""
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
-_NO_FEATURES: dict[str, str] = {}
 
 # Ids of a server: a random beginning and a count, a tenth of a UUID's cost.
 _start = secrets.token_hex(8)
@@ -84,15 +80,16 @@ class _Begun:
         api: `metrics.REST` or `metrics.GRPC`.
         time: When it arrived, in microseconds since 1970.
         started: The same, for measuring.
+        read: When its rows were read and checked, for measuring.
     """
 
-    __slots__ = ("api", "request_id", "started", "time")
+    __slots__ = ("api", "read", "request_id", "started", "time")
 
     def __init__(self, given_id: str, api: str) -> None:
         self.request_id = given_id
         self.api = api
         self.time = time.time_ns() // 1000
-        self.started = time.perf_counter()
+        self.started = self.read = time.perf_counter()
 
 
 def request_id(given: str | None) -> str:
@@ -110,17 +107,25 @@ def request_id(given: str | None) -> str:
 class Predictor:
     """Answers requests, and measures and logs them."""
 
-    def __init__(self, live: Live, metrics: Metrics, journal: Journal | None) -> None:
+    def __init__(
+        self,
+        live: Live,
+        metrics: Metrics,
+        journal: Journal | None,
+        shadow: Shadow | None,
+    ) -> None:
         """Combines the parts.
 
         Args:
             live: The version that answers.
             metrics: Counts requests.
             journal: Logs requests; `None` if they aren't logged.
+            shadow: Answers them too; `None` if they aren't logged.
         """
         self._live = live
         self._metrics = metrics
         self._journal = journal
+        self._shadow = shadow
 
     async def predict(
         self, asked: Asked, api: str, given_id: str, parse: Callable[[Version], Job]
@@ -142,13 +147,17 @@ class Predictor:
         except RejectedError as error:
             self._count(begun, 0, error.code.grpc_name)
             raise
+        job = None
         try:
             # Without an `await` before the batcher has it: the version can't be
             # swapped out in between.
             job = parse(version)
+            begun.read = time.perf_counter()
             answers = await version.batcher.submit(job)
         except RejectedError as error:
             self._note(begun, version, error.code.grpc_name)
+            if error.code in TELLING:
+                self._show(begun, version, parse, job)
             raise
         except asyncio.CancelledError:
             self._note(begun, version, "CANCELLED")
@@ -158,7 +167,23 @@ class Predictor:
             raise failed(error) from None
         answered = Answered(version, job, answers)
         self._note(begun, version, OK, answered)
+        self._show(begun, version, parse, job)
         return answered
+
+    def _show(
+        self,
+        begun: "_Begun",
+        version: Version,
+        parse: Callable[[Version], Job],
+        job: Job | None,
+    ) -> None:
+        """Passes a request on to the shadow."""
+        if self._shadow is not None:
+            reading = begun.read - begun.started if job is not None else 0.0
+            seen = Seen(
+                begun.request_id, begun.time, version.number, parse, job, reading
+            )
+            self._shadow.also(seen)
 
     def _count(
         self, begun: "_Begun", version: int, status: str, rows: int = 0
@@ -188,26 +213,9 @@ class Predictor:
                 signature=answered.job.signature if answered is not None else "",
                 features=version.contract.features,
                 rows=answered.job.logged if answered is not None else (),
-                answers=_as_logged(answered.answers) if answered is not None else (),
+                answers=as_logged(answered.answers) if answered is not None else (),
                 threshold=version.info["threshold"],
                 latency_ms=seconds * 1e3,
                 status=status,
             )
         )
-
-
-def _as_logged(answers: Mapping[str, Any]) -> Sequence[float | list[float]]:
-    """Returns a number per row, or a list of all numbers if there are several."""
-    # Of a classifier, its choice and how sure it is follow from these.
-    chosen = {PROBABILITIES: answers.get(PROBABILITIES)}
-    wanted = chosen if PROBABILITIES in answers else answers
-    numbers = [v for v in wanted.values() if isinstance(v, np.ndarray)]
-    if not numbers or any(not each.ndim for each in numbers):
-        return ()
-    if len(numbers) == 1 and numbers[0].ndim == 1:
-        found: list[float] = numbers[0].tolist()
-        return found
-    rows = len(numbers[0])
-    flat = [each.reshape(rows, -1).astype(float) for each in numbers]
-    lists: list[list[float]] = np.concatenate(flat, axis=1).tolist()
-    return lists

@@ -2,12 +2,18 @@
 
     output/requests/<model>/journals/<time>-<writer>.jsonl         being written
     output/requests/<model>/segments/<date>/<time>-<writer>.parquet   complete
+    output/requests/<model>/shadow/                                a shadow's answers
 
 A server appends to a journal (`serving.journal`), which it holds locked. A journal
 whose lock is free is complete, or its writer is dead: `close_journals` converts it to
 a segment, which appears by a rename, and deletes the journal afterwards. A kill in
 between leaves both, and the next call writes the same segment again, under the same
 name.
+
+`shadow/` has journals and segments of the same form, without features: what an earlier
+version answered to requests of the log (`serving.shadow`), with the same request ids.
+It is a log of its own, so that no reader of the log takes it for answers that clients
+got.
 
 A segment has one row per predicted example, and one row for a request that failed:
 its `row`, features and prediction are null, and its `status` is not "OK".
@@ -42,6 +48,8 @@ FEATURE_PREFIX = "features."
 JOURNALS = "journals"
 SEGMENTS = "segments"
 JOURNAL_SUFFIX = ".jsonl"
+SHADOW = "shadow"
+"""The directory, in that of a log, of the log of shadow answers."""
 
 REQUEST_ID, ROW, TIME, VERSION = "request_id", "row", "time", "version"
 SIGNATURE, PREDICTION, SCORES = "signature", "prediction", "scores"

@@ -33,6 +33,7 @@ from serving.nursery import Nursery
 from serving.predictor import Predictor
 from serving.rest import Rest, json_response
 from serving.settings import Log, Settings
+from serving.shadow import Shadow
 from serving.tokens import Tokens
 
 _LOG = logging.getLogger(__name__)
@@ -99,10 +100,12 @@ class _Server:
             await live.start()
             gc.collect()
             gc.freeze()
-            journal, keeper = self._open_log(settings.log)
-            predictor = Predictor(live, counts, journal)
+            log = self._open_log(settings.log)
+            journal = log.journal if log else None
+            shadow = Shadow(live, settings, counts, log.shadow) if log else None
+            predictor = Predictor(live, counts, journal, shadow)
             activity = Activity()
-            operations = _operations(counts, live, activity, journal)
+            operations = _operations(counts, live, shadow, activity, journal)
             rest = Rest(predictor, live, operations, self._tokens, settings.limits)
             runner = await _http(rest, listening, settings)
             calls = grpc_api.server(
@@ -111,6 +114,7 @@ class _Server:
             grpc_port = await self._start_grpc(calls)
             _announce(model, live, settings, listening, grpc_port)
             following = asyncio.create_task(live.follow())
+            comparing = asyncio.create_task(shadow.follow()) if shadow else None
             counting = asyncio.create_task(_count(counts, live, journal, activity))
             await self._stop.wait()
             _LOG.info("stopping: requests in flight are answered first")
@@ -118,8 +122,11 @@ class _Server:
             await asyncio.gather(runner.cleanup(), calls.stop(0))
             counting.cancel()
             await following
-        if journal and keeper:
-            await asyncio.to_thread(_close_log, journal, keeper)
+            if shadow and comparing:
+                comparing.cancel()
+                await shadow.stop()
+        if log:
+            await asyncio.to_thread(_close_log, log)
         self._nursery.close()
         interrupted = self._signal == signal.SIGINT
         return EXIT_INTERRUPTED if interrupted else EXIT_DONE
@@ -132,25 +139,27 @@ class _Server:
         for which in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(which, stop, which)
 
-    def _open_log(self, log: Log) -> tuple[Journal | None, socket.socket | None]:
+    def _open_log(self, log: Log) -> "_OpenLog | None":
         """Starts the request log and the process that keeps its files in order."""
         if log.off:
-            return None, None
+            return None
         directory = self._places.log
-        journal = Journal(
-            directory,
-            Rotation(log.flush_seconds, log.segment_seconds, log.segment_megabytes),
-            Privacy(log.sample, frozenset(log.leave_out), frozenset(log.hashed)),
+        rotation = Rotation(
+            log.flush_seconds, log.segment_seconds, log.segment_megabytes
         )
+        privacy = Privacy(log.sample, frozenset(log.leave_out), frozenset(log.hashed))
+        shadows = directory / request_log.SHADOW
         keeper = self._nursery.spawn(
             upkeep.TASK,
             {
-                "directory": str(directory),
+                "directories": [str(directory), str(shadows)],
                 "days": log.keep_days,
                 "megabytes": log.keep_megabytes,
             },
         )
-        return journal, keeper
+        return _OpenLog(
+            Journal(directory, rotation, privacy), Journal(shadows, rotation), keeper
+        )
 
     async def _start_grpc(self, calls: grpc.aio.Server) -> int | None:
         if self._settings.grpc_port is None:
@@ -164,6 +173,21 @@ class _Server:
             ) from None
         await calls.start()
         return int(port)
+
+
+@dataclass(frozen=True)
+class _OpenLog:
+    """The request log that is being written.
+
+    Attributes:
+        journal: Of the answers that clients get.
+        shadow: Of a shadow's answers.
+        keeper: Connects the process that keeps the files in order.
+    """
+
+    journal: Journal
+    shadow: Journal
+    keeper: socket.socket
 
 
 async def _http(
@@ -237,13 +261,17 @@ def _bracketed(host: str) -> str:
 
 
 def _operations(
-    counts: Metrics, live: Live, activity: Activity, journal: Journal | None
+    counts: Metrics,
+    live: Live,
+    shadow: Shadow | None,
+    activity: Activity,
+    journal: Journal | None,
 ) -> Mapping[str, Callable[[], web.Response]]:
     """Returns the handlers of health, metrics and the page, by path."""
 
     def shown() -> web.Response:
         logged = journal.counts if journal else None
-        return json_response(page.status(live, activity, logged))
+        return json_response(page.status(live, shadow, activity, logged))
 
     def measured() -> web.Response:
         content = "text/plain; version=0.0.4; charset=utf-8"
@@ -268,9 +296,11 @@ async def _count(
         await asyncio.sleep(_COUNT_SECONDS)
 
 
-def _close_log(journal: Journal, keeper: socket.socket) -> None:
+def _close_log(log: _OpenLog) -> None:
     """Writes what is waiting, and waits for the last segment."""
-    journal.close()
+    log.journal.close()
+    log.shadow.close()
+    keeper = log.keeper
     # The keeper takes it for the server's end, has its last turn and ends itself.
     keeper.shutdown(socket.SHUT_WR)
     keeper.settimeout(30)

@@ -32,26 +32,29 @@ def run(arguments: dict[str, Any], connection: socket.socket) -> None:
     """Works until the server is gone.
 
     Args:
-        arguments: "directory" of the log, "days" and "megabytes" to keep or `None`.
+        arguments: "directories" of the logs, "days" and "megabytes" to keep of each or
+            `None`.
         connection: Is at its end when the server is gone or stopping.
     """
     os.nice(_LOWER_PRIORITY)
-    directory = Path(arguments["directory"])
+    directories = [Path(each) for each in arguments["directories"]]
     removed = float("-inf")
     reported = float("-inf")
     is_last = False
     while not is_last:
         is_last = bool(select.select([connection], [], [], _POLL_SECONDS)[0])
         try:
-            request_log.close_journals(directory)
-            if time.monotonic() - removed > _SECONDS_BETWEEN_REMOVALS:
-                removed = time.monotonic()
-                request_log.remove_old(
-                    directory,
-                    datetime.now(UTC),
-                    arguments["days"],
-                    arguments["megabytes"],
-                )
+            is_due = time.monotonic() - removed > _SECONDS_BETWEEN_REMOVALS
+            removed = time.monotonic() if is_due else removed
+            for directory in directories:
+                request_log.close_journals(directory)
+                if is_due:
+                    request_log.remove_old(
+                        directory,
+                        datetime.now(UTC),
+                        arguments["days"],
+                        arguments["megabytes"],
+                    )
         # A full disk is no reason to end: the journals stay until there is room.
         except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
             if time.monotonic() - reported > _SECONDS_BETWEEN_REPORTS:
@@ -59,5 +62,5 @@ def run(arguments: dict[str, Any], connection: socket.socket) -> None:
                 _LOG.error(
                     "journals of the request log in %s can't become Parquet files: "
                     "%s; it is tried again",
-                    *(directory, cause_of(error)),
+                    *(directories[0], cause_of(error)),
                 )

@@ -14,6 +14,7 @@ from pipeline.errors import ThroughlineError
 from serving import frames, model_process
 from serving.batching import Batcher
 from serving.contract import Bounds, Contract
+from serving.model_process import Priority
 from serving.nursery import Nursery
 from serving.settings import Settings
 
@@ -57,7 +58,7 @@ class Version:
         schema: schema_pb2.Schema | None,
         measure: Measure,
         *,
-        in_background: bool,
+        priority: Priority,
     ) -> "Version":
         """Starts a process, and waits until it has loaded and warmed up the version.
 
@@ -67,14 +68,14 @@ class Version:
             settings: Of the server.
             schema: The reviewed schema; `None` if there is none.
             measure: Told of each call.
-            in_background: Whether to leave the cores to the version that answers.
+            priority: What it leaves to the version that answers.
 
         Raises:
             ThroughlineError: It can't be loaded; the message is the reason.
         """
         version = cls(int(path.name), measure)
         connection = nursery.spawn(
-            MODEL_TASK, {"path": str(path), "in_background": in_background}
+            MODEL_TASK, {"path": str(path), "priority": priority}
         )
         transport, _ = await version._loop.create_unix_connection(
             lambda: frames.Receiver(version._got, version._gone), sock=connection

@@ -99,6 +99,21 @@ class Pattern:
         """Returns the pattern with its placeholders replaced by tokens."""
         return _PLACEHOLDER.sub(lambda match: tokens[match[1]], self.text)
 
+    def path_of(self, number: int, version: int = 1) -> str:
+        """Returns the pattern with the placeholders of a span replaced.
+
+        Args:
+            number: The span's number; days since 1970-01-01 if spans are days.
+            version: Its version, if the pattern has versions.
+        """
+        values = {"SPAN": str(number), "VERSION": str(version)}
+        if self.has_dates:
+            year, month, day = str(day_of(number)).split("-")
+            values |= {"YYYY": year, "MM": month, "DD": day}
+        return _PLACEHOLDER.sub(
+            lambda match: values[match[1]].zfill(int(match[2] or 0)), self.text
+        )
+
     def tokens_of(self, relative: str, depth: int | None = None) -> Tokens | None:
         """Returns the tokens of a path by placeholder; `None` if it doesn't match.
 
@@ -115,9 +130,7 @@ class Pattern:
 
     def name_of(self, number: int) -> str:
         """Formats the number of a span for display: as a date if spans are days."""
-        if self.has_dates:
-            return str(_FIRST_DAY + timedelta(days=number))
-        return str(number)
+        return str(day_of(number) if self.has_dates else number)
 
 
 @dataclass(frozen=True)
@@ -201,6 +214,16 @@ class Selection:
     def names_of_missing(self) -> str:
         """Formats the missing spans, such as `7, 9 to 11`."""
         return _gaps_in_words(self.missing, self.pattern.name_of)
+
+
+def day_of(number: int) -> date:
+    """Returns the day of a span, if spans are days."""
+    return _FIRST_DAY + timedelta(days=number)
+
+
+def number_of(day: date) -> int:
+    """Returns the number of the span of a day."""
+    return (day - _FIRST_DAY).days
 
 
 def parse_wanted(
@@ -555,13 +578,13 @@ def _span_of(relative: str, pattern: Pattern, tokens: Tokens, fault: str) -> Spa
     if not pattern.has_dates:
         return Span(int(tokens["SPAN"]), version, files, fault)
     try:
-        day = date(*(int(tokens[name]) for name in _DATE_DIGITS))
+        number = number_of(date(*(int(tokens[name]) for name in _DATE_DIGITS)))
     except ValueError as error:
         raise DataRefusedError(
             f"{relative} matches {pattern.text!r}, but has no date ({error}); rename "
             "it, or move it out of the data directory"
         ) from error
-    return Span((day - _FIRST_DAY).days, version, files, fault)
+    return Span(number, version, files, fault)
 
 
 def _number(text: str, pattern: Pattern) -> int:
@@ -570,7 +593,7 @@ def _number(text: str, pattern: Pattern) -> int:
     expected = f"{NEWEST}, a number, or two with {TO} between them"
     if pattern.has_dates:
         try:
-            return (date.fromisoformat(text) - _FIRST_DAY).days
+            return number_of(date.fromisoformat(text))
         except ValueError:
             expected = f"{NEWEST}, a date such as 2026-01-31, or two with {TO} between"
     raise UsageError(f"span is {text!r}, expected {expected}")

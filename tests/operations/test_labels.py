@@ -15,6 +15,8 @@ from operations.outcomes import Roles
 from operations.training_files import Place
 from pipeline.config import Config
 from pipeline.errors import UsageError
+from pipeline.ingestion import spans
+from pipeline.ingestion.spans import Newest, Pattern
 from tests.operations import request_logs
 from tests.operations.conftest import WriteCsv
 from tests.operations.request_logs import START
@@ -64,6 +66,29 @@ def test_joined_rows_are_a_span(config: Config, job: Job, outcomes: WriteCsv) ->
     assert two["trip_miles"] == "2.5"
     assert "trip_miles: taken from the requests" in entry.about.notes[0]
     assert entry.about.notes[1].startswith("dropoff_census_tract, pickup_")
+
+
+def test_spans_may_be_days(config: Config, job: Job, outcomes: WriteCsv) -> None:
+    """The day of the call, and the next one for a second file; the pipeline reads both.
+
+    Rows of the second one must not get lost in a day that was read already.
+    """
+    place = replace(job.place, pattern=Pattern("{YYYY}-{MM}-{DD}/*.csv"))
+    days = replace(job, place=replace(place, directory=config.output / "days"))
+    first = outcomes("a.csv", [{"request_id": "r1", "tips": 1}])
+    second = outcomes("b.csv", [{"request_id": "r2", "tips": 2}])
+
+    entries = [
+        labels.add(config, file, days, NOW).entries[0] for file in (first, second)
+    ]
+
+    wanted = Newest(2)
+    found = spans.select(days.place.directory, days.place.pattern.text, wanted)
+    assert [e.about.path for e in entries] == [
+        f"2026-03-02/labels-{entries[0].about.digest}.csv",
+        f"2026-03-03/labels-{entries[1].about.digest}.csv",
+    ]
+    assert [s.number for s in found.taken] == [e.about.span for e in entries]
 
 
 def test_each_outcome_is_kept_with_its_status(

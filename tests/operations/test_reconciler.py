@@ -18,10 +18,11 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from operations import launching, reconciler, tick_lock
 from operations.decisions import Action
 from operations.facts import RUNNING_FILE, directory_of
+from operations.requests import Log
 from operations.requests import directory_of as log_of
 from operations.settings import Inbox, Limits, Watch
 from pipeline.config import Config
-from pipeline.registry import history
+from pipeline.registry import history, shadow_order
 from pipeline.store import locks
 from pipeline.store.connection import open_store
 from pipeline.store.graph import Graph
@@ -432,6 +433,71 @@ def test_a_worse_version_is_rolled_back(
     store = MetadataStore(open_store(live.config.metadata_url))
     kinds = {kind.name for kind in store.get_execution_types()}
     assert "throughline.ModelRegistry" in kinds
+
+
+def shadow_of(live: Operated, **values: Any) -> None:
+    """Logs what the first version answered to the second one's requests."""
+    since = START + timedelta(hours=1)
+    request_logs.write_trips(
+        Log(log_of(live.config)).shadow.directory,
+        request_logs.trips(800, seed=2),
+        since,
+        START + timedelta(days=1),
+        version=history.read(live.config.serving_directory).previous,
+        **values,
+    )
+
+
+def test_servers_are_asked_for_shadow_answers(live: Operated) -> None:
+    """While the version is watched, and no longer."""
+    base = live.config.serving_directory
+    registry = history.read(base)
+
+    live.tick()
+    during = shadow_order.read(base)
+    live.tick(minutes=48 * 60)
+
+    assert during
+    assert (during.live, during.shadow) == (registry.live, registry.previous)
+    assert during.until == START + timedelta(hours=48)
+    assert shadow_order.read(base) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "shadow", "said"),
+    [
+        ({}, {"latency_ms": 0.5}, "ms, and version"),
+        (
+            {"status": ["INVALID_ARGUMENT"] * 40 + ["OK"] * 760},
+            {},
+            "fails 40 of 800 requests that version",
+        ),
+    ],
+)
+def test_a_version_worse_than_its_shadow_is_rolled_back(
+    live: Operated, values: dict[str, Any], shadow: dict[str, Any], said: str
+) -> None:
+    """On the same requests; the order for shadow answers is over then."""
+    traffic(live, **values)
+    shadow_of(live, **shadow)
+
+    code = live.tick()
+
+    (decision,) = [d for d in live.decisions if d.action is Action.ROLLBACK]
+    assert code == 5
+    assert said in decision.because
+    assert shadow_order.read(live.config.serving_directory) is None
+
+
+def test_requests_that_both_reject_are_no_reason(live: Operated) -> None:
+    """A client that sends nonsense would else roll back each version."""
+    rejected = {"status": ["INVALID_ARGUMENT"] * 100 + ["OK"] * 700}
+    traffic(live, **rejected)
+    shadow_of(live, **rejected)
+
+    live.tick()
+
+    assert [d.action for d in live.decisions] == [Action.START]
 
 
 def test_a_rollback_that_was_cut_short_is_finished(

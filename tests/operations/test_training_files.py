@@ -1,6 +1,7 @@
 """New files of the training data."""
 
 import gzip
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from operations import training_files
 from operations.training_files import Place
 from pipeline.errors import UsageError
+from pipeline.ingestion import spans
 from pipeline.ingestion.spans import Pattern
 
 ROWS = pa.table(
@@ -33,6 +35,8 @@ def place(directory: Path, pattern: str = "span-{SPAN}/*.csv") -> Place:
         ("span-{SPAN:4}/v{VERSION:2}/*", "span-0012/v01/new.csv"),
         ("{SPAN}.csv", "12.csv"),
         ("span-{SPAN}/trips-*.csv", "span-12/trips-new.csv"),
+        ("{YYYY}-{MM}-{DD}/*.csv", "1970-01-13/new.csv"),
+        ("{YYYY}/{MM}/{DD}.v{VERSION:2}.csv", "1970/01/13.v01.csv"),
     ],
 )
 def test_names_follow_the_pattern(tmp_path: Path, pattern: str, name: str) -> None:
@@ -43,11 +47,32 @@ def test_names_follow_the_pattern(tmp_path: Path, pattern: str, name: str) -> No
     assert ours.pattern.tokens_of(name)
 
 
+def test_a_new_span_is_the_day_its_rows_came(tmp_path: Path) -> None:
+    """Or the day after the newest span; a number is the next one on any day."""
+    days = place(tmp_path / "days", "{YYYY}-{MM}-{DD}/*.csv")
+    numbers = place(tmp_path / "numbers")
+    today = date(2026, 3, 2)
+    training_files.write(numbers, "span-7/a.csv", ROWS)
+
+    empty = days.next_span(today)
+    training_files.write(days, "2026-02-27/a.csv", ROWS)
+    after_a_gap = days.next_span(today)
+    training_files.write(days, "2026-03-02/a.csv", ROWS)
+    taken = days.next_span(today)
+
+    assert [spans.day_of(n) for n in (empty, after_a_gap, taken)] == [
+        today,
+        today,
+        date(2026, 3, 3),
+    ]
+    assert numbers.next_span(today) == 8
+
+
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [
-        ("*.csv", "labels become numbered spans"),
-        ("{YYYY}-{MM}-{DD}/*.csv", "labels become numbered spans"),
+        ("*.csv", "labels become a new span"),
+        ("**/{YYYY}-{MM}-{DD}.csv", "a new file can have many names"),
         ("**/span-{SPAN}.csv", "a new file can have many names"),
         ("span-{SPAN}/?.csv", "a new file can have many names"),
         ("span-{SPAN}/*-*.csv", "a new file can have many names"),

@@ -10,6 +10,7 @@ from operations import watching
 from operations.facts import Facts
 from operations.settings import Watch
 from pipeline.registry.history import Action, Event, Registry
+from pipeline.registry.shadow_order import Order
 from tests.operations.request_logs import START
 
 
@@ -36,6 +37,18 @@ def test_watching_ends(hours: float) -> None:
     now = START + timedelta(hours=1)
 
     assert watching.watched(facts(now), Watch(hours=hours)) is None
+
+
+def test_servers_are_asked_for_shadow_answers_meanwhile() -> None:
+    """Of the version that a rollback would restore; never, if no share is wanted."""
+    now = facts(START + timedelta(hours=1))
+    watch = Watch(hours=2, shadow_share=0.5)
+
+    found = watching.order(now, watch)
+
+    assert found == Order(2, 1, START + timedelta(hours=2), 0.5)
+    assert watching.order(now, replace(watch, shadow_share=0)) is None
+    assert watching.order(facts(START + timedelta(hours=3)), watch) is None
 
 
 def test_what_a_rollback_restored_is_not_watched() -> None:

@@ -14,15 +14,15 @@ from tensorflow.python.framework import convert_to_constants
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving import frames, model_process
-from serving.model_process import ANSWER, FAILED, READY, REFUSED
+from serving.model_process import ANSWER, FAILED, READY, REFUSED, Priority
 from tests.serving.conftest import ROW, score
 
 
 @contextmanager
-def running(path: Path, *, in_background: bool = False) -> Iterator[socket.socket]:
+def running(path: Path, priority: Priority = Priority.USUAL) -> Iterator[socket.socket]:
     """Runs what the process runs, in a thread."""
     ours, theirs = socket.socketpair()
-    arguments = ({"path": str(path), "in_background": in_background}, theirs)
+    arguments = ({"path": str(path), "priority": priority}, theirs)
     thread = threading.Thread(target=model_process.run, args=arguments)
     thread.start()
     with ours:
@@ -47,18 +47,30 @@ def _leave_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tf.config.threading, setter, lambda _: None)
 
 
-@pytest.mark.parametrize("in_background", [False, True])
+@pytest.mark.parametrize(
+    ("priority", "threads"),
+    [(Priority.USUAL, []), (Priority.LOADS_LAST, [True]), (Priority.LAST, [False])],
+)
 def test_it_leaves_the_cores_to_others_if_asked(
-    saved_model: Path, monkeypatch: pytest.MonkeyPatch, *, in_background: bool
+    saved_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    priority: Priority,
+    threads: list[bool],
 ) -> None:
-    """Only a version that loads while another one answers has the lowest priority."""
-    lowered: list[int] = []
-    monkeypatch.setattr(os, "setpriority", lambda *args: lowered.append(args[-1]))
+    """A version that loads while another one answers lowers a thread, a shadow all."""
+    lowered: list[tuple[int, int]] = []
 
-    with running(saved_model, in_background=in_background) as connection:
+    def lower(_: int, thread: int, value: int) -> None:
+        lowered.append((thread, value))
+
+    monkeypatch.setattr(os, "setpriority", lower)
+
+    with running(saved_model, priority) as connection:
         frames.receive(connection)
 
-    assert lowered == ([19] if in_background else [])
+    assert [value for _, value in lowered] == [19] * len(threads)
+    # 0 is the thread that calls, which makes all others.
+    assert [bool(thread) for thread, _ in lowered] == threads
 
 
 def test_it_reports_then_answers(saved_model: Path) -> None:
