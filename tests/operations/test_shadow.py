@@ -50,20 +50,23 @@ def test_both_answers_are_compared(log: Log) -> None:
     live, before = np.full(ROWS, 0.6), np.full(ROWS, 0.6)
     before[:50] = 0.4
     statuses = ["INVALID_ARGUMENT"] * 10 + ["OK"] * 490
-    rejected = {
-        "status": statuses,
-        "row": [None if each != "OK" else 0 for each in statuses],
-        "prediction": [None] * 10 + list(live[10:]),
-    }
-    # The 10 that failed were slow, and count for the failures only.
-    write(log, 2, latency_ms=[900.0] * 10 + [4.0] * 490, **rejected)
+    write(
+        log,
+        2,
+        # Those that failed were slow, and count for the failures only.
+        latency_ms=[900.0] * 10 + [4.0] * 490,
+        status=statuses,
+        row=[None if each != "OK" else 0 for each in statuses],
+        prediction=[None] * 10 + list(live[10:]),
+    )
     write(log, 1, latency_ms=2.0, prediction=list(before))
 
     found = shadow.answers(log, ASKED)
 
-    assert found == Pairs(
-        ROWS, 10, 0, 4.0, 2.0, pytest.approx(450 / 490), pytest.approx(0.2 * 40 / 490)
-    )
+    assert found
+    assert found == Pairs(ROWS, 10, 0, 4.0, 2.0, found.agreement, found.difference)
+    assert found.agreement == pytest.approx(450 / 490)
+    assert found.difference == pytest.approx(0.2 * 40 / 490)
     assert found.line() == (
         "on 500 requests, 10 failed only here, 0 only before, 95 % within 4 and 2 ms, "
         "91.8% of the answers agree, predictions differ by 0.0163 on average"
