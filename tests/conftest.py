@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import servers
+
 _HERE = Path(__file__).parent
 
 # Tests that share runs of the pipeline or trained models, by where their paths begin;
@@ -68,6 +70,20 @@ def _flags_of_pytest_are_hidden() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", sys.argv[:1])
         yield
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[str]:
+    """URL of a MariaDB server, without a database: a test adds one of its own."""
+    with servers.mariadb() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL of a PostgreSQL server, without a database: a test adds one of its own."""
+    with servers.postgresql() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -2,20 +2,12 @@
 
 import contextlib
 import logging
-import os
-import pwd
-import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
@@ -27,12 +19,10 @@ from pipeline.store.graph import Graph
 from pipeline.store.url import RedactingFormatter, redact
 
 State = mlmd.Execution.State
-PASSWORD = "p w'\\@/:#?%"  # noqa: S105 - of the test's own server
 WRONG_PORT = (
     "its port is not a number up to 65535 (':', '/' and '@' in a password must be "
     "percent-encoded)"
 )
-POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))), None)
 
 
 @pytest.mark.parametrize(
@@ -302,62 +292,6 @@ def test_half_created_tables_are_waited_for(tmp_path: Path) -> None:
     assert MetadataStore(config).get_executions() == []
 
 
-@pytest.fixture(scope="module")
-def mariadb() -> Iterator[str]:
-    """A MariaDB server on a loopback port, with an empty database; yields its URL."""
-    programs = [shutil.which(name) for name in ("mariadbd", "mariadb-install-db")]
-    if not all(programs):
-        pytest.skip("there is no MariaDB server (mariadbd) on PATH")
-    if os.geteuid() == 0 and not _has_user("mysql"):
-        pytest.skip("MariaDB does not run as root, and has no user mysql")
-    server_program, install = programs
-    directory = Path(tempfile.mkdtemp(prefix="mariadb-"))
-    user = "mysql" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    shutil.chown(directory, user)
-    data = directory / "data"
-    start = directory / "start.sql"
-    # The server wants each statement on a line of its own.
-    start.write_text(
-        "CREATE DATABASE mlmd;\n"
-        "CREATE USER 'u'@'127.0.0.1' IDENTIFIED BY 'geheim';\n"
-        "GRANT ALL ON mlmd.* TO 'u'@'127.0.0.1';\n"
-    )
-    common = ["--no-defaults", f"--user={user}", f"--datadir={data}"]
-    subprocess.run([str(install), *common], check=True, capture_output=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [
-            *(str(server_program), *common, f"--socket={directory}/s"),
-            *(f"--port={port}", "--bind-address=127.0.0.1", f"--init-file={start}"),
-            # Creating tables waits for the disk, which a test need not.
-            *("--innodb-flush-log-at-trx-commit=0", f"--log-error={directory}/log.err"),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while "ready for connections" not in _text_of(directory / "log.err"):
-            assert time.monotonic() < deadline, _text_of(directory / "log.err")
-            assert server.poll() is None, _text_of(directory / "log.err")
-            time.sleep(0.05)
-        yield f"mysql://u:geheim@127.0.0.1:{port}/mlmd"
-    finally:
-        server.kill()
-        server.wait()
-        shutil.rmtree(directory)
-
-
-def _has_user(name: str) -> bool:
-    return any(account.pw_name == name for account in pwd.getpwall())
-
-
-def _text_of(path: Path) -> str:
-    return path.read_text() if path.is_file() else ""
-
-
 OPEN = """
 import sys
 from pipeline.store.connection import open_store
@@ -368,9 +302,10 @@ open_store(sys.argv[1])
 
 def test_two_first_runs_share_an_empty_server(mariadb: str) -> None:
     """Processes can open an empty database concurrently."""
+    url = f"{mariadb}/first"
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", OPEN, mariadb],
+            [sys.executable, "-c", OPEN, url],
             cwd=Path(__file__).parents[3],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -386,7 +321,7 @@ def test_two_first_runs_share_an_empty_server(mariadb: str) -> None:
     ended = [(p.communicate(timeout=120)[1], p.returncode) for p in processes]
 
     assert [code for _, code in ended] == [0, 0, 0], ended
-    assert MetadataStore(open_store(mariadb)).get_executions() == []
+    assert MetadataStore(open_store(url)).get_executions() == []
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "postgresql"])
@@ -412,73 +347,9 @@ def test_an_unreachable_server(scheme: str, capfd: pytest.CaptureFixture[str]) -
     assert "secret" not in message + printed.out + printed.err
 
 
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    """A PostgreSQL server on a loopback port; yields host and port."""
-    if POSTGRES is None:
-        pytest.skip("there is no PostgreSQL server in /usr/lib/postgresql")
-    # Not below tmp_path, which only we may enter; the server refuses to run as root.
-    directory = Path(tempfile.mkdtemp(prefix="postgresql-"))
-    user = None
-    if os.geteuid() == 0:
-        try:
-            account = pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("PostgreSQL does not run as root, and has no user postgres")
-        user = account.pw_name
-        os.chown(directory, account.pw_uid, account.pw_gid)
-    password = directory / "password"
-    password.write_text(PASSWORD)
-    password.chmod(0o644)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
-    data = directory / "data"
-    subprocess.run(
-        [
-            *(POSTGRES.parent / "initdb", "-D", data, "-U", "the user", "-A"),
-            *("scram-sha-256", "--pwfile", password, "--no-sync", "-E", "UTF8"),
-        ],
-        check=True,
-        capture_output=True,
-        user=user,
-        env=environment,
-        cwd=directory,
-    )
-    settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"]
-    log = directory / "log"
-    with log.open("w") as file:
-        server = subprocess.Popen(
-            [
-                *(POSTGRES, "-D", data, "-p", str(port)),
-                *(word for setting in settings for word in ("-c", setting)),
-            ],
-            user=user,
-            env=environment,
-            cwd=directory,
-            stderr=file,
-        )
-    try:
-        deadline = time.monotonic() + 30
-        while "ready to accept" not in log.read_text():
-            assert time.monotonic() < deadline, log.read_text()
-            assert server.poll() is None, log.read_text()
-            time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        # Fast shutdown: the gentle one waits for clients, and MLMD keeps connections.
-        server.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            server.wait(30)
-        server.kill()
-        server.wait()
-        shutil.rmtree(directory)
-
-
 def test_a_real_postgresql_server(postgresql: str) -> None:
     """A URL with an encoded user and password opens a working store."""
-    url = f"postgresql://the%20user:{quote(PASSWORD, safe='')}@{postgresql}/mlmd"
+    url = f"{postgresql}/real"
 
     config = open_store(url)
 
@@ -493,8 +364,10 @@ def test_a_real_postgresql_server_that_refuses_us(
     postgresql: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A wrong password is an error that doesn't contain it."""
+    _, _, where = postgresql.rpartition("@")
+
     with pytest.raises(ThroughlineError, match=r"can't be opened"):
-        open_store(f"postgresql://the%20user:not%20right@{postgresql}/mlmd")
+        open_store(f"postgresql://the%20user:not%20right@{where}/mlmd")
 
     printed = capfd.readouterr()
     assert "password authentication failed" in printed.err
