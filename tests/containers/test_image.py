@@ -16,10 +16,10 @@ def call(*words: str) -> str:
 
 
 def test_the_image_is_small(image: str) -> None:
-    """The image has 3.2 GB at most, 1.5 of them TensorFlow and 0.35 the base."""
+    """The image has 3.0 GB at most, 1.2 of them TensorFlow and 0.35 the base."""
     size = call("image", "inspect", "--format", "{{.Size}}", image)
 
-    assert int(size) <= 3.2e9
+    assert int(size) <= 3.0e9
 
 
 def test_a_node_needs_no_rights(image: str) -> None:
