@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parents[1]
 # Lowest first. Those in one line know nothing of each other; a module belongs to the
 # longest name that it begins with.
 LAYERS = (
-    ("pipeline.errors", "pipeline.columnar.progress"),
+    ("pipeline.errors", "pipeline.orphans", "pipeline.columnar.progress"),
     (
         "pipeline.store.names",
         "schema",

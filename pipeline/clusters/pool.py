@@ -11,7 +11,6 @@ to its engine, and not when its id is stopped, since two TaskManagers use the sa
 
 import argparse
 import asyncio
-import ctypes
 import gc
 import importlib
 import json
@@ -29,6 +28,8 @@ import grpc
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 from apache_beam.runners.worker.sdk_worker import SdkHarness
 
+from pipeline.orphans import die_with
+
 WARM = (
     "models.preprocessing",
     "pipeline.components.evaluator",
@@ -39,7 +40,6 @@ WARM = (
 )
 """Imported before there is a worker: the executors whose work is sent to one."""
 
-_PR_SET_PDEATHSIG = 1
 _CACHE_BYTES = 100 << 20
 _MESSAGE_BYTES = 1 << 16
 _REAP_SECONDS = 1.0
@@ -143,7 +143,7 @@ def main() -> NoReturn:
     parent = os.getpid()
     # The server forks off first: a process in which gRPC works can't be forked.
     if not os.fork():
-        _die_with(parent)
+        die_with(parent)
         ours.close()
         asyncio.run(_serve(f"{flags.host}:{flags.port}", theirs))
     theirs.close()
@@ -183,7 +183,7 @@ async def _serve(address: str, forks: socket.socket) -> None:
 def _work(request: Request, parent: int) -> NoReturn:
     """Runs a worker until its engine closes the connection, then exits."""
     try:
-        _die_with(parent)
+        die_with(parent)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         SdkHarness(
             request.control,
@@ -196,13 +196,6 @@ def _work(request: Request, parent: int) -> NoReturn:
     finally:
         sys.stderr.flush()
         os._exit(0)
-
-
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _say(text: str) -> None:

@@ -1,11 +1,9 @@
 """Processes that live as long as the one that started them, each with its own log."""
 
-import ctypes
+import functools
 import os
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,8 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.errors import ThroughlineError
+from pipeline.orphans import die_with
 
-_PR_SET_PDEATHSIG = 1
 _SECONDS_TO_STOP = 15
 _POLL_SECONDS = 0.2
 
@@ -52,7 +50,8 @@ class Processes(AbstractContextManager["Processes"]):
                 stderr=subprocess.STDOUT,
                 # A terminal's Ctrl-C is for us, who stop them in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - no threads here
+                # No threads here, which the lint rule is about.
+                preexec_fn=functools.partial(die_with, os.getpid()),  # noqa: PLW1509
             )
 
     def log_of(self, name: str) -> Path:
@@ -125,21 +124,6 @@ def listens(port: int) -> bool:
     """Whether something accepts connections at a port of this machine."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """Returns a `preexec_fn` after which the child is killed when its parent dies."""
-    if sys.platform != "linux":
-        return None
-    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
-
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # The parent may have died before the call above.
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return ask
 
 
 def _reason(log: Path) -> str:

@@ -50,6 +50,8 @@ class ServingCheckSpec(specs.InfraValidatorSpec):
 class Executor(BaseExecutor):
     """Loads the model in a fresh process and asks it; writes an InfraBlessing."""
 
+    prepare = staticmethod(serving_check.start_early)
+
     def Do(  # noqa: N802 - the name is TFX's
         self,
         input_dict: dict[str, list[Artifact]],

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
@@ -84,6 +84,49 @@ def requests_of(rows: pa.RecordBatch) -> Requests:
     }
 
 
+class Fresh:
+    """A fresh process of the probe, which imports TensorFlow and waits for a model."""
+
+    def __init__(self) -> None:
+        """Starts it."""
+        self._scratch = tempfile.TemporaryDirectory(prefix="throughline-")
+        self._asked, self._answers, self._step = (
+            Path(self._scratch.name, name)
+            for name in ("requests.json", "answers.json", "last-step.txt")
+        )
+        self._process = _start(
+            ["-m", serving_probe.__name__]
+            + [str(each) for each in (self._asked, self._answers, self._step)]
+        )
+
+    def __enter__(self) -> Self:
+        """Returns it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends it, and removes its files."""
+        with self._process:
+            self._process.kill()
+        self._scratch.cleanup()
+
+    def check(self, model: Path, requests: Requests, limits: Limits) -> Result:
+        """Has it load and probe a model, and judges what it found; only once."""
+        self._asked.write_text(json.dumps(requests))
+        failure = _finish(self._process, str(model), limits.max_load_seconds + _SECONDS)
+        if failure or not self._answers.is_file():
+            step = self._step.read_text() if self._step.is_file() else "starting"
+            return Result((f"load: {step}: {failure or 'it gave no answers'}",), {})
+        return judge(json.loads(self._answers.read_text()), limits)
+
+
+_early: list[Fresh] = []
+
+
+def start_early() -> None:
+    """Starts the process for this process' next check, which then needn't wait."""
+    _early.append(Fresh())
+
+
 def check(model: Path, requests: Requests, limits: Limits) -> Result:
     """Runs the probe on a model, and judges what it found.
 
@@ -92,16 +135,8 @@ def check(model: Path, requests: Requests, limits: Limits) -> Result:
         requests: See `requests_of`.
         limits: Bounds of time and memory.
     """
-    with tempfile.TemporaryDirectory(prefix="throughline-") as scratch:
-        asked, answers = Path(scratch, "requests.json"), Path(scratch, "answers.json")
-        asked.write_text(json.dumps(requests))
-        command = ["-m", serving_probe.__name__, str(model), str(asked), str(answers)]
-        failure = _run(command, limits.max_load_seconds + _SECONDS)
-        if failure or not answers.is_file():
-            noted = answers.with_name(serving_probe.LAST_STEP)
-            step = noted.read_text() if noted.is_file() else "starting"
-            return Result((f"load: {step}: {failure or 'it gave no answers'}",), {})
-        return judge(json.loads(answers.read_text()), limits)
+    with _early.pop() if _early else Fresh() as fresh:
+        return fresh.check(model, requests, limits)
 
 
 def judge(answers: Mapping[str, Any], limits: Limits) -> Result:
@@ -140,25 +175,29 @@ _FLAGS = {
 }
 
 
-def _run(arguments: Sequence[str], seconds: float) -> str:
-    """Runs a module in a fresh process; returns how it failed, or nothing."""
+def _start(arguments: Sequence[str]) -> "subprocess.Popen[str]":
+    """Starts Python, which reads text from its standard input."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+
+
+def _finish(process: "subprocess.Popen[str]", text: str, seconds: float) -> str:
+    """Sends text to a process, and waits; returns how it failed, or nothing."""
     try:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=PROJECT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
+        _, stderr = process.communicate(text, seconds)
     except subprocess.TimeoutExpired:
         return f"it did not end within {seconds:g} s"
-    if done.returncode < 0:
-        return f"the process died of {signal.Signals(-done.returncode).name}"
-    if done.returncode:
-        return (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+    if process.returncode < 0:
+        return f"the process died of {signal.Signals(-process.returncode).name}"
+    if process.returncode:
+        return (stderr.strip().splitlines() or ["it gave no reason"])[-1]
     return ""
 
 

@@ -1,11 +1,12 @@
 """Loads a SavedModel in a fresh process, and checks its answers.
 
-    python -m pipeline.quality.serving_probe MODEL REQUESTS ANSWERS
+    python -m pipeline.quality.serving_probe REQUESTS ANSWERS LAST_STEP
 
-It reads requests as `pipeline.quality.serving_check` writes them, and writes what it
-found as JSON. Nothing of the project that trained the model is imported, nor Keras: a
-server has neither. A crash ends this process only; the file `LAST_STEP` beside the
-answers then holds what it was doing.
+It imports TensorFlow, and then waits for the directory of the model on standard input,
+so it can be started before there is a model. It reads requests as
+`pipeline.quality.serving_check` writes them, and writes what it found as JSON. Nothing
+of the project that trained the model is imported, nor Keras: a server has neither. A
+crash ends this process only; the file LAST_STEP then holds what it was doing.
 """
 
 import functools
@@ -13,6 +14,7 @@ import importlib
 import importlib.util
 import json
 import math
+import os
 import resource
 import sys
 import time
@@ -33,8 +35,8 @@ from models.names import (
     SERVING_RAW,
     TRANSFORM_FEATURES,
 )
+from pipeline.orphans import die_with
 
-LAST_STEP = "last-step.txt"
 TOLERANCE = 1e-6
 """Largest difference of two answers, as a share of those above 1."""
 TIMED = 200
@@ -170,11 +172,15 @@ class Rows:
 
 
 def probe(
-    model: Path, requests: Mapping[str, Any], step: Callable[[str], None]
+    tensorflow: TensorFlow,
+    model: Path,
+    requests: Mapping[str, Any],
+    step: Callable[[str], None],
 ) -> dict[str, Any]:
     """Loads a model, and makes all checks.
 
     Args:
+        tensorflow: The loader.
         model: Directory of the SavedModel.
         requests: What `serving_check.requests_of` returns.
         step: Called with what is done next.
@@ -182,8 +188,6 @@ def probe(
     Returns:
         "failures": sentences by check; "figures": numbers by name.
     """
-    step("loading TensorFlow")
-    tensorflow = TensorFlow()
     before = _memory()
     step("loading the model")
     started = time.monotonic()
@@ -424,14 +428,21 @@ def _memory() -> float:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Probes a model, and writes the answers."""
-    model, requests, out = map(Path, arguments)
-    noted = out.with_name(LAST_STEP)
+    """Probes the model that standard input names, and writes the answers."""
+    requests, out, noted = map(Path, arguments)
+    # Or it would import on, if the node that waits for it is killed.
+    die_with(os.getppid())
 
     def step(text: str) -> None:
         noted.write_text(text)
 
-    answers = probe(model, json.loads(requests.read_text()), step)
+    step("loading TensorFlow")
+    tensorflow = TensorFlow()
+    model = sys.stdin.read()
+    if not model:
+        # Whoever started this is gone, or there is no model after all.
+        return 0
+    answers = probe(tensorflow, Path(model), json.loads(requests.read_text()), step)
     answers["figures"] = {
         name: value
         for name, value in answers["figures"].items()

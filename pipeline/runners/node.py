@@ -6,6 +6,7 @@ needs nothing but the compiled pipeline, its own id and the name of the run.
 
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tfx.proto import pusher_pb2
 from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import Artifact
 from tfx.types import standard_component_specs as specs
-from tfx.utils import proto_utils
+from tfx.utils import import_utils, proto_utils
 
 from pipeline import config as settings
 from pipeline.caching import key as cache_key
@@ -82,6 +83,26 @@ def node_of(pipeline: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.Pipel
         msg = f"There is no node {node_id!r}; the nodes are {', '.join(nodes)}"
         raise UsageError(msg)
     return nodes[node_id]
+
+
+def preparation_of(
+    pipeline: pipeline_pb2.Pipeline, node_id: str
+) -> Callable[[], None] | None:
+    """Returns what a node can do before its inputs exist; `None` if nothing.
+
+    It is the static method `prepare` of the executor. What it prepares is for this
+    process, and an executor that runs without it does the same, later.
+    """
+    deployment = runner_utils.extract_local_deployment_config(pipeline)
+    spec = runner_utils.extract_executor_spec(deployment, node_id)
+    # Resolvers have no executor; that of a node on Beam is wrapped.
+    path = getattr(getattr(spec, "python_executor_spec", spec), "class_path", "")
+    if not path:
+        return None
+    found: Callable[[], None] | None = getattr(
+        import_utils.import_class_by_path(path), "prepare", None
+    )
+    return found
 
 
 def run_node(

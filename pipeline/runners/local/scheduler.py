@@ -2,16 +2,21 @@
 
 A fork of a process that has imported TFX costs 0.1 s; a fresh process needs 8 s. The
 crash of a node doesn't affect the others, and its memory is freed when it ends.
+
+Of a node whose executor has a `prepare`, the process is forked early, when a worker is
+free while the nodes run that it waits for. It prepares, and waits to be told to run.
 """
 
-import ctypes
+import functools
 import logging
 import multiprocessing
 import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -23,13 +28,17 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline.columnar import progress
 from pipeline.columnar.engine import limit_workers
 from pipeline.errors import EXIT_FAILED, cause_of, exit_code_of
+from pipeline.orphans import die_with
 from pipeline.runners import node
 from pipeline.runners.local.console import RunConsole, State, redirect_output
 from pipeline.runners.logs import LogLevel, start_log
 
 _LOG = logging.getLogger(__name__)
 _REFRESH_SECONDS = 0.25
-_PR_SET_PDEATHSIG = 1
+_PREPARE_SECONDS = 1.0
+"""How long a node runs before those after it prepare: from the cache it takes less, and
+then they are found there too."""
+_ORPHAN_SECONDS = 5.0
 
 Upstream = Mapping[str, Collection[str]]
 
@@ -70,11 +79,28 @@ class Job:
 
 @dataclass
 class _Child:
-    """The process of a running node, and the pipe that it reports through."""
+    """The process of a node that runs or prepares.
+
+    Attributes:
+        process: The process.
+        pipe: It reports through it.
+        start: Tells a process that prepares to run the node.
+        started: When the node started, by `time.monotonic`.
+        ended: Whether it has reported the node's end.
+    """
 
     process: BaseProcess
     pipe: Connection
+    start: Connection
+    started: float = field(default_factory=time.monotonic)
     ended: bool = False
+
+    def run(self) -> None:
+        """Has a process that prepares run its node."""
+        self.started = time.monotonic()
+        # If it has died, the end of its pipe will say so.
+        with suppress(OSError):
+            self.start.send(None)
 
 
 @dataclass
@@ -93,6 +119,7 @@ class Scheduler:
     note: Callable[[], None]
     failures: dict[str, Failure] = field(default_factory=dict)
     _children: dict[str, _Child] = field(default_factory=dict)
+    _prepared: dict[str, _Child] = field(default_factory=dict)
 
     def run(self, upstream: Upstream, workers: int) -> dict[str, Failure]:
         """Runs nodes; after a failure starts no more, and waits for the running ones.
@@ -118,27 +145,54 @@ class Scheduler:
                 for node_id in ready[:free]:
                     del waiting[node_id]
                     self._start(node_id, workers)
+                self._prepare(waiting, workers)
                 for done in self._wait():
                     for before in waiting.values():
                         before.discard(done)
         except BaseException:
             self._stop()
             raise
+        self._discard_prepared()
         self.console.not_run(waiting)
         return self.failures
 
     def _start(self, node_id: str, workers: int) -> None:
+        self.console.started(node_id)
+        child = self._prepared.pop(node_id, None)
+        if child:
+            child.run()
+        else:
+            child = self._fork(node_id, workers)
+        self._children[node_id] = child
+
+    def _prepare(self, waiting: Upstream, workers: int) -> None:
+        """Forks the nodes that can prepare while those run that they wait for."""
+        before = time.monotonic() - _PREPARE_SECONDS
+        running = {n for n, child in self._children.items() if child.started < before}
+        for node_id, needed in waiting.items():
+            free = workers > len(self._children) + len(self._prepared)
+            if free and needed and running.issuperset(needed):
+                prepare = node.preparation_of(self.job.pipeline, node_id)
+                if prepare and node_id not in self._prepared:
+                    self._prepared[node_id] = self._fork(node_id, workers, prepare)
+
+    def _fork(
+        self, node_id: str, workers: int, prepare: Callable[[], None] | None = None
+    ) -> _Child:
+        """Forks a node; with `prepare` it does that, and waits for `_Child.run`."""
         context = multiprocessing.get_context("fork")
         ours, theirs = context.Pipe(duplex=False)
+        told, start = context.Pipe(duplex=False)
+        first = functools.partial(_prepare_and_wait, prepare, told) if prepare else None
         process = context.Process(
             target=_run_in_child,
             name=node_id,
-            args=(theirs, self.job, node_id, os.getpid(), workers),
+            args=(theirs, self.job, node_id, workers, first),
         )
-        self.console.started(node_id)
         process.start()
         theirs.close()
-        self._children[node_id] = _Child(process, ours)
+        told.close()
+        return _Child(process, ours, start)
 
     def _wait(self) -> list[str]:
         """Waits briefly for messages; returns the nodes that ended successfully."""
@@ -180,8 +234,18 @@ class Scheduler:
             self._ended(node_id, State.FAILED, cause)
         del self._children[node_id]
 
+    def _discard_prepared(self) -> None:
+        """Ends the processes of nodes that won't run, after a failure."""
+        for child in self._prepared.values():
+            child.process.terminate()
+            child.process.join()
+            child.pipe.close()
+            child.start.close()
+        self._prepared.clear()
+
     def _stop(self) -> None:
         """Terminates all processes; a second Ctrl-C kills them."""
+        self._discard_prepared()
         for child in self._children.values():
             child.process.terminate()
         try:
@@ -208,13 +272,26 @@ def ancestors(upstream: Upstream, node_id: str) -> set[str]:
 
 
 def _run_in_child(
-    pipe: Connection, job: Job, node_id: str, parent: int, workers: int
+    pipe: Connection,
+    job: Job,
+    node_id: str,
+    workers: int,
+    first: Callable[[], None] | None,
 ) -> None:
-    """Runs a node in a forked process, and sends its result to the parent."""
+    """Runs a node in a forked process, and sends its result to the parent.
+
+    Args:
+        pipe: Gets progress and the result.
+        job: The pipeline.
+        node_id: The node.
+        workers: Most workers on its data.
+        first: Called before the node is run.
+    """
     # The terminal sends SIGINT to all processes; only the parent acts on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with_parent(parent)
+    parent = multiprocessing.parent_process()
+    die_with(parent.pid if parent else 0)
     redirect_output(job.log_of(node_id))
     os.environ["TMPDIR"] = tempfile.tempdir = job.temporary
     start_log(job.log_level)
@@ -224,6 +301,8 @@ def _run_in_child(
     # TFX passes sys.argv on to executors and Beam, which would parse our flags.
     sys.argv = [node_id]
     try:
+        if first:
+            first()
         result = node.run_node(job.pipeline, node_id, job.run_id, job.connection)
     except Exception as error:  # noqa: BLE001 - the parent reports any failure
         _LOG.exception("%s failed", node_id)
@@ -235,16 +314,14 @@ def _run_in_child(
         pipe.close()
 
 
-def _die_with_parent(parent: int) -> None:
-    """Asks the kernel to kill this process when its parent dies (Linux only).
-
-    Otherwise a node would keep writing for a run that no longer exists.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # The parent may have died before the call above.
+def _prepare_and_wait(prepare: Callable[[], None], told: Connection) -> None:
+    """Prepares a node, and waits until the parent says that it can run."""
+    parent = os.getppid()
+    prepare()
+    # Its end is no end of the pipe: this process holds a copy of the parent's side.
+    while not told.poll(_ORPHAN_SECONDS):
         if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os._exit(EXIT_FAILED)
 
 
 def _exit_cause(exit_code: int) -> str:

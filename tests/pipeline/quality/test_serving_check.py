@@ -7,7 +7,13 @@ import pyarrow as pa
 import pytest
 
 from pipeline.quality import serving_check
-from pipeline.quality.serving_check import Limits, check, judge, requests_of
+from pipeline.quality.serving_check import (
+    Fresh,
+    Limits,
+    check,
+    judge,
+    requests_of,
+)
 from tests.pipeline.quality.served_models import save
 from tests.pipeline.quality.test_serving_probe import ROWS
 
@@ -29,11 +35,38 @@ def test_a_model_that_cannot_be_loaded_is_a_failure(tmp_path: Path) -> None:
 
 def test_a_process_that_dies_is_a_failure() -> None:
     """A crash of TensorFlow is no crash of the pipeline; its signal is named."""
-    crashed = serving_check._run(["-c", "import os; os.abort()"], 10)
-    slow = serving_check._run(["-c", "import time; time.sleep(9)"], 0.2)
+    crashed = serving_check._start(["-c", "import os; os.abort()"])
+    slow = serving_check._start(["-c", "import time; time.sleep(9)"])
 
-    assert crashed == "the process died of SIGABRT"
-    assert slow == "it did not end within 0.2 s"
+    with crashed, slow:
+        signals = serving_check._finish(crashed, "model", 10)
+        late = serving_check._finish(slow, "model", 0.2)
+        slow.kill()
+
+    assert signals == "the process died of SIGABRT"
+    assert late == "it did not end within 0.2 s"
+
+
+def test_a_process_that_was_started_early_is_used(tmp_path: Path) -> None:
+    """It waits for the model, and is used once; the next check starts its own."""
+    serving_check.start_early()
+    (early,) = serving_check._early
+    waited = early._process.poll() is None
+
+    result = check(save(tmp_path / "model"), requests_of(ROWS), LIMITS)
+
+    assert waited
+    assert result.failures == ()
+    assert early._process.returncode == 0
+    assert serving_check._early == []
+
+
+def test_a_process_without_a_model_ends(tmp_path: Path) -> None:
+    """A node that ends before it has a model leaves no process behind."""
+    with Fresh() as fresh:
+        fresh._process.stdin.close()
+
+        assert fresh._process.wait(30) == 0
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from models import kept_predictions
 from models.names import PREDICTIONS_FILE
 from pipeline.quality import serving_check
-from pipeline.quality.serving_probe import probe
+from pipeline.quality.serving_probe import TensorFlow, probe
 from tests.pipeline.quality.served_models import Faults, save
 
 ROWS = pa.RecordBatch.from_pydict(
@@ -22,8 +22,13 @@ ROWS = pa.RecordBatch.from_pydict(
 
 def probed(directory: Path, faults: Faults | None = None) -> dict[str, Any]:
     """Saves a model and probes it."""
+    return ask(save(directory, faults))
+
+
+def ask(model: Path) -> dict[str, Any]:
+    """Probes a model in this process."""
     requests = serving_check.requests_of(ROWS)
-    return probe(save(directory, faults), requests, lambda text: None)
+    return probe(TensorFlow(), model, requests, lambda text: None)
 
 
 def test_a_sound_model_has_no_failures(tmp_path: Path) -> None:
@@ -88,7 +93,7 @@ def test_another_transformation_than_in_training_is_found(tmp_path: Path) -> Non
     kept = tmp_path / kept_predictions.EXTRAS / PREDICTIONS_FILE
     kept.write_text('{"columns": ["blue"], "rows": ["other"], "answers": {}}')
 
-    found = probe(tmp_path, serving_check.requests_of(ROWS), lambda text: None)
+    found = ask(tmp_path)
 
     (text,) = found["failures"]["as trained"]
     assert text.startswith("none of 3 rows is transformed as one of the 1 rows")
@@ -99,6 +104,6 @@ def test_a_model_without_kept_predictions_is_told(tmp_path: Path) -> None:
     save(tmp_path)
     (tmp_path / kept_predictions.EXTRAS / PREDICTIONS_FILE).unlink()
 
-    found = probe(tmp_path, serving_check.requests_of(ROWS), lambda text: None)
+    found = ask(tmp_path)
 
     assert "holds no predictions.json" in found["failures"]["as trained"][0]

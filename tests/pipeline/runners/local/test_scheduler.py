@@ -1,6 +1,5 @@
 """Nodes in forked processes, as they get ready."""
 
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +79,52 @@ def test_after_a_failure_nothing_that_waits_starts(
     assert str(tmp_path / "data") in failure.cause
 
 
+def test_a_node_prepares_while_those_before_it_run(
+    scheduled: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prepared process is the one that runs the node, once it can."""
+    monkeypatch.setattr(scheduler, "_PREPARE_SECONDS", 0.0)
+    seen: list[tuple[str, int | None]] = []
+
+    def note() -> None:
+        waiting = [(n, c.process.pid) for n, c in scheduled._prepared.items()]
+        running = [(n, c.process.pid) for n, c in scheduled._children.items()]
+        seen.append((waiting + running)[0])
+
+    scheduled.note = note
+    states = run(
+        scheduled, {"ImportSchemaGen": [], "ServingCheck": ["ImportSchemaGen"]}
+    )
+
+    assert states["ImportSchemaGen"] is State.DONE
+    # It has no model; what matters is that its process was there before.
+    assert states["ServingCheck"] is State.FAILED
+    assert [name for name, _ in seen] == ["ServingCheck"] * 2
+    assert len(set(seen)) == 1
+
+
+@pytest.mark.parametrize(("workers", "prepared"), [(1, 0), (2, 1)])
+def test_nothing_prepares_without_a_free_worker(
+    scheduled: Scheduler,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    prepared: int,
+) -> None:
+    """What is prepared and never runs is ended with the run."""
+    monkeypatch.setattr(scheduler, "_PREPARE_SECONDS", 0.0)
+    processes = []
+    scheduled.note = lambda: processes.extend(
+        child.process for child in scheduled._prepared.values()
+    )
+    upstream = {"ExampleGen": [], "ServingCheck": ["ExampleGen"]}
+
+    with scheduled.console.table(upstream):
+        failures = scheduled.run(upstream, workers)
+
+    assert list(failures) == ["ExampleGen"]
+    assert [p.exitcode for p in processes] == [-signal.SIGTERM] * prepared
+
+
 def test_what_much_waits_for_is_urgent() -> None:
     """Descendants and ancestors are found through other nodes."""
     assert scheduler.descendants(UPSTREAM, "Gen") == {"Left", "Right", "Push"}
@@ -98,16 +143,3 @@ def test_what_much_waits_for_is_urgent() -> None:
 def test_a_silent_death_is_explained(exit_code: int, cause: str) -> None:
     """What a process could not say itself is told from how it ended."""
     assert cause in scheduler._exit_cause(exit_code)
-
-
-def test_a_node_whose_runner_is_gone_ends_itself() -> None:
-    """A node that is forked while its runner dies doesn't go on alone."""
-    child = os.fork()
-    if not child:
-        # Not its parent: what it sees when the parent has died before the call.
-        scheduler._die_with_parent(os.getpid())
-        os._exit(0)
-
-    _, status = os.waitpid(child, 0)
-
-    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
