@@ -291,7 +291,7 @@ def _run_in_child(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
-    die_with(parent.pid if parent else 0)
+    die_with((parent and parent.pid) or 0)
     redirect_output(job.log_of(node_id))
     os.environ["TMPDIR"] = tempfile.tempdir = job.temporary
     start_log(job.log_level)

@@ -61,9 +61,10 @@ def test_a_process_that_was_started_early_is_used(tmp_path: Path) -> None:
     assert serving_check._early == []
 
 
-def test_a_process_without_a_model_ends(tmp_path: Path) -> None:
+def test_a_process_without_a_model_ends() -> None:
     """A node that ends before it has a model leaves no process behind."""
     with Fresh() as fresh:
+        assert fresh._process.stdin
         fresh._process.stdin.close()
 
         assert fresh._process.wait(30) == 0

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def test_nothing_prepares_without_a_free_worker(
 ) -> None:
     """What is prepared and never runs is ended with the run."""
     monkeypatch.setattr(scheduler, "_PREPARE_SECONDS", 0.0)
-    processes = []
+    processes: list[BaseProcess] = []
     scheduled.note = lambda: processes.extend(
         child.process for child in scheduled._prepared.values()
     )
