@@ -2,8 +2,8 @@
 
 import signal
 from collections.abc import Iterator
-from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
@@ -16,6 +16,9 @@ from pipeline.runners.local import scheduler
 from pipeline.runners.local.console import RunConsole, State
 from pipeline.runners.local.scheduler import Job, Scheduler
 from pipeline.store.connection import open_store
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 # protobuf warns on behalf of TFX's caller, which is us.
 pytestmark = pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
