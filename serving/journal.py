@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import numpy as np
 import orjson
 
 from models.names import PROBABILITIES
+from pipeline import clock
 from pipeline.errors import UsageError
 from pipeline.store import durable
 from serving import request_log
@@ -258,7 +258,7 @@ class _File:
 
     def __init__(self, directory: Path, features: Mapping[str, str]) -> None:
         writer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        name = request_log.name_of(datetime.now(UTC), writer)
+        name = request_log.name_of(clock.now(), writer)
         journals = directory / request_log.JOURNALS
         journals.mkdir(parents=True, exist_ok=True)
         path = journals / f"{name}{request_log.JOURNAL_SUFFIX}"

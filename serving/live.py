@@ -10,13 +10,13 @@ read, as when its file system is gone.
 import asyncio
 import contextlib
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from pipeline import clock
 from pipeline.errors import ThroughlineError
 from pipeline.registry import versions
 from serving.metrics import Metrics
@@ -290,7 +290,7 @@ class Live:
 
     def _swap(self, version: Version) -> None:
         before, self._now = self._now, version
-        self._since = time.time()
+        self._since = clock.now().timestamp()
         # An earlier one that is served meanwhile leaves the failure as it is.
         if self._failure and self._failure.number <= version.number:
             self._failure = None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipeline import clock
 from serving.batching import Answers
 from serving.contract import Job
 from serving.journal import Entry, Journal, as_logged
@@ -88,7 +89,7 @@ class _Begun:
     def __init__(self, given_id: str, api: str) -> None:
         self.request_id = given_id
         self.api = api
-        self.time = time.time_ns() // 1000
+        self.time = clock.microseconds()
         self.started = self.read = time.perf_counter()
 
 

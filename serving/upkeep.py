@@ -10,10 +10,10 @@ import os
 import select
 import socket
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline import clock
 from pipeline.errors import cause_of
 from serving import request_log
 
@@ -51,7 +51,7 @@ def run(arguments: dict[str, Any], connection: socket.socket) -> None:
                 if is_due:
                     request_log.remove_old(
                         directory,
-                        datetime.now(UTC),
+                        clock.now(),
                         arguments["days"],
                         arguments["megabytes"],
                     )

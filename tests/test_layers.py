@@ -16,6 +16,7 @@ PROJECT = Path(__file__).parents[1]
 # longest name that it begins with.
 LAYERS = (
     ("pipeline.errors", "pipeline.orphans", "pipeline.columnar.progress"),
+    ("pipeline.clock",),
     (
         "pipeline.store.names",
         "schema",

@@ -1,12 +1,12 @@
 """The command that adds outcomes to the request log, as labels to learn from."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import tyro
 
 from operations.settings import Joining
+from pipeline import clock
 from pipeline.commands.flags import StoreFlags, answer_without_action, say
 from pipeline.errors import EXIT_DONE
 from pipeline.ingestion.source import UTF_8
@@ -44,7 +44,7 @@ def labels(arguments: list[str]) -> int:
     place = Place(flags.data, Pattern(flags.pattern), flags.encoding)
     config = flags.config()
     added = joined.add(
-        config, flags.file, joined.job_of(flags, place), datetime.now(UTC)
+        config, flags.file, joined.job_of(flags, place), clock.now()
     )
     if added.before:
         say(

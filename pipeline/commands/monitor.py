@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import tyro
 
 from operations.settings import Limits
+from pipeline import clock
 from pipeline.commands.flags import StoreFlags, say
 from pipeline.errors import EXIT_ALARM, EXIT_DONE
 from pipeline.ingestion.times import seconds_in
@@ -34,7 +35,7 @@ def monitor(arguments: list[str]) -> int:
     until = (
         datetime.fromtimestamp(seconds_in(flags.until), UTC)
         if flags.until
-        else datetime.now(UTC)
+        else clock.now()
     )
     from pipeline.runners.local.console import quiet
 

@@ -4,11 +4,11 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from operations.settings import Operate
+from pipeline import clock
 from pipeline import config as settings
 from pipeline.commands.flags import parse, say
 from pipeline.errors import (
@@ -35,17 +35,13 @@ def operate(arguments: list[str]) -> int:
     from operations.reconciler import Reconciler
 
     if options.status:
-        say("\n".join(status.lines(config, options, _now)))
+        say("\n".join(status.lines(config, options, clock.now)))
         return EXIT_DONE
-    reconciler = Reconciler(config, options, _now, _Lines())
+    reconciler = Reconciler(config, options, clock.now, _Lines())
     if options.go_on:
         reconciler.go_on(options.go_on)
         return EXIT_DONE
     return _once(reconciler) if options.once else _loop(reconciler)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass
@@ -57,7 +53,7 @@ class _Lines:
     def __call__(self, line: str) -> None:
         """Prints a line."""
         if line != self.last:
-            say(f"{_now():%Y-%m-%d %H:%M:%S}  {line}")
+            say(f"{clock.now():%Y-%m-%d %H:%M:%S}  {line}")
             sys.stdout.flush()
         self.last = line
 

@@ -7,13 +7,13 @@ rename changes nothing. After it, the history is completed from the new version 
 
 import dataclasses
 import shutil
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline import clock
 from pipeline.errors import ThroughlineError, UsageError
 from pipeline.registry import history, versions
 from pipeline.registry.history import Action, Event, Registry
@@ -376,7 +376,7 @@ def _next_number(registry: Registry) -> int:
             "number"
         )
     # Seconds tell when a version was pushed; + 1 holds if the clock was set back.
-    return max(int(time.time()), newest + 1)
+    return max(int(clock.now().timestamp()), newest + 1)
 
 
 def _held_back(registry: Registry, model: Path, origin: Mapping[str, Any]) -> str:

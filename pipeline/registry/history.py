@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline import clock
 from pipeline.errors import UsageError
 from pipeline.registry import versions
 from pipeline.store import durable
@@ -268,7 +269,7 @@ class Registry:
 
 def now() -> str:
     """Returns the time as events have it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return clock.now().isoformat(timespec="milliseconds")
 
 
 def read(base: Path) -> Registry:

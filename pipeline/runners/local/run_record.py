@@ -12,10 +12,11 @@ import typing
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pipeline import clock
 from pipeline.caching.fingerprint import digest, sources
 from pipeline.config import Config
 from pipeline.errors import UsageError
@@ -38,7 +39,7 @@ def new_run(config: Config, name: str = "") -> Run:
         name: Its name, see `new_name`; by its time and definition if empty.
     """
     definition = definition_of(config)
-    run_id = name or new_name(config, datetime.now(UTC), definition[:8])
+    run_id = name or new_name(config, clock.now(), definition[:8])
     return Run(
         run_id=run_id,
         directory=config.runs_directory / run_id,
