@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from operations.observation import Alarm, Comparison, Kind, Observation, Quality
 from operations.requests import PREDICTION, Log
 from operations.settings import Limits
 from operations.windows import Window
+from pipeline import clock
 from pipeline.config import Config
 from pipeline.ingestion.columns import Kinds, kinds_of_schema
 from pipeline.trust import drift, gate, schema_review
@@ -58,15 +60,15 @@ def observe(config: Config, limits: Limits, until: datetime) -> Observation:
     since = until - limits.window
     now = windows.read(log, raw, since, until)
     before = windows.read(log, raw, since - limits.window, since)
-    parts = _Parts(model, now, before, limits)
-    measured = [*parts.compared(schema)]
+    parts = _Parts(model, now, before, limits, schema)
+    measured = [*parts.compared()]
     book = labels.ledger_of(config)
     quality = _quality(model, now, book, kinds, can_expect=not parts.too_few)
     total = now.total
     return Observation(
         model=config.name,
         version=model.version,
-        at=_text(datetime.now(UTC)),
+        at=_text(clock.now()),
         since=_text(since),
         until=_text(until),
         rows=now.rows,
@@ -104,27 +106,66 @@ class _Parts:
     now: Window
     before: Window
     limits: Limits
+    schema: schema_pb2.Schema
+
+    @property
+    def policy(self) -> Policy:
+        """How sure a difference must be."""
+        return Policy(false_alarms=self.limits.false_alarms)
 
     @property
     def too_few(self) -> bool:
         """Whether the window has too few rows for its features to be compared."""
         return self.now.rows < self.limits.min_rows
 
-    def compared(self, schema: schema_pb2.Schema) -> Iterator[drift.Drift]:
+    def compared(self) -> Iterator[drift.Drift]:
         """Compares features with the training data, and all with the window before."""
-        policy = Policy(false_alarms=self.limits.false_alarms)
         if self.too_few or self.now.profile is None:
             return
-        if self.model.data:
-            yield from drift.compare(
-                self.model.data.rows, self.now.profile, gate.LIVE, policy, _skew(schema)
-            )
+        yield from self._skew_now
         if self.before.profile and self.before.rows >= self.limits.min_rows:
-            wanted = _served(schema)
-            wanted.feature.add(name=PREDICTION)
-            yield from drift.compare(
-                self.before.profile, self.now.profile, BEFORE, policy, wanted
+            wanted = schema_pb2.Schema(
+                feature=[
+                    feature
+                    for feature in _served(self.schema).feature
+                    if feature.name not in self.returned
+                ]
             )
+            if not self.returned:
+                wanted.feature.add(name=PREDICTION)
+            yield from drift.compare(
+                self.before.profile, self.now.profile, BEFORE, self.policy, wanted
+            )
+
+    @cached_property
+    def _skew_now(self) -> list[drift.Drift]:
+        return self._skew_of(self.now)
+
+    @cached_property
+    def returned(self) -> frozenset[str]:
+        """Features that differed from the training data before, and no longer do.
+
+        So it is when a broken client is fixed. They differ from the window before too,
+        which is no drift: there is nothing in it to learn.
+        """
+        before = {d.value.column for d in self._skew_of(self.before) if d.over}
+        return frozenset(before - {d.value.column for d in self._skew_now if d.over})
+
+    def _skew_of(self, window: Window) -> list[drift.Drift]:
+        """Compares the features of a window with the training data."""
+        if self.model.data is None or window.profile is None:
+            return []
+        if window.rows < self.limits.min_rows:
+            return []
+        return list(
+            drift.compare(
+                self.model.data.rows,
+                window.profile,
+                gate.LIVE,
+                self.policy,
+                _skew(self.schema),
+            )
+        )
 
     def traffic_alarms(self) -> Iterator[Alarm]:
         """Judges rows, failures and latency."""
@@ -152,6 +193,12 @@ class _Parts:
             yield (
                 f"the window before has {self.before.rows:,} rows, so nothing was "
                 "compared with it"
+            )
+        elif self.returned:
+            named = ", ".join(sorted(self.returned))
+            yield (
+                f"{named} differed from the training data in the window before, and no "
+                "longer do, so neither that nor the predictions were compared with it"
             )
         versions = {
             v for w in (self.now, self.before) for v, t in w.traffic.items() if t.rows

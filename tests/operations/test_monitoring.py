@@ -85,6 +85,21 @@ def test_kilometres_are_skew_and_drift(monitored: Config, write: Write) -> None:
     assert "against the live model's data" in found.alarms[0].text
 
 
+def test_the_end_of_a_skew_is_no_drift(monitored: Config, write: Write) -> None:
+    """A client that is fixed changes features and scores, and nothing is to learn."""
+    changed = request_logs.trips(2_000, seed=3)
+    write(-1, changed.assign(trip_miles=changed["trip_miles"] * 1.609))
+    write(0, request_logs.trips(2_000, seed=2))
+
+    found = observe(monitored)
+
+    assert found.alarms == ()
+    against = {e.column for e in found.comparisons if e.against == "window before's"}
+    assert "fare" in against
+    assert not against & {"trip_miles", "prediction"}
+    assert any(note.startswith("trip_miles differed from") for note in found.notes)
+
+
 def test_missing_and_unseen_values_are_skew(monitored: Config, write: Write) -> None:
     """Also without a window before, which a note says."""
     trips = request_logs.trips(600, seed=3)
