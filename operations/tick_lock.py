@@ -17,6 +17,8 @@ from operations.decisions import FencedError
 from pipeline.errors import UsageError
 from pipeline.store import durable, locks
 
+_TOKEN = "token"  # noqa: S105 - a file's name, and no secret in it
+
 
 class HeldError(UsageError):
     """Another process is at work."""
@@ -59,7 +61,7 @@ def held(directory: Path) -> Iterator[Token]:
         HeldError: Another process holds it; the message names the process.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    file = directory / "token"
+    file = directory / _TOKEN
     try:
         with locks.exclusive(directory / "lock"):
             token = Token(file, _number(file) + 1)
@@ -71,6 +73,15 @@ def held(directory: Path) -> Iterator[Token]:
         raise HeldError(
             f"{holder} operates this model; two at once would start runs twice"
         ) from None
+
+
+def count(directory: Path) -> int:
+    """Returns how many ticks have begun.
+
+    Args:
+        directory: Directory of what `throughline operate` writes.
+    """
+    return _number(directory / _TOKEN)
 
 
 def _text(file: Path) -> str:

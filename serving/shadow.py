@@ -14,9 +14,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 
+from pipeline import clock
 from pipeline.errors import ThroughlineError
 from pipeline.registry import shadow_order
 from pipeline.registry.shadow_order import Order
@@ -149,7 +149,7 @@ class Shadow:
         live = self._live.version
         if order is None or live is None or order.live != live.number:
             return None
-        return order if order.until > datetime.now(UTC) else None
+        return order if order.until > clock.now() else None
 
     async def _load(self, number: int) -> None:
         try:

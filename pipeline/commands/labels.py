@@ -43,9 +43,7 @@ def labels(arguments: list[str]) -> int:
 
     place = Place(flags.data, Pattern(flags.pattern), flags.encoding)
     config = flags.config()
-    added = joined.add(
-        config, flags.file, joined.job_of(flags, place), clock.now()
-    )
+    added = joined.add(config, flags.file, joined.job_of(flags, place), clock.now())
     if added.before:
         say(
             f"{flags.file} was added {added.before.about.added}, so nothing is added; "

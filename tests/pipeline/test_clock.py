@@ -63,7 +63,11 @@ def test_other_processes_have_it_too(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("soon", "has no time"), ("2026-03-02T06:30", "without a time zone"), (None, "No")],
+    [
+        ("soon", "has no time"),
+        ("2026-03-02T06:30", "without a time"),
+        (None, "No"),
+    ],
 )
 def test_a_file_without_a_time_is_refused(
     file: Path, text: str | None, said: str
