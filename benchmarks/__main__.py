@@ -3,11 +3,13 @@
 import sys
 
 from benchmarks import (
+    engines,
     ingestion,
     models,
     pipeline,
     prediction,
     results,
+    scale_model,
     serving,
     spans,
 )
@@ -19,6 +21,8 @@ _BENCHMARKS = {
     "models": models.main,
     "serving": serving.main,
     "spans": spans.main,
+    "engines": engines.main,
+    "scale": scale_model.main,
     "readme": results.main,
 }
 

@@ -21,7 +21,8 @@ WEB_PORT = 8081
 JOB_PORT = 8099
 _ARTIFACT_PORT = 8098
 _EXPANSION_PORT = 8097
-_SECONDS_TO_START = 120
+# A busy machine takes a minute; a process that has ended is noticed at once.
+_SECONDS_TO_START = 300
 
 # Java 17 closes what Flink, of Java 8's time, looks into.
 _EXPORTS = ("java.base/sun.net.util", "java.security.jgss/sun.security.krb5")
@@ -70,8 +71,10 @@ _SETTINGS: dict[str, str | int] = {
     "restart-strategy.fixed-delay.delay": "2s",
     # A job brings no jars; see QuietLoader.
     "classloader.resolve-order": "parent-first",
+    # A lost TaskManager is noticed after two calls that failed, a silent one after the
+    # timeout: Java may pause for seconds on a busy machine.
     "heartbeat.interval": 2_000,
-    "heartbeat.timeout": 20_000,
+    "heartbeat.timeout": 60_000,
 }
 
 

@@ -1,9 +1,7 @@
 """What the tests on clusters share: data, a local run, and a network of their own."""
 
 import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,37 +20,6 @@ FLAGS = (
     *("--preset", "smoke", "--gate.max-duplicates", "1"),
     *("--serving-check.max-latency-ms", "60000"),
 )
-
-
-@dataclass(frozen=True)
-class Used:
-    """A worker of the pool.
-
-    Attributes:
-        name: Its id: the workers of a job have the same one.
-        pid: Its process id.
-        seconds: The processor time that it has used.
-    """
-
-    name: str
-    pid: int
-    seconds: float
-
-
-def workers_in(log: Path) -> list[Used]:
-    """Reads from a pool's log which workers it started, and what they used so far."""
-    text = log.read_text()
-    ended = dict(re.findall(r"ended, pid (\d+): ([\d.]+) CPU s", text))
-    return [
-        Used(name, int(pid), float(ended.get(pid) or _seconds_of(pid)))
-        for name, pid in re.findall(r"worker (\S+) of \S+ started, pid (\d+)", text)
-    ]
-
-
-def _seconds_of(pid: str) -> float:
-    """Returns the processor time of a process that runs."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from pipeline.clusters import pool_process
 from pipeline.clusters.flink import Cluster
 from pipeline.columnar import shards
-from tests.clusters.conftest import FLAGS, workers_in
+from tests.clusters.conftest import FLAGS
 from tests.e2e.runs import PROJECT, Finished, finished, run_local, weights_of
 
 SPLITS = ("train", "eval", "test")
@@ -117,7 +117,9 @@ def test_no_worker_has_most_of_the_work(
     """Of two workers, the one with more of a job's work has 60 % at most on average."""
     assert on_flink.exit_code == 0
     jobs: dict[str, list[float]] = {}
-    for worker in workers_in(flink_cluster.processes.log_of(pool_process.NAME)):
+    for worker in pool_process.workers_in(
+        flink_cluster.processes.log_of(pool_process.NAME)
+    ):
         jobs.setdefault(worker.name, []).append(worker.seconds)
 
     assert {len(workers) for workers in jobs.values()} == {2}
@@ -131,7 +133,7 @@ def test_a_killed_task_manager_changes_nothing(
     """An Evaluator that loses a TaskManager in its middle gives the same metrics."""
     before = on_flink.metrics()
     pool = flink_cluster.processes.log_of(pool_process.NAME)
-    started = len(workers_in(pool))
+    started = len(pool_process.workers_in(pool))
     only = ("--only", "Evaluator", "--no-cache", "Evaluator")
     command = [sys.executable, "run_local.py", "--output", str(on_flink.output)]
     flags = [*FLAGS, "--data", str(data), *only, *flink_cluster.flags()]
@@ -142,7 +144,7 @@ def test_a_killed_task_manager_changes_nothing(
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        while len(workers_in(pool)) < started + 2:
+        while len(pool_process.workers_in(pool)) < started + 2:
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.05)
         lost = flink_cluster.task_manager(2)

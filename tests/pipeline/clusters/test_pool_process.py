@@ -1,6 +1,8 @@
 """The pool as a process of a cluster."""
 
+import os
 import shlex
+import time
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,21 @@ def test_it_is_started_at_the_port_that_commands_are_told(
     assert "pipeline.clusters.pool" in started
     (port,) = (word.partition("=")[2] for word in started if "--port" in word)
     assert f"127.0.0.1:{port}" in shlex.join(pool_process.FLAGS)
+
+
+def test_workers_have_the_processor_time_that_they_used(tmp_path: Path) -> None:
+    """It is that of the log for workers that have ended, and so far for the others."""
+    log = tmp_path / "pool.log"
+    log.write_text(
+        "listening at 127.0.0.1:50000\n"
+        "worker 1-1 of 127.0.0.1:4001 started, pid 999999998\n"
+        f"worker 1-1 of 127.0.0.1:4002 started, pid {os.getpid()}\n"
+        "worker 2-1 of 127.0.0.1:4001 started, pid 999999999\n"
+        "worker 1-1 of 127.0.0.1:4001 ended, pid 999999998: 12.5 CPU s, 300 MB\n"
+    )
+
+    ended, running, gone = pool_process.workers_in(log)
+
+    assert (ended.name, ended.seconds) == ("1-1", 12.5)
+    assert 0 < running.seconds <= time.process_time() + 1
+    assert (gone.name, gone.seconds) == ("2-1", 0)

@@ -1,0 +1,136 @@
+"""Compares the pipeline in-process with Flink clusters of this machine.
+
+    python -m benchmarks engines --rows 300000            ten minutes on two cores
+
+The same rows run in-process, and on clusters of one and of two TaskManagers
+(`throughline cluster`), once each with an output directory of its own. Processor time
+is reported for all processes, and for the Python workers that the engine gave work to;
+the rest is the run itself and Flink's Java processes. Other jobs on the machine disturb
+it less than the wall time.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import results, trips
+from benchmarks.measure import measure
+from benchmarks.pipeline import machine
+from benchmarks.settings import BATCH, STEPS
+from pipeline.clusters import pool_process
+
+WORKERS = (0, 1, 2)
+"""TaskManagers; without any, the run is in-process."""
+ON_ENGINE = ("ExampleGen", "StatisticsGen", "DataGate", "Transform", "Evaluator")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run took.
+
+    Attributes:
+        task_managers: Of the cluster; 0 for the run in-process.
+        rows: Number of rows of the data.
+        seconds: Wall time, with the start of the cluster.
+        cpu_seconds: Processor time of all processes.
+        worker_cpu_seconds: Processor time of each Python worker of a cluster.
+        jobs: Number of jobs that the cluster was given.
+        nodes: Wall seconds of each node.
+    """
+
+    task_managers: int
+    rows: int
+    seconds: float
+    cpu_seconds: float
+    worker_cpu_seconds: list[float]
+    jobs: int
+    nodes: dict[str, float]
+
+
+def run(task_managers: int, rows: int, data: Path, place: Path) -> Ran:
+    """Runs the pipeline once.
+
+    Raises:
+        RuntimeError: The run failed.
+    """
+    output, logs = place / "output", place / "cluster"
+    cluster: list[str] = []
+    if task_managers:
+        cluster = ["-m", "pipeline.cli", "cluster", "flink"]
+        cluster += ["--workers", str(task_managers), "--directory", str(logs)]
+        cluster += ["--", sys.executable]
+    command = [sys.executable, *cluster, "run_local.py", "--output", str(output)]
+    command += ["--data", str(data), "--train-steps", str(STEPS)]
+    # The rows are drawn with replacement, so most repeat another.
+    command += ["--batch-size", str(BATCH), "--gate.max-duplicates", "1"]
+    command += ["--serving-check.max-latency-ms", "60000"]
+    took = measure(command, Path.cwd())
+    if took.exit_code:
+        raise RuntimeError(
+            f"the run ended with {took.exit_code}; to see why, run: {' '.join(command)}"
+        )
+    workers = []
+    if task_managers:
+        workers = pool_process.workers_in(logs / f"{pool_process.NAME}.log")
+    newest = max((output / "runs").glob("*/run.json"))
+    nodes = json.loads(newest.read_text())["nodes"]
+    return Ran(
+        task_managers,
+        rows,
+        took.seconds,
+        took.cpu_seconds,
+        [worker.seconds for worker in workers],
+        len({worker.name for worker in workers}),
+        {name: round(node["seconds"], 2) for name, node in nodes.items()},
+    )
+
+
+def table(found: list[Ran]) -> str:
+    """Formats the runs, one line for each."""
+    heads = ["engine", "rows", "all", "Python workers", "jobs", *ON_ENGINE]
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
+    for ran in found:
+        cells = [
+            f"Flink, {ran.task_managers}" if ran.task_managers else "in-process",
+            f"{ran.rows:,}",
+            f"{ran.cpu_seconds:.0f}",
+            " + ".join(f"{s:.0f}" for s in ran.worker_cpu_seconds) or "none",
+            str(ran.jobs),
+            *(f"{ran.nodes[node]:.0f}" for node in ON_ENGINE),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Measures, prints a table, and writes the results."""
+    flags = argparse.ArgumentParser(
+        prog="python -m benchmarks engines",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    flags.add_argument("--rows", type=int, default=300_000)
+    flags.add_argument("--workers", type=int, nargs="*", default=list(WORKERS))
+    given = flags.parse_args(arguments)
+    found: list[Ran] = []
+    with tempfile.TemporaryDirectory(prefix="engines-") as name:
+        place = Path(name)
+        data = place / "data"
+        data.mkdir()
+        trips.write(data / "trips.csv", given.rows, seed=1)
+        for count in given.workers:
+            found.append(run(count, given.rows, data, place / str(count)))
+            print(json.dumps(asdict(found[-1])))
+            sys.stdout.flush()
+    print(table(found))
+    about = {"when": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
+    path = results.DIRECTORY / "engines" / f"{about['when']}-{given.rows}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    runs = {"runs": [asdict(each) for each in found]}
+    path.write_text(json.dumps({**about, **runs}, indent=1) + "\n")
+    print(f"results are in {path}")
+    return 0

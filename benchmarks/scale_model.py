@@ -1,0 +1,146 @@
+"""Extrapolates the cost of a run on Flink from what `benchmarks engines` measured.
+
+    python -m benchmarks scale                     reads benchmarks/results/engines/
+
+It takes two sizes, fits a line for the run in-process and one for the cluster, and
+prints processor time and the shortest duration for data up to 1 TB. What it assumes:
+
+1. Processor time grows linearly with the rows above the smaller of the two sizes. It
+   was measured up to the larger one; beyond that it is an extrapolation.
+2. A terabyte has the sample's 129 bytes and 17 columns per row. Wider rows cost more.
+3. The in-process run uses all cores of one machine, a cluster one core per worker, and
+   both divide the work that grows with the rows evenly. `make test-clusters` asserts
+   that the busier of two workers has at most 60 % of it.
+4. What doesn't grow with the rows (imports, tracing of TensorFlow functions, training,
+   the start of jobs) isn't divided. Training takes a fixed number of batches, on one
+   machine, whatever the engine.
+5. Reading and writing are not the limit. At 1 TB every worker would have to read from a
+   shared file system at several times its own pace of computing: this wasn't measured.
+6. Workers of the cluster are as fast as the cores that were measured.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import results, trips
+
+SIZES = (1e9, 1e10, 1e11, 1e12)
+"""Bytes of text."""
+CORES = (2, 16)
+WORKERS = (2, 16, 128)
+_SHARD_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Line:
+    """Processor seconds of a run.
+
+    Attributes:
+        fixed: Without rows.
+        per_row: For each row.
+    """
+
+    fixed: float
+    per_row: float
+
+    def seconds(self, rows: float) -> float:
+        """Returns the processor time for a number of rows."""
+        return self.fixed + self.per_row * rows
+
+    def duration(self, rows: float, cores: int) -> float:
+        """Returns the shortest duration on a number of cores."""
+        return self.fixed + self.per_row * rows / cores
+
+
+def fit(runs: Sequence[dict[str, Any]], task_managers: int) -> Line:
+    """Draws a line through the smallest and the largest run of an engine.
+
+    Args:
+        runs: As `benchmarks engines` wrote them.
+        task_managers: Of the cluster; 0 for the run in-process.
+
+    Raises:
+        ValueError: There are not two sizes, or more rows took less time.
+    """
+    of = sorted(
+        (run["rows"], run["cpu_seconds"])
+        for run in runs
+        if run["task_managers"] == task_managers
+    )
+    if not of or of[0][0] == of[-1][0]:
+        raise ValueError(
+            f"runs with {task_managers} TaskManagers have {len(of)} sizes, and two are "
+            "needed: python -m benchmarks engines --rows N"
+        )
+    (few, short), (many, long) = of[0], of[-1]
+    per_row = (long - short) / (many - few)
+    if per_row <= 0:
+        raise ValueError(
+            f"{many} rows took {long} s and {few} rows {short} s; measure again on a "
+            "machine that does nothing else"
+        )
+    return Line(short - per_row * few, per_row)
+
+
+def table(local: Line, cluster: Line) -> str:
+    """Formats processor hours and shortest durations, one line for each size."""
+    heads = [
+        *("text", "rows", "shards", "CPU h in-process", "CPU h on Flink"),
+        *(f"{cores} cores" for cores in CORES),
+        *(f"{workers} workers" for workers in WORKERS),
+    ]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---:|" * len(heads)]
+    for size in SIZES:
+        rows = size / trips.BYTES_IN_ROW
+        cells = [
+            f"{size / 1e9:,.0f} GB",
+            f"{rows / 1e6:,.0f} M",
+            f"{max(16, size / _SHARD_BYTES):,.0f}",
+            *(f"{line.seconds(rows) / 3600:.1f}" for line in (local, cluster)),
+            *(_duration(local.duration(rows, cores)) for cores in CORES),
+            *(_duration(cluster.duration(rows, workers)) for workers in WORKERS),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def summary(local: Line, cluster: Line) -> str:
+    """Says how many workers it takes to be as fast as one machine."""
+    ratio = cluster.per_row / local.per_row
+    fewest = [f"{int(ratio * cores) + 1} for {cores}" for cores in CORES]
+    return (
+        f"in-process: {local.fixed:.0f} s and {local.per_row * 1e6:.1f} s per million "
+        f"rows; Flink: {cluster.fixed:.0f} s and {cluster.per_row * 1e6:.1f} s.\n"
+        f"A row costs {ratio:.1f} times as much on Flink, so a cluster is faster with "
+        f"that many times the workers that one machine has cores: {', '.join(fewest)}."
+    )
+
+
+def _duration(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours > 1 else f"{seconds / 60:.0f} min"
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the extrapolation."""
+    flags = argparse.ArgumentParser(
+        prog="python -m benchmarks scale",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    flags.add_argument("--results", type=Path, default=results.DIRECTORY / "engines")
+    flags.add_argument("--workers", type=int, default=2, help="measured TaskManagers")
+    given = flags.parse_args(arguments)
+    runs = [
+        run
+        for path in sorted(given.results.glob("*.json"))
+        for run in json.loads(path.read_text())["runs"]
+    ]
+    local, cluster = fit(runs, 0), fit(runs, given.workers)
+    print(table(local, cluster))
+    print(summary(local, cluster))
+    return 0
