@@ -42,7 +42,7 @@ RUN --mount=type=cache,target=/root/.cache \
     && cd /opt/venv/lib/python3*/site-packages \
     && rm -rf tensorflow/include clang pandas/tests pyarrow/include pyarrow/tests \
         numpy/tests numpy/*/tests scipy/*/tests scipy/*/*/tests sklearn/tests \
-        sklearn/*/tests tfx/components/testdata tfx/examples \
+        sklearn/*/tests tfx/components/testdata \
     && strip --strip-unneeded tensorflow/libtensorflow_*.so.2 \
         tensorflow/python/profiler/internal/*.so
 
