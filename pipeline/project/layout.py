@@ -14,6 +14,7 @@ _CODE = (
     "schema",
     "serving",
     "operations",
+    "deploy",
     "environments",
     "docs",
     "notebooks",
@@ -21,6 +22,7 @@ _CODE = (
     "setup.py",
     "pyproject.toml",
     "requirements.lock",
+    "requirements-run.txt",
     "run_local.py",
     "run_kubeflow.py",
     "Makefile",
@@ -30,7 +32,7 @@ _CODE = (
     "LICENSE",
     "CONTRIBUTING.md",
 )
-# Those of the sample, which a project of its own has no use for.
+# Those of the sample and of this checkout, which a project of its own has no use for.
 _SAMPLE = ("data", "tests", "benchmarks", "examples", "CHANGELOG.md")
 _DOCKERFILE, _COPIES_DATA = "Dockerfile", "COPY data data\n"
 

@@ -26,6 +26,23 @@ def test_a_project_has_the_code_and_its_own_files(tmp_path: Path) -> None:
     assert "COPY data" not in (made / "Dockerfile").read_text()
 
 
+def test_every_part_of_the_checkout_is_copied_or_the_samples() -> None:
+    """A file at the root that is forgotten is missed at the first `make run`."""
+    listed = subprocess.run(
+        ["git", "-C", str(layout.PROJECT), "ls-files"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    there = {line.partition("/")[0] for line in listed.stdout.splitlines()}
+
+    written = {"README.md", "throughline.toml"}
+    of_this_checkout = {".ci"}
+    known = {*layout._CODE, *layout._SAMPLE, *written, *of_this_checkout}
+    assert there <= known
+    assert {*layout._CODE} <= there
+
+
 @pytest.mark.parametrize("name", ["pipeline", "throughline.toml", "README.md"])
 def test_nothing_is_overwritten(tmp_path: Path, name: str) -> None:
     """A project that is there stays, and the message names what is in the way."""
