@@ -70,6 +70,9 @@ _FEATURES, _LABEL = _checked(tuple(FEATURES), LABEL)
 TASK: Task = task_of(_LABEL)
 """The kind of task that the label makes."""
 
+CLASSES: tuple[str | int, ...] = _LABEL.values if isinstance(_LABEL, Classes) else ()
+"""The classes in the order of their numbers; none of another task."""
+
 RAW_COLUMNS: tuple[str, ...] = tuple(dict.fromkeys(f.column for f in _FEATURES))
 """Raw columns that the model needs to serve, each once, in the order of `FEATURES`."""
 
@@ -108,6 +111,7 @@ def missing_integers(column: str) -> tuple[int, ...]:
 
 
 __all__ = [
+    "CLASSES",
     "CROSSES",
     "FEATURES",
     "LABEL",

@@ -73,13 +73,15 @@ def described() -> dict[str, Any]:
     """Returns what a model predicts and reads, as JSON values.
 
     Returns:
-        "task"; "label", its name; "classes" in the order of the probabilities, if that
-        is the task; "inputs", the column of each input of `serving_raw`.
+        "task"; "label", its name, and "column", the raw one; "classes" in the order of
+        the probabilities, if that is the task; "inputs", the column of each input of
+        `serving_raw`.
     """
     of_classes = {"classes": LABEL.values} if isinstance(LABEL, Classes) else {}
     return {
         "task": task_of(LABEL),
         "label": LABEL.name,
+        "column": LABEL.column,
         **of_classes,
         "inputs": {input_name(column): column for column in RAW_COLUMNS},
     }

@@ -22,6 +22,11 @@ CONDITION = (
     "the test split. If that has changed, or if scores occur that the test split had "
     "not, it is worthless; only labels show the first."
 )
+ONLY_BINARY = (
+    "What to expect without labels is estimated for a label that is yes or no only: a "
+    "predicted number doesn't tell how far off it is, and the evaluation doesn't "
+    "calibrate the probabilities of several classes."
+)
 AUC = "auc"
 ACCURACY = "binary_accuracy"
 LOG_LOSS = "binary_crossentropy"

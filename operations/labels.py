@@ -15,7 +15,15 @@ from operations import joining, ledger, outcomes, requests, training_files
 from operations.joining import Ints, Status
 from operations.ledger import About, Entry, Ledger
 from operations.outcomes import EVENT_TIME, LABEL_TIME, LINE, Roles
-from operations.requests import PREDICTION, REQUEST_ID, ROW, TIME, VERSION, Log
+from operations.requests import (
+    PREDICTION,
+    REQUEST_ID,
+    ROW,
+    SCORES,
+    TIME,
+    VERSION,
+    Log,
+)
 from operations.settings import Joining
 from operations.training_files import Place
 from pipeline.config import Config
@@ -321,6 +329,7 @@ class _Join:
             ledger.REQUEST_TIME: _array(asked, TIME).take(place),
             VERSION: _array(asked, VERSION).take(place),
             PREDICTION: _array(asked, PREDICTION).take(place),
+            SCORES: _array(asked, SCORES).take(place),
             LINE: _array(found, LINE),
             LABEL_TIME: _array(found, LABEL_TIME),
             EVENT_TIME: _array(found, EVENT_TIME)

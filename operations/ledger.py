@@ -18,7 +18,14 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from operations.joining import Status
-from operations.requests import PREDICTION, REQUEST_ID, ROW, TIME_TYPE, VERSION
+from operations.requests import (
+    PREDICTION,
+    REQUEST_ID,
+    ROW,
+    SCORES,
+    TIME_TYPE,
+    VERSION,
+)
 from pipeline.columnar import files
 from pipeline.errors import ThroughlineError, UsageError
 from pipeline.store import durable, locks
@@ -40,6 +47,7 @@ FIXED: Mapping[str, pa.DataType] = {
     REQUEST_TIME: TIME_TYPE,
     VERSION: pa.int64(),
     PREDICTION: pa.float64(),
+    SCORES: pa.list_(pa.float64()),
     "line": pa.int64(),
     "label_time": TIME_TYPE,
     "event_time": TIME_TYPE,

@@ -23,6 +23,7 @@ from operations.windows import Window
 from pipeline import clock
 from pipeline.config import Config
 from pipeline.ingestion.columns import Kinds, kinds_of_schema
+from pipeline.quality import titles
 from pipeline.trust import drift, gate, schema_review
 from pipeline.trust.policy import Policy
 
@@ -31,7 +32,6 @@ BEFORE = "window before's"
 
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _SERVING = "SERVING"
-_AUC = "auc"
 
 
 def directory_of(config: Config) -> Path:
@@ -269,9 +269,8 @@ def _quality(
     model: LiveModel, now: Window, book: Ledger, kinds: Kinds, *, can_expect: bool
 ) -> _Found:
     scores, plot = now.scores, model.calibration
-    # Only of two classes does a score tell how likely its label is.
-    can_expect = can_expect and isinstance(declared.LABEL, Binary)
-    estimate = expected.estimate(scores, plot) if can_expect else None
+    of_scores = isinstance(declared.LABEL, Binary)
+    estimate = expected.estimate(scores, plot) if can_expect and of_scores else None
     labelled = count_labels(book, now.since, now.until)
     measured, bounds = _measured(model, now, book, kinds, labelled)
     names = dict.fromkeys([*measured, *(estimate.metrics if estimate else ())])
@@ -290,13 +289,13 @@ def _quality(
             guess.high if guess else None,
         )
     alarms = [*_performance_alarms(metrics, bounds)]
-    notes = []
+    notes = [] if of_scores else [expected.ONLY_BINARY]
     if labelled < now.rows:
         notes.append(f"{now.rows - labelled:,} of {now.rows:,} rows have no label yet")
     if labelled and not measured:
         notes.append(
             "live metrics were not computed: the evaluation's settings are unknown, or "
-            "the model doesn't answer one number per row"
+            "the answers aren't those of a model of this project's label"
         )
     if estimate:
         notes.append(expected.CONDITION)
@@ -343,8 +342,8 @@ def _measured(
 def _performance_alarms(
     metrics: Mapping[str, Quality], bounds: Mapping[str, float]
 ) -> Iterator[Alarm]:
-    # Only where a threshold says that more is better; the AUC by its definition too.
-    for name in dict.fromkeys([*bounds, _AUC]):
+    # Only where a threshold says that more is better; of the main one it is known.
+    for name in dict.fromkeys([*bounds, titles.MAIN[declared.TASK]]):
         found = metrics.get(name, Quality())
         promised = [b for b in (found.promised_low, bounds.get(name)) if b is not None]
         if not promised:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from operations.observation import Comparison, Observation, Quality
+from pipeline.quality import titles
 from pipeline.quality.titles import TITLES
 from pipeline.report import page
 from pipeline.report.blocks import (
@@ -172,14 +173,15 @@ def _points(hours: Sequence[float], values: Sequence[float | None]) -> list[Poin
 def _quality_lines(
     history: Sequence[Observation], hours: Sequence[float], x: str
 ) -> Iterator[Lines]:
-    found = [each.metrics.get("auc", Quality()) for each in history]
+    title, _ = titles.main(history[-1].metrics)
+    found = [titles.main(each.metrics)[1] or Quality() for each in history]
     series = {
         name: _points(hours, [getattr(each, name) for each in found])
         for name in ("promised", "live", "expected")
     }
     shown = {name: points for name, points in series.items() if points}
     if shown:
-        yield Lines("AUC", x, "AUC", shown)
+        yield Lines(title, x, title, shown)
 
 
 def _distance_lines(

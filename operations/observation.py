@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from pipeline.quality import titles
 from pipeline.quality.results import metric_text
 
 _SHOWN = 3
@@ -155,13 +156,14 @@ class Observation:
         if "p95" in self.latency_ms:
             parts.append(f"95 % within {self.latency_ms['p95']:.3g} ms")
         parts.append(f"labels of {self.coverage:.0%}")
-        if auc := self.metrics.get("auc"):
+        title, found = titles.main(self.metrics)
+        if found:
             parts += [
-                f"{name} AUC {metric_text(value)}"
+                f"{name} {title} {metric_text(value)}"
                 for name, value in (
-                    ("live", auc.live),
-                    ("expected", auc.expected if auc.live is None else None),
-                    ("promised", auc.promised),
+                    ("live", found.live),
+                    ("expected", found.expected if found.live is None else None),
+                    ("promised", found.promised),
                 )
                 if value is not None
             ]

@@ -3,6 +3,7 @@
 Importing this imports TFMA, and so TensorFlow.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,21 +17,32 @@ from google.protobuf import json_format
 from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.proto import config_pb2
 
-from models import declared
-from operations import ledger
+from models import decision, declared
+from operations import ledger, scores
 from operations.joining import Status
 from operations.ledger import Ledger
 from operations.live import Promise
-from operations.requests import PREDICTION, VERSION
+from operations.requests import VERSION
 from pipeline.columnar import lists
 from pipeline.ingestion.columns import Kinds
-from pipeline.quality import metrics
+from pipeline.quality import metrics, results
 from pipeline.quality.aggregates import Scored
 from pipeline.quality.evaluation import Evaluation, summed_batch
+from pipeline.quality.gated import Gated
+from pipeline.quality.gates import Settings
 from pipeline.quality.intervals import intervals
 from pipeline.quality.scoring import Answers
 from pipeline.trust import labels
 
+# No rule, and no slice: the intervals of all rows.
+_OVERALL = (
+    None
+    if declared.TASK == "binary"
+    else Gated(
+        Settings((), 0.95, 1, (), declared.TASK, declared.CLASSES).to_json(),
+        (decision.DEFAULT,),
+    )
+)
 # Sums of several batches are merged at once: each may be a megabyte.
 _MERGED = 16
 
@@ -81,7 +93,7 @@ def measure(book: Ledger, kinds: Kinds, asked: Asked) -> Labelled:
         asked: Which predictions, and how.
     """
     config = _overall(asked.settings)
-    evaluation = Evaluation(config.SerializeToString(), ())
+    evaluation = Evaluation(config.SerializeToString(), (), gates=_OVERALL)
     planned = evaluation.plan
     rows = known = 0
     partials = []
@@ -91,11 +103,15 @@ def measure(book: Ledger, kinds: Kinds, asked: Asked) -> Labelled:
         known += int(is_known.sum())
         scored = Scored(
             truth.astype(np.float64),
-            np.asarray(batch.column(PREDICTION), np.float64),
+            scores.values_of(batch.column(scores.ANSWER)),
             is_known.astype(np.float64),
         )
         listed = lists.wrap_batch(batch)
-        partials.append(summed_batch(planned, listed, {"": Answers(scored, {})}))
+        sums = summed_batch(planned, listed, {"": Answers(scored, {})})
+        if _OVERALL:
+            gated = _OVERALL.summed(listed, [scored])
+            sums = dataclasses.replace(sums, gated=gated)
+        partials.append(sums)
         if len(partials) == _MERGED:
             partials = [evaluation.merge(partials)]
     if not partials:
@@ -103,7 +119,12 @@ def measure(book: Ledger, kinds: Kinds, asked: Asked) -> Labelled:
     total = evaluation.merge(partials)
     ((where, values),) = list(metrics.results(planned, total))
     found = intervals(planned, total, {where: values}).get(where, {})
-    return Labelled(rows, known, dict(_numbers(values, found)), _bounds(config))
+    bounds = {key.name: (each.low, each.high) for key, each in found.items()}
+    if _OVERALL and total.gated:
+        judged = _OVERALL.judge(total.gated)
+        (overall,) = (each for each in judged.metrics if not each["where"])
+        bounds = results.intervals_of_rules(overall["metrics"]) | bounds
+    return Labelled(rows, known, dict(_numbers(values, bounds)), _bounds(config))
 
 
 def _overall(settings: Mapping[str, Any]) -> Any:
@@ -123,13 +144,12 @@ def _joined(book: Ledger, kinds: Kinds, asked: Asked) -> Iterator[pa.RecordBatch
     kind = ledger.FIXED[ledger.REQUEST_TIME]
     since, until = (pa.scalar(each, kind) for each in (asked.since, asked.until))
     names = [name for name in declared.LABEL.read if name in kinds]
-    wanted = [PREDICTION, VERSION, ledger.REQUEST_TIME]
+    wanted = [scores.ANSWER, VERSION, ledger.REQUEST_TIME]
     data = [f"{ledger.DATA}{name}" for name in names]
     for batch in book.rows([Status.JOINED], [*wanted, *data]):
         times = batch.column(ledger.REQUEST_TIME)
         kept = pc.and_(pc.greater_equal(times, since), pc.less(times, until))
-        # A model that answers several numbers has no one prediction.
-        kept = pc.and_(kept, pc.is_valid(batch.column(PREDICTION)))
+        kept = pc.and_(kept, scores.is_known(batch.column(scores.ANSWER)))
         if asked.version is not None:
             kept = pc.and_(kept, pc.equal(batch.column(VERSION), asked.version))
         found = batch.filter(kept)
@@ -140,13 +160,13 @@ def _joined(book: Ledger, kinds: Kinds, asked: Asked) -> Iterator[pa.RecordBatch
 
 
 def _numbers(
-    values: Mapping[Any, Any], found: Mapping[Any, Any]
+    values: Mapping[Any, Any], bounds: Mapping[str, tuple[float, float]]
 ) -> Iterator[tuple[str, Promise]]:
     for key, value in values.items():
         # Plots and confusion matrices are no numbers.
         number = np.asarray(value) if isinstance(value, float | np.generic) else None
         if number is not None and number.size == 1 and np.isfinite(number):
-            low, high = found.get(key, (None, None))
+            low, high = bounds.get(key.name, (None, None))
             yield key.name, Promise(float(number), low, high)
 
 

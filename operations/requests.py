@@ -55,7 +55,7 @@ TYPES: Mapping[Kind, pa.DataType] = {
 }
 """Arrow types of features."""
 
-_NAMES = (REQUEST_ID, ROW, TIME, VERSION, PREDICTION, LATENCY, STATUS)
+_NAMES = (REQUEST_ID, ROW, TIME, VERSION, PREDICTION, SCORES, LATENCY, STATUS)
 FIXED: Mapping[str, pa.DataType] = {
     name: request_log.schema({}).field(name).type for name in _NAMES
 }

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from models import declared
 from operations import labels, live, monitoring, requests, shadow, windows
 from operations.decisions import Action, Decision, key_of, text_of
 from operations.facts import Facts
@@ -15,11 +16,13 @@ from operations.shadow import Pairs
 from operations.windows import Traffic
 from pipeline.config import Config
 from pipeline.ingestion.columns import Kinds, kinds_of_schema
+from pipeline.quality import titles
 from pipeline.registry import history
 from pipeline.registry.shadow_order import Order
 from pipeline.trust import schema_review
 
-_AUC = "auc"
+_METRIC = titles.MAIN[declared.TASK]
+_TITLE = titles.SHOWN[declared.TASK][_METRIC]
 _P95 = 0.95
 # Of a normal distribution: one false alarm in a thousand looks.
 _DEVIATIONS = 3.1
@@ -166,7 +169,7 @@ class _Look:
         """Compares live metrics with what the evaluation promised."""
         from operations import performance
 
-        promised = self.model.promised.get(_AUC, live.Promise(0.0)).low
+        promised = self.model.promised.get(_METRIC, live.Promise(0.0)).low
         if not self.model.evaluation or promised is None:
             return
         asked = performance.Asked(
@@ -177,10 +180,10 @@ class _Look:
             self.watched.version,
         )
         book = labels.ledger_of(self.config)
-        found = performance.measure(book, kinds, asked).metrics.get(_AUC)
+        found = performance.measure(book, kinds, asked).metrics.get(_METRIC)
         if found and found.high is not None and found.high < promised:
             yield (
-                f"has an AUC of {found.value:.4g}, at most {found.high:.4g}, and "
+                f"has {_TITLE} {found.value:.4g}, at most {found.high:.4g}, and "
                 f"promised at least {promised:.4g}"
             )
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from operations import scores as answers
 from operations.requests import (
     LATENCY,
     PREDICTION,
@@ -32,7 +33,7 @@ SCORE_BINS = 1000
 _EDGES: Floats = np.geomspace(0.01, 600_000, 2_000)
 """Ends of the bins of latencies in milliseconds; a percentile is 0.9 % off at most."""
 _TRAFFIC = (VERSION, LATENCY, STATUS)
-_COLUMNS = (PREDICTION, *_TRAFFIC)
+_COLUMNS = (answers.ANSWER, *_TRAFFIC)
 # Several batches are merged at once, since merging sorts all that is kept.
 _MERGED = 16
 
@@ -102,8 +103,8 @@ class Window:
         since: Its first moment.
         until: The moment after its last.
         traffic: Of each version that answered or failed.
-        profile: Of the features and, as `PREDICTION`, of the scores; `None` without
-            rows.
+        profile: Of the features and, as `PREDICTION`, of what was predicted; `None`
+            without rows.
         scores: The scores.
     """
 
@@ -142,8 +143,10 @@ def read(log: Log, kinds: Kinds, since: datetime, until: datetime) -> Window:
     for batch in log.batches(kinds, since, until, _COLUMNS, failed=True):
         _count(batch, traffic)
         answered = batch.filter(pc.equal(batch.column(STATUS), request_log.OK))
-        scores = _added(scores, answered.column(PREDICTION))
-        profiles.append(_profile_of(answered, kinds))
+        predicted = answers.predicted(answered.column(answers.ANSWER))
+        if pa.types.is_floating(predicted.type):
+            scores = _added(scores, predicted)
+        profiles.append(_profile_of(answered.select([*kinds]), predicted))
         if len(profiles) == _MERGED:
             profiles = [profile.merged(profiles)]
     whole = profile.merged(profiles) if profiles else None
@@ -160,10 +163,13 @@ def traffic(log: Log, since: datetime, until: datetime) -> dict[int, Traffic]:
     return found
 
 
-def _profile_of(batch: pa.RecordBatch, kinds: Kinds) -> Profile:
-    nothing = np.zeros(batch.num_rows, np.int64)
-    # The score too: its drift is measured like that of a feature.
-    return profile.of_batch(batch.select([*kinds, PREDICTION]), nothing, nothing)
+def _profile_of(features: pa.RecordBatch, predicted: pa.Array) -> Profile:
+    nothing = np.zeros(len(predicted), np.int64)
+    # The prediction too: its drift is measured like that of a feature.
+    batch = pa.RecordBatch.from_arrays(
+        [*features.columns, predicted], [*features.schema.names, PREDICTION]
+    )
+    return profile.of_batch(batch, nothing, nothing)
 
 
 def _count(batch: pa.RecordBatch, traffic: dict[int, Traffic]) -> None:

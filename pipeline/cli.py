@@ -4,9 +4,11 @@ import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from pipeline.errors import EXIT_DONE, EXIT_USAGE, exit_code, no_such
+from pipeline.errors import EXIT_DONE, EXIT_USAGE, UsageError, exit_code, no_such
+from pipeline.project.settings_file import FILE_NAME, PROJECT
 
 __all__ = ["exit_code", "main"]
 
@@ -75,6 +77,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+# They write elsewhere, or nothing.
+_ANYWHERE = {"new", "doctor", "completion"}
+
+
 def main() -> int:
     """Runs the command that the command line names; returns the exit code."""
     return exit_code(lambda: _command(sys.argv[1:]))
@@ -94,7 +100,23 @@ def _command(words: Sequence[str]) -> int:
         problem = no_such("command", name, COMMANDS)
         sys.stderr.write(f"throughline: {problem}\n{_help()}")
         return EXIT_USAGE
+    if name not in _ANYWHERE:
+        _refuse_other_project(Path.cwd())
     return COMMANDS[name](arguments)
+
+
+def _refuse_other_project(here: Path) -> None:
+    """Refuses to run in another project, with the features and settings of this one.
+
+    Raises:
+        UsageError: The directory is a project with code of its own.
+    """
+    is_project = (here / FILE_NAME).is_file() and (here / "pipeline/cli.py").is_file()
+    if is_project and here.resolve() != PROJECT:
+        raise UsageError(
+            f"{here} is a project of its own, and this is the throughline of "
+            f"{PROJECT}; type `make env` and `. .venv/bin/activate` there first"
+        )
 
 
 def _help() -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from models import declared
+from models.declarations import Task
 from models.groups import GROUPS
 from models.hyperparameters import Hyperparameters
 from pipeline.beam.engines import IN_PROCESS, Beam, refuse_unreachable
@@ -237,13 +238,23 @@ class Quality:
     slice_crosses: tuple[str, ...] = ()
     """Crosses of raw columns to slice by as well, each such as payment_type,company."""
     max_slice_auc_loss: float = 0.02
-    """Most that the AUC of a slice may be below the live model's there, 0 to 1."""
+    """For yes or no: most that the AUC of a slice may be below the live model's there,
+    0 to 1."""
+    max_slice_accuracy_loss: float = 0.05
+    """For classes: most that the accuracy of a slice may be below the live model's
+    there, 0 to 1."""
+    max_slice_rmse_loss: float = 0.2
+    """For numbers: most that the RMSE of a slice may be above the live model's there,
+    as a share of that, 0 to 1."""
     max_error_rate_gap: float = 0.3
     """Most that the false positive rates, or the false negative rates, of two groups of
-    models/groups.py may differ by, 0 to 1."""
+    models/groups.py may differ by, 0 to 1; for classes, their accuracies."""
+    max_mae_gap: float = 1.0
+    """For numbers: most that the mean absolute errors of two groups of models/groups.py
+    may differ by, as a share of that of all rows."""
     rules: tuple[str, ...] = ()
-    """More rules, such as 'recall >= 0.6', 'auc by company loss <= 0.03' or
-    'false_negative_rate by pickup_side gap <= 0.2'."""
+    """More rules about metrics of the task, such as 'recall >= 0.6', 'accuracy by
+    COLUMN loss <= 0.03', 'recall of CLASS >= 0.5' or 'mae by GROUPING gap <= 50%'."""
     confidence: float = 0.95
     """How sure it must be that a slice breaks a rule, 0.5 to below 1, for all slices
     together."""
@@ -262,8 +273,10 @@ class Quality:
         """Rejects thresholds outside 0 to 1, and texts that are no rules."""
         limits = ("min_auc", "max_auc_loss", "max_slice_auc_loss", "max_error_rate_gap")
         others = ("min_accuracy_gain", "max_accuracy_loss", "min_r2", "max_r2_loss")
-        for name in (*limits, *others):
+        sliced = ("max_slice_accuracy_loss", "max_slice_rmse_loss")
+        for name in (*limits, *others, *sliced):
             require(self, name, at_least=0, at_most=1, group="quality")
+        require(self, "max_mae_gap", at_least=0, at_most=LARGEST, group="quality")
         require(self, "confidence", at_least=0.5, at_most=0.9999, group="quality")
         require(self, "min_slice_rows", at_least=1, at_most=LARGEST, group="quality")
         require(self, "best_of", at_least=0, at_most=LARGEST, group="quality")
@@ -275,7 +288,7 @@ class Quality:
                 "0; one of the two errors must cost something"
             )
         for text in self.rules:
-            rules.parse(text)
+            rules.parse_for(text, declared.TASK, declared.CLASSES)
 
     @property
     def crosses(self) -> tuple[tuple[str, ...], ...]:
@@ -288,18 +301,41 @@ class Quality:
     @property
     def all_rules(self) -> tuple[str, ...]:
         """All rules as texts: those of the thresholds above, then the others."""
-        sliced = [*((name,) for name in self.slice_columns), *self.crosses]
+        return self.rules_of(declared.TASK)
+
+    def rules_of(self, task: Task) -> tuple[str, ...]:
+        """All rules as texts, of a project of some kind of task."""
+        sliced = "auc"
+        rates: tuple[str, ...] = ("false_positive_rate", "false_negative_rate")
+        most, gap = f"{self.max_slice_auc_loss:g}", f"{self.max_error_rate_gap:g}"
+        match task:
+            case "binary":
+                overall = (
+                    f"auc >= {self.min_auc:g}",
+                    f"auc loss <= {self.max_auc_loss:g}",
+                )
+            case "classes":
+                overall = (
+                    f"accuracy_gain >= {self.min_accuracy_gain:g}",
+                    f"accuracy loss <= {self.max_accuracy_loss:g}",
+                )
+                sliced, most = "accuracy", f"{self.max_slice_accuracy_loss:g}"
+                rates = ("accuracy",)
+            case "regression":
+                overall = (
+                    f"r2 >= {self.min_r2:g}",
+                    f"r2 loss <= {self.max_r2_loss:g}",
+                )
+                sliced, most = "rmse", f"{100 * self.max_slice_rmse_loss:g}%"
+                rates, gap = ("mae",), f"{100 * self.max_mae_gap:g}%"
+        by = [*((name,) for name in self.slice_columns), *self.crosses]
         return (
-            f"auc >= {self.min_auc:g}",
-            f"auc loss <= {self.max_auc_loss:g}",
+            *overall,
+            *(f"{sliced} by {','.join(names)} loss <= {most}" for names in by),
             *(
-                f"auc by {','.join(by)} loss <= {self.max_slice_auc_loss:g}"
-                for by in sliced
-            ),
-            *(
-                f"{rate} by {group.name} gap <= {self.max_error_rate_gap:g}"
+                f"{rate} by {group.name} gap <= {gap}"
                 for group in GROUPS
-                for rate in ("false_positive_rate", "false_negative_rate")
+                for rate in rates
             ),
             *self.rules,
         )

@@ -61,6 +61,7 @@ from pipeline.config import (
 )
 from pipeline.ingestion.spans import Newest
 from pipeline.ingestion.splitting import EVAL, TEST, TRAIN, SplitRule
+from pipeline.quality import titles
 from pipeline.quality.eval_config import eval_config
 from pipeline.quality.gates import Settings
 from pipeline.quality.serving_check import Limits
@@ -181,8 +182,7 @@ def create_pipeline(config: Config) -> Pipeline:
         eval_config=eval_config(config.quality),
     )
     evaluator.executor_spec = BeamExecutorSpec(EvaluatorExecutor)
-    if declared.TASK == "binary":
-        with_gates(evaluator, _gates(config), best and best.outputs["model"])
+    with_gates(evaluator, _gates(config), best and best.outputs["model"])
     # It says which conditions are rare; they become slices.
     require_verdict(evaluator, verdicts)
 
@@ -241,7 +241,7 @@ def _baseline(config: Config) -> Resolver:
 
 def _best_model(config: Config) -> Resolver | None:
     """Returns the node that finds the best recent model; none on Vertex AI."""
-    if not config.quality.best_of or declared.TASK != "binary":
+    if not config.quality.best_of:
         return None
     if config.output.is_relative_to(VERTEX_MOUNT):
         return None
@@ -250,6 +250,7 @@ def _best_model(config: Config) -> Resolver | None:
         config={
             "serving_directory": str(config.serving_directory),
             "best_of": config.quality.best_of,
+            "metric": titles.MAIN[declared.TASK],
         },
         **{MODEL: Channel(type=Model)},
     ).with_id("BestModel")
@@ -262,6 +263,8 @@ def _gates(config: Config) -> Settings:
         quality.confidence,
         quality.min_slice_rows,
         tuple(group.name for group in GROUPS),
+        declared.TASK,
+        declared.CLASSES,
     )
 
 

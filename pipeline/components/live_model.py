@@ -100,18 +100,21 @@ class BestModelStrategy(ResolverStrategy):
     """Resolves to the Model of the best recent version, if that isn't live.
 
     Compared with the live model alone, a model a little worse could be pushed again and
-    again. Best is what had the highest AUC in the evaluation before it was pushed.
+    again. Best is what had the highest metric in the evaluation before it was pushed.
     """
 
-    def __init__(self, serving_directory: str, best_of: int) -> None:
+    def __init__(
+        self, serving_directory: str, best_of: int, metric: str = "auc"
+    ) -> None:
         """Creates the strategy.
 
         Args:
             serving_directory: Directory of the model's versions.
             best_of: How many models count, of those that were live last.
+            metric: Name of the metric by which one is the best.
         """
         self._base = Path(serving_directory)
-        self._count = best_of
+        self._count, self._metric = best_of, metric
 
     def resolve_artifacts(
         self, store: MetadataStore, input_dict: dict[str, list[Artifact]]
@@ -126,7 +129,7 @@ class BestModelStrategy(ResolverStrategy):
             One model, or none if the live one is the best, or nothing is known.
         """
         registry = history.read(self._base)
-        number = history.best(registry, self._count)
+        number = history.best(registry, self._count, self._metric)
         if number is None or number == registry.live:
             return {MODEL: []}
         origin = registry.added[number].origin

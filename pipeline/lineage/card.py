@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from models import decision
+from models.groups import GROUPS
 from pipeline.errors import UsageError
 from pipeline.lineage import registered
 from pipeline.lineage.answers import ModelLineage
 from pipeline.lineage.query import Lineage
-from pipeline.quality import results
-from pipeline.quality.rules import METRICS
+from pipeline.quality import results, titles
 from pipeline.registry import versions
 from pipeline.registry.history import Registry
 from pipeline.store import artifact_files, durable
@@ -22,7 +22,35 @@ from pipeline.store import artifact_files, durable
 DIRECTORY = "cards"
 """Next to the versions; model servers ignore it, since its name is no number."""
 
-_SHOWN = ("auc", "precision", "recall", "false_positive_rate", "false_negative_rate")
+_SHOWN: Mapping[str, tuple[str, ...]] = {
+    "binary": (
+        "auc",
+        "precision",
+        "recall",
+        "false_positive_rate",
+        "false_negative_rate",
+    ),
+    "classes": ("accuracy", "accuracy_gain", "auc", "log_loss"),
+    "regression": ("rmse", "mae", "mean_error", "r2"),
+}
+"""The metrics of slices, by the kind of task."""
+_ABOUT_METRICS: Mapping[str, str] = {
+    "binary": (
+        "Accuracy and rates are those of decisions by the threshold. The AUC is that "
+        "of the scores as they are; the report's comes from TFMA's bins of scores and "
+        "differs in the fourth digit."
+    ),
+    "classes": (
+        "A row is predicted to be of its most probable class. The AUC is the mean of "
+        "each class against the others, of bins of the scores: the report's differs in "
+        "the fourth digit."
+    ),
+    "regression": "Errors are in the label's unit; R2 of predicting the mean is 0.",
+}
+_NO_THRESHOLD = (
+    "- there is no decision threshold: the most probable class, or the number, is the "
+    "answer"
+)
 _UNKNOWN = "unknown: the run's artifacts are gone, or it ran on another store"
 
 
@@ -82,7 +110,9 @@ def _data(model: ModelLineage | None) -> Iterator[str]:
 def _label(model: ModelLineage | None, known: Mapping[str, Any]) -> Iterator[str]:
     if known:
         label, task = known.get("label", "unknown"), known.get("task", "unknown")
-        yield f"- predicts `{label}`, a task of kind {task}"
+        column = known.get("column", label)
+        of = f" of column `{column}`" if column != label else ""
+        yield f"- predicts `{label}`{of}, a task of kind {task}"
     if model and (policy := model.parameters.get("DataGate", {}).get("label_policy")):
         yield f"- labels are used by the policy `{policy}`"
     if "threshold" in known:
@@ -93,6 +123,8 @@ def _label(model: ModelLineage | None, known: Mapping[str, Any]) -> Iterator[str
             f"{costs['false_negative']:g}, and {chosen['rows']:,} rows of the "
             f"{chosen['split']} split cost {chosen['cost']:.4g} each on average"
         )
+    elif known.get("task") in {"classes", "regression"}:
+        yield _NO_THRESHOLD
 
 
 def _metrics(gates: Mapping[str, Any], model: ModelLineage | None) -> Iterator[str]:
@@ -102,17 +134,11 @@ def _metrics(gates: Mapping[str, Any], model: ModelLineage | None) -> Iterator[s
             ["metric", "value", "95 % interval"],
             [
                 [name, f"{value:.4g}", _between(low, high)]
-                for name in METRICS
-                if name in overall[0]["metrics"]
-                for value, low, high in [overall[0]["metrics"][name]]
+                for name, (value, low, high) in overall[0]["metrics"].items()
             ],
         )
         yield ""
-        yield (
-            "Accuracy and rates are those of decisions by the threshold. The AUC is "
-            "that of the scores as they are; the report's comes from TFMA's bins of "
-            "scores and differs in the fourth digit."
-        )
+        yield _ABOUT_METRICS[titles.task_of(overall[0]["metrics"])]
         return
     found = model.metrics.get(results.CANDIDATE, {}) if model else {}
     rows = [[name, results.metric_text(value)] for name, value in found.items()]
@@ -120,16 +146,18 @@ def _metrics(gates: Mapping[str, Any], model: ModelLineage | None) -> Iterator[s
 
 
 def _slices(gates: Mapping[str, Any]) -> Iterator[str]:
+    metrics = [each["metrics"] for each in gates.get("metrics", ())]
+    shown = _SHOWN[titles.task_of({name for names in metrics for name in names})]
     rows = [
         [
             ", ".join(f"{column} {value}" for column, value in each["where"]),
             f"{each['rows']:,.0f}",
-            *(_with_interval(each["metrics"].get(name)) for name in _SHOWN),
+            *(_with_interval(each["metrics"].get(name)) for name in shown),
         ]
         for each in sorted(gates.get("metrics", ()), key=lambda each: -each["rows"])
         if each["where"]
     ]
-    yield from _table(["slice", "rows", *_SHOWN], rows) if rows else ()
+    yield from _table(["slice", "rows", *shown], rows) if rows else ()
 
 
 def _gates(gates: Mapping[str, Any], model: ModelLineage | None) -> Iterator[str]:
@@ -149,6 +177,8 @@ def _limits(gates: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]
     if inputs := known.get("inputs"):
         columns = ", ".join(f"`{column}`" for column in inputs.values())
         yield f"- reads {columns}; rows unlike the data above are a guess"
+    if not GROUPS:
+        yield "- no groups are declared in models/groups.py: none are compared"
     yield "- the metrics are of the test split named above, not of what is served today"
 
 

@@ -31,6 +31,7 @@ from pipeline.prediction.raw_model import RawModel
 
 DECISION = "decision"
 """1 if the probability is above the model's threshold, else 0."""
+TAKEN = "predicted_"
 _TYPES: Mapping[str, schema_pb2.FeatureType] = {
     "INT": schema_pb2.INT,
     "FLOAT": schema_pb2.FLOAT,
@@ -94,12 +95,17 @@ def predict(job: Job, model: RawModel, about: Mapping[str, Any]) -> Tally:
     files = _sources(job, model)
     names = files[0].names
     kinds: Kinds = {**dict.fromkeys(names, "BYTES"), **model.kinds}
+    added = _added(model, files[0])
     score = functools.partial(
-        _scored, kinds=kinds, model=model, as_rows=output.is_parquet(job.out)
+        _scored,
+        kinds=kinds,
+        model=model,
+        added=added,
+        as_rows=output.is_parquet(job.out),
     )
     tally, rejected = Tally(), job.quarantine.with_name(f".{job.quarantine.name}.part")
     job.out.parent.mkdir(parents=True, exist_ok=True)
-    out = _begun(job.out, files[0], model)
+    out = _begun(job.out, files[0], added)
     try:
         with ExitStack() as stack:
             lines = writing.Lines(str(rejected), stack)
@@ -147,19 +153,30 @@ def _sources(job: Job, model: RawModel) -> list[Source]:
             f"{job.data} has both Parquet and CSV files; predict one kind at a time, "
             "with --pattern"
         )
-    for field in _added(model):
-        if field.name in files[0].names:
-            raise DataRefusedError(
-                f"{files[0].path} has a column {field.name!r} already; rename it, "
-                "since what the model adds is to have that name"
-            )
     return files
 
 
-def _added(model: RawModel) -> list[pa.Field]:
-    """Returns the columns that a model adds."""
+def _added(model: RawModel, first: Source) -> list[pa.Field]:
+    """Returns the columns that a model adds.
+
+    A column of the data that has the name of an answer keeps it, and the answer gets
+    `TAKEN` in front: "class" and "probability" are usual names.
+
+    Raises:
+        DataRefusedError: The data has a column of that name too.
+    """
     decided = [] if model.threshold is None else [pa.field(DECISION, pa.int8())]
-    return [*model.answers, *decided]
+    added = [
+        each.with_name(f"{TAKEN}{each.name}") if each.name in first.names else each
+        for each in (*model.answers, *decided)
+    ]
+    for each in added:
+        if each.name in first.names:
+            raise DataRefusedError(
+                f"{first.path} has the columns {each.name.removeprefix(TAKEN)!r} and "
+                f"{each.name!r}; rename one, since what the model adds needs a name"
+            )
+    return added
 
 
 def _answers(model: RawModel, batch: pa.RecordBatch) -> list[pa.Array]:
@@ -178,8 +195,7 @@ def _sections(files: Iterable[Source]) -> Iterator[writing.Raw]:
         yield from writing.sections(plan.whole(file))
 
 
-def _begun(out: Path, first: Source, model: RawModel) -> Output:
-    added = _added(model)
+def _begun(out: Path, first: Source, added: list[pa.Field]) -> Output:
     if not output.is_parquet(out):
         return CsvOutput(out, [*first.names, *(field.name for field in added)])
     if first.kind == "parquet":
@@ -190,21 +206,26 @@ def _begun(out: Path, first: Source, model: RawModel) -> Output:
 
 
 def _scored(
-    raw: writing.Raw, kinds: Kinds, model: RawModel, *, as_rows: bool
+    raw: writing.Raw,
+    kinds: Kinds,
+    model: RawModel,
+    added: list[pa.Field],
+    *,
+    as_rows: bool,
 ) -> _Scored:
     piece, found = raw
     if isinstance(found, Records):
         count, rows = writing.parse(raw, kinds)
         answers = _answers(model, rows.batch)
         to_part = _rows_of_text if as_rows else _lines_of_text
-        part = to_part(rows, answers, _added(model))
+        part = to_part(rows, answers, added)
         return _Scored(count, part, rows.rejected)
     batch, first = found
     # Only what the model reads is converted; the other columns stay as they are.
     wanted = batch.select(list(model.kinds))
     rows = reading.read_table(str(piece.source.path), wanted, first, model.kinds)
     kept = batch.take(pa.array(rows.lines - first)) if rows.rejected else batch
-    scored = _with_answers(kept, _answers(model, rows.batch), _added(model))
+    scored = _with_answers(kept, _answers(model, rows.batch), added)
     rejected = tuple(
         replace(row, raw=reading.json_of(batch, row.line - first))
         for row in rows.rejected

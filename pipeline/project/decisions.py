@@ -271,6 +271,8 @@ def _left_out(column: Column, rows: int, labelled: Profile) -> str:
         return f"one value, {_shown(column.values[0])}"
     if column.is_list and column.kind == "FLOAT":
         return "lists of numbers with a fraction"
+    if column.is_other_date:
+        return f"dates such as {column.values[0]!r}, write them as 2026-01-31"
     return _leak_or_id(column, rows, labelled)
 
 

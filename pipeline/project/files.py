@@ -35,6 +35,7 @@ _LONGEST_DOMAIN = 100
 _ROWS_OF_A_VALUE = 20
 _SMALL = 5_000
 _TYPES = {"INT": schema_pb2.INT, "FLOAT": schema_pb2.FLOAT, "BYTES": schema_pb2.BYTES}
+_RARE = 0.05
 _LEAST_DUPLICATES, _LEAST_MISSING = 0.01, 0.01
 
 
@@ -139,10 +140,12 @@ def _schema(found: Survey, label: AnyLabel) -> str:
 
 def _feature(column: Column, label: AnyLabel) -> schema_pb2.Feature:
     feature = schema_pb2.Feature(name=column.name, type=_TYPES[column.kind])
-    # About half of what is there: enough to notice a source that is lost.
-    share = 1.0 if not column.missing else round((1 - column.share_missing) / 2, 3)
-    feature.presence.min_fraction = share
-    if share:
+    there = 1 - column.share_missing
+    # About half of what is there: enough to notice a source that is lost. Of a column
+    # that is hardly there, a split or a day may have nothing.
+    share = 1.0 if not column.missing else round(there / 2, 3)
+    feature.presence.min_fraction = share if there >= _RARE else 0.0
+    if feature.presence.min_fraction:
         feature.presence.min_count = 1
     if not column.is_list:
         feature.value_count.max = 1

@@ -29,7 +29,11 @@ SHOWN_ROWS = 3
 DATE = r"^\s*\d{4}[-/]\d{2}[-/]\d{2}([ T]\d{2}:\d{2}(:\d{2}.*)?)?\s*$"
 """What `models.times` reads."""
 
-_WORD = re.compile(r"[^\W_]+")
+OTHER_DATE = r"^\s*\d{1,2}[./-]\d{1,2}[./-]\d{2}(\d{2})?\b.*$"
+"""Dates that `models.times` doesn't read, since day and month can't be told apart."""
+
+# An id such as T-1017 is one word, whatever its parts.
+_WORD = re.compile(r"\S*[^\W\d_]\S*")
 _MANY = 0.99
 
 
@@ -82,10 +86,18 @@ class Column:
     @functools.cached_property
     def is_date(self) -> bool:
         """Whether practically all its texts are dates or times."""
+        return self._share_like(DATE) >= _MANY
+
+    @functools.cached_property
+    def is_other_date(self) -> bool:
+        """Whether practically all its texts are dates in a form that isn't read."""
+        return self._share_like(OTHER_DATE) >= _MANY
+
+    def _share_like(self, pattern: str) -> float:
         if self.is_number or not self.values:
-            return False
-        dates = [bool(re.match(DATE, str(value))) for value in self.values]
-        return float(np.average(dates, weights=self.counts)) >= _MANY
+            return 0.0
+        found = [bool(re.match(pattern, str(value))) for value in self.values]
+        return float(np.average(found, weights=self.counts))
 
     @functools.cached_property
     def words(self) -> float:

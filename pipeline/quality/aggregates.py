@@ -365,20 +365,31 @@ def summed(
     Returns:
         A table per kind, with slices numbered as in `members`.
     """
-    tables = []
-    for kind in kinds:
-        cells, quantities = kind.quantities(scored[kind.model])
-        slices, rows = members.slices, members.rows
-        if cells.ndim > 1:
-            # A row of several cells counts as that many rows of one.
-            each = cells.shape[1]
-            slices = np.repeat(slices, each)
-            rows = (rows[:, None] * each + np.arange(each)).reshape(-1)
-            cells = cells.reshape(-1)
-            quantities = quantities.reshape(-1, quantities.shape[2])
-        # Slice and cell in one number, so that one pass groups by both.
-        tables.append(table_of(slices * kind.width + cells[rows], quantities, rows))
-    return tuple(tables)
+    return tuple(
+        tabled(kind.width, kind.quantities(scored[kind.model]), members)
+        for kind in kinds
+    )
+
+
+def tabled(width: int, found: tuple[Integers, Floats], members: Members) -> Table:
+    """Adds up what rows have in cells, by slice and cell.
+
+    Args:
+        width: Number of cells.
+        found: The cells of rows and what to add there, as of `Sums.quantities`.
+        members: The slices of the rows.
+    """
+    cells, quantities = found
+    slices, rows = members.slices, members.rows
+    if cells.ndim > 1:
+        # A row of several cells counts as that many rows of one.
+        each = cells.shape[1]
+        slices = np.repeat(slices, each)
+        rows = (rows[:, None] * each + np.arange(each)).reshape(-1)
+        cells = cells.reshape(-1)
+        quantities = quantities.reshape(-1, quantities.shape[2])
+    # Slice and cell in one number, so that one pass groups by both.
+    return table_of(slices * width + cells[rows], quantities, rows)
 
 
 def merged(

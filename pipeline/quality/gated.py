@@ -10,10 +10,10 @@ import pyarrow as pa
 from models.declarations import Group
 from models.groups import GROUPS
 from pipeline.quality import gates
-from pipeline.quality.aggregates import Partial, Scored, table_of
+from pipeline.quality.aggregates import Partial, Scored, tabled
+from pipeline.quality.comparisons import Comparison, Paired
 from pipeline.quality.gates import Judged, Settings
-from pipeline.quality.pairs import Pair
-from pipeline.quality.slices import Spec, Values, members
+from pipeline.quality.slices import Members, Spec, Values, members
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,16 @@ class Gated:
     best: str = ""
 
     @property
-    def kinds(self) -> tuple[Pair, ...]:
-        """The kinds of sums: one per rival, or one of the candidate with itself."""
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """One per rival, or one of the candidate with itself."""
         first, *others = self.thresholds
-        return tuple(Pair((first, other)) for other in others or [first])
+        settings = _settings(self.settings)
+        return tuple(settings.comparison((first, other)) for other in others or [first])
+
+    @property
+    def kinds(self) -> tuple[Paired, ...]:
+        """The kinds of sums, those of the first rival first."""
+        return tuple(kind for each in self.comparisons for kind in each.kinds)
 
     def summed(self, batch: pa.RecordBatch, scored: Sequence[Scored]) -> Partial:
         """Sums a batch.
@@ -57,14 +63,15 @@ class Gated:
         }
         inside = members(specs, columns, batch.num_rows)
         candidate, *others = scored
-        tables = []
-        for kind, other in zip(self.kinds, others or [candidate], strict=True):
-            cells, quantities = kind.quantities(candidate, other)
-            keys = inside.slices * kind.width + cells[inside.rows]
-            # Rows of weight 0 are in no metric, and would be cells without rows.
-            counted = candidate.weights[inside.rows] > 0
-            tables.append(table_of(keys[counted], quantities, inside.rows[counted]))
-        return Partial(inside.keys, tuple(tables), rows=batch.num_rows)
+        # Rows of weight 0 are in no metric, and would be cells without rows.
+        counted = candidate.weights[inside.rows] > 0
+        known = Members(inside.keys, inside.slices[counted], inside.rows[counted])
+        tables = tuple(
+            tabled(kind.width, kind.quantities(candidate, other), known)
+            for each, other in zip(self.comparisons, others or [candidate], strict=True)
+            for kind in each.kinds
+        )
+        return Partial(inside.keys, tables, rows=batch.num_rows)
 
     def judge(self, total: Partial) -> Judged:
         """Judges the candidate by the sums of all rows."""

@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.quality import pairs
+from models.declarations import Task
+from pipeline.quality import comparisons, pairs
 from pipeline.quality.aggregates import Partial
+from pipeline.quality.comparisons import Comparison
 from pipeline.quality.pairs import Estimates
-from pipeline.quality.rules import LARGER_IS_BETTER, METRICS, Kind, Rule, parse
+from pipeline.quality.rules import Kind, Rule, metrics_of, parse
 from pipeline.quality.slices import SliceKey
 
 PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
@@ -48,12 +50,16 @@ class Settings:
         confidence: Of the one-sided intervals, 0.5 to 1.
         min_rows: Fewest rows of a slice that is judged.
         groups: Groupings whose metrics are reported though no rule may name them.
+        task: The kind of task.
+        classes: The classes in the order of their numbers, if there are several.
     """
 
     rules: tuple[str, ...]
     confidence: float
     min_rows: int
     groups: tuple[str, ...] = ()
+    task: Task = "binary"
+    classes: tuple[str | int, ...] = ()
 
     def to_json(self) -> str:
         """Formats them as a parameter of the component."""
@@ -63,13 +69,17 @@ class Settings:
     def from_json(cls, text: str) -> "Settings":
         """Restores them."""
         given = json.loads(text)
-        given["rules"], given["groups"] = tuple(given["rules"]), tuple(given["groups"])
-        return cls(**given)
+        lists = {name: tuple(given[name]) for name in ("rules", "groups", "classes")}
+        return cls(**{**given, **lists})
 
     @property
     def parsed(self) -> tuple[Rule, ...]:
         """The rules."""
         return tuple(parse(text) for text in self.rules)
+
+    def comparison(self, thresholds: tuple[float, float]) -> Comparison:
+        """Returns how the candidate and a rival of these thresholds are compared."""
+        return comparisons.comparison(self.task, self.classes, thresholds)
 
     @property
     def columns(self) -> tuple[tuple[str, ...], ...]:
@@ -138,15 +148,22 @@ def judge(settings: Settings, partial: Partial, rivals: Sequence[str]) -> Judged
 
     Args:
         settings: The rules.
-        partial: Sums of `pairs.Pair`, a table for each rival.
+        partial: Sums of the comparison with each rival, one rival's after another's.
         rivals: `LIVE`, `BEST` or both; `ITSELF` alone if there is neither.
     """
+    # The thresholds are in the sums already.
+    comparison = settings.comparison((0.0, 0.0))
+    each = len(comparison.kinds)
     found = {
         rival: {
-            where: pairs.estimates(table, number, zlib.crc32(repr(where).encode()))
+            where: comparison.estimates(
+                partial.tables[at * each : (at + 1) * each],
+                number,
+                zlib.crc32(repr(where).encode()),
+            )
             for number, where in enumerate(partial.slices)
         }
-        for rival, table in zip(rivals, partial.tables, strict=True)
+        for at, rival in enumerate(rivals)
     }
     alone = found[rivals[0]]
     tests = [
@@ -159,7 +176,7 @@ def judge(settings: Settings, partial: Partial, rivals: Sequence[str]) -> Judged
     judging = _Judging(settings, found, rivals[0], comparisons)
     return Judged(
         tuple(judging.findings(tests)),
-        tuple(_reported(where, each) for where, each in alone.items()),
+        tuple(_reported(settings, where, each) for where, each in alone.items()),
         settings.confidence,
         comparisons,
     )
@@ -205,7 +222,7 @@ class _Judging:
         seen_low, seen_high = (low, high) if where else (value, value)
         at_least = rule.kind is Kind.AT_LEAST
         broken = seen_high < rule.bound if at_least else seen_low > rule.bound
-        sure = f" ({self._sure(low, high)})" if where else ""
+        sure = f" ({low:.4g} to {high:.4g})" if where else ""
         return Finding(
             outcome=FAILED if broken else PASSED,
             text=f"{name}: {rule.metric} is {value:.4g}{sure}; it must be {rule.kind} "
@@ -224,8 +241,12 @@ class _Judging:
         each: Estimates,
         given: dict[str, Any],
     ) -> Finding:
-        sign = 1 if LARGER_IS_BETTER[rule.metric] else -1
-        losses = sign * (each.other[rule.metric] - each.candidate[rule.metric])
+        other = each.other[rule.metric]
+        sign = 1 if rule.larger_is_better else -1
+        losses = sign * (other - each.candidate[rule.metric])
+        if rule.relative:
+            losses = pairs.ratio(losses, np.abs(other))
+        show = _share if rule.relative else _number
         loss, error = float(losses[0]), pairs.standard_error(losses[1:])
         low, high = self._bounds(loss, error, sliced=bool(where))
         if where:
@@ -234,12 +255,13 @@ class _Judging:
             # A loss that is sure need not be as large: ten in a row would add up.
             sure = rule.bound * _SURE_SHARE
             broken = loss > rule.bound or low > sure
-            why = f", and {sure:.4g} with confidence" if loss <= rule.bound else ""
+            why = f", and {show(sure)} with confidence" if loss <= rule.bound else ""
         return Finding(
             outcome=FAILED if broken else PASSED,
-            text=f"{given['where']}: {rule.metric} is {abs(loss):.4f} "
+            text=f"{given['where']}: {rule.metric} is "
+            f"{_share(abs(loss)) if rule.relative else f'{abs(loss):.4f}'} "
             f"{'worse' if loss > 0 else 'better'} than {_LABELS[rival]} (loss "
-            f"{self._sure(low, high)}); at most {rule.bound:.4g} is allowed{why}",
+            f"{show(low)} to {show(high)}); at most {show(rule.bound)} is allowed{why}",
             value=float(each.candidate[rule.metric][0]),
             other=float(each.other[rule.metric][0]),
             low=low,
@@ -257,12 +279,16 @@ class _Judging:
             "rule": str(rule),
             "where": f"by {', '.join(rule.by)}",
         }
+        unit = self.found[self.first][()].candidate[rule.metric] if rule.relative else 1
+        show = _share if rule.relative else _number
         if len(known) < 2:  # noqa: PLR2004 - a gap is between two
             text = f"{given['where']}: fewer than two groups have enough rows{left_out}"
             return Finding(outcome=UNDECIDED, text=text, **given)
         worst: tuple[float, float, float, str] | None = None
         for one, other in itertools.combinations(known, 2):
-            first, second = (each[w].candidate[rule.metric] for w in (one, other))
+            first, second = (
+                each[where].candidate[rule.metric] / unit for where in (one, other)
+            )
             gap = abs(float(first[0] - second[0]))
             # The groups have no row in common, so their errors are independent.
             error = math.hypot(
@@ -280,8 +306,8 @@ class _Judging:
         low, high, gap, names = worst
         return Finding(
             outcome=FAILED if low > rule.bound else PASSED,
-            text=f"{rule.metric} {given['where']}: the gap is {gap:.4g} "
-            f"({self._sure(low, high)}; {names}); at most {rule.bound:.4g} is "
+            text=f"{rule.metric} {given['where']}: the gap is {show(gap)} "
+            f"({show(low)} to {show(high)}; {names}); at most {show(rule.bound)} is "
             f"allowed{left_out}",
             value=gap,
             low=low,
@@ -294,9 +320,10 @@ class _Judging:
         """Returns why a slice can't be judged; empty if it can."""
         if where and each.rows < self.settings.min_rows:
             return f"{each.rows:.0f} rows are too few to judge {rule.metric}"
-        fewest = min(each.positives, each.rows - each.positives)
-        if where and rule.metric == "auc" and fewest < _FEWEST_OF_A_CLASS:
-            return f"{fewest:.0f} rows of a class are too few to judge {rule.metric}"
+        if where and rule.metric == "auc" and each.positives is not None:
+            fewest = min(each.positives, each.rows - each.positives)
+            if fewest < _FEWEST_OF_A_CLASS:
+                return f"{fewest:.0f} rows of a class are too few to judge auc"
         values = [each.candidate[rule.metric]]
         values += [each.other[rule.metric]] if rule.kind is Kind.LOSS else []
         for value in values:
@@ -313,8 +340,13 @@ class _Judging:
         sure = NormalDist().inv_cdf(1 - (1 - self.settings.confidence) / shared)
         return value - sure * error, value + sure * error
 
-    def _sure(self, low: float, high: float) -> str:
-        return f"{low:.4g} to {high:.4g}"
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _share(value: float) -> str:
+    return f"{value:.2%}"
 
 
 def slice_text(where: SliceKey) -> str:
@@ -345,10 +377,10 @@ def _count(tests: Sequence[tuple[Rule, str, SliceKey]]) -> int:
     )
 
 
-def _reported(where: SliceKey, each: Estimates) -> dict[str, Any]:
+def _reported(settings: Settings, where: SliceKey, each: Estimates) -> dict[str, Any]:
     """Returns a slice's metrics with two-sided 95 % intervals, as JSON values."""
     metrics = {}
-    for name in METRICS:
+    for name in metrics_of(settings.task, settings.classes):
         value, replicates = float(each.candidate[name][0]), each.candidate[name][1:]
         if math.isfinite(value):
             # From most of the replicates, or they describe only those that have values.

@@ -2,10 +2,11 @@
 
 Rows are put into cells by the label and by both models' scores. A Poisson bootstrap of
 the cells then counts each row as often for one model as for the other, so what both get
-wrong alike doesn't make their difference uncertain. Only binary models are known here.
+wrong alike doesn't make their difference uncertain. Only binary models are known here;
+`group_pairs` has the others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +56,7 @@ class Pair:
         for scored, threshold in zip((first, second), self.thresholds, strict=True):
             score = scored.predictions
             cells = cells * 2 + (score > threshold)
-            cells = cells * _BUCKETS + _bucket(score)
+            cells = cells * _BUCKETS + bucket_of(score, _BUCKETS, _PER_UNIT)
             likely = np.clip(np.where(cell, score, 1 - score), 1e-15, 1)
             columns += [weights * score, -weights * np.log(likely)]
         return cells, np.stack(columns, axis=1)
@@ -67,26 +68,26 @@ class Estimates:
 
     Attributes:
         rows: Effective number of rows: less than their number if weights are unequal.
-        positives: The same of the positives.
+        positives: The same of the positives; `None` if a label isn't yes or no.
         candidate: [1 + replicates] by metric; the first is the value itself.
         other: The same of the other model.
     """
 
     rows: float
-    positives: float
+    positives: float | None
     candidate: Mapping[str, Floats]
     other: Mapping[str, Floats]
 
 
-def estimates(table: Table, number: int, seed: int) -> Estimates:
+def estimates(tables: Sequence[Table], number: int, seed: int) -> Estimates:
     """Computes the metrics of a slice, and those of bootstrap replicates.
 
     Args:
-        table: Sums of a `Pair`.
+        tables: The sums of a `Pair`.
         number: The slice's number in the table.
         seed: Of the slice: the same gives the same replicates.
     """
-    cells, sums = table.of_slice(number, Pair.width)
+    cells, sums = tables[0].of_slice(number, Pair.width)
     weight, square = sums[:, Pair.WEIGHT], sums[:, Pair.SQUARE]
     numbers = np.random.default_rng([SEED, seed])
     found = [_metrics(cells, sums, np.ones((1, len(cells))))]
@@ -101,7 +102,7 @@ def estimates(table: Table, number: int, seed: int) -> Estimates:
         *(
             {
                 name: np.concatenate([each[at][name] for each in found])
-                for name in METRICS
+                for name in METRICS["binary"]
             }
             for at in (0, 1)
         ),
@@ -154,28 +155,41 @@ class _Counted:
         positives, hits = sum_of(positive), sum_of(positive & decided)
         negatives, alarms = sum_of(~positive), sum_of(~positive & decided)
         return {
-            "auc": self._auc(buckets, positives, negatives),
-            "accuracy": _ratio(hits + negatives - alarms, total),
-            "precision": _ratio(hits, hits + alarms),
-            "recall": _ratio(hits, positives),
-            "log_loss": _ratio(losses, total),
-            "false_positive_rate": _ratio(alarms, negatives),
-            "false_negative_rate": _ratio(positives - hits, positives),
-            "selection_rate": _ratio(hits + alarms, total),
-            "calibration_error": _ratio(scores - positives, total),
+            "auc": self._auc(buckets),
+            "accuracy": ratio(hits + negatives - alarms, total),
+            "precision": ratio(hits, hits + alarms),
+            "recall": ratio(hits, positives),
+            "log_loss": ratio(losses, total),
+            "false_positive_rate": ratio(alarms, negatives),
+            "false_negative_rate": ratio(positives - hits, positives),
+            "selection_rate": ratio(hits + alarms, total),
+            "calibration_error": ratio(scores - positives, total),
         }
 
-    def _auc(self, buckets: Integers, positives: Floats, negatives: Floats) -> Floats:
-        """Computes the area: the share of pairs in order, half for those in a tie."""
+    def _auc(self, buckets: Integers) -> Floats:
         order = np.argsort(buckets, kind="stable")
         starts = np.flatnonzero(np.diff(buckets[order], prepend=-1))
         if not len(starts):
-            return np.full(len(positives), np.nan)
+            return np.full(len(self.weights), np.nan)
         ranked = self.weights[:, order]
         first = np.add.reduceat(ranked * self.positive[order], starts, axis=1)
         second = np.add.reduceat(ranked * ~self.positive[order], starts, axis=1)
-        below = np.cumsum(second, axis=1) - second / 2
-        return _ratio((first * below).sum(axis=1), positives * negatives)
+        return area(first, second)
+
+
+def area(positive: Floats, negative: Floats) -> Floats:
+    """Computes areas under the ROC curve; NaN for rows of one class.
+
+    Args:
+        positive: [N, buckets] weight of the positives by rising bucket of the score.
+        negative: [N, buckets] weight of the others.
+
+    Returns:
+        [N], the share of pairs in order, half for those in a tie.
+    """
+    below = np.cumsum(negative, axis=1) - negative / 2
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    return ratio((positive * below).sum(axis=1), pairs)
 
 
 def standard_error(replicates: Floats) -> float:
@@ -186,12 +200,14 @@ def standard_error(replicates: Floats) -> float:
     return float(known.std(ddof=1))
 
 
-def _bucket(scores: Floats) -> Integers:
+def bucket_of(scores: Floats, buckets: int, per_unit: int) -> Integers:
+    """Returns the bucket of each score's logit, of so many per unit around 0."""
     inside = np.clip(scores, 1e-9, 1 - 1e-9)
     logit = np.log(inside) - np.log1p(-inside)
-    at = np.floor(logit * _PER_UNIT) + _BUCKETS // 2
-    return np.clip(at, 0, _BUCKETS - 1).astype(np.int64)
+    at = np.floor(logit * per_unit) + buckets // 2
+    return np.clip(at, 0, buckets - 1).astype(np.int64)
 
 
-def _ratio(above: Floats, below: Floats) -> Floats:
+def ratio(above: Floats, below: Floats) -> Floats:
+    """Returns the quotients; NaN where the divisor isn't above 0."""
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)

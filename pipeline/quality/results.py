@@ -10,7 +10,7 @@ import json
 import math
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # TFMA's protos need it registered, and don't import it themselves.
@@ -19,6 +19,7 @@ from google.protobuf import wrappers_pb2  # noqa: F401
 from pipeline.columnar import files
 from pipeline.columnar.files import Location
 from pipeline.ingestion.tfrecord import read_records
+from pipeline.quality import rules, titles
 from pipeline.quality.rules import GATES_FILE
 
 Slice = tuple[tuple[str, str], ...]
@@ -30,6 +31,8 @@ Intervals = dict[str, dict[Slice, dict[str, tuple[float, float]]]]
 UNDEFINED = "-"
 """Shown where a metric has no value, such as the AUC of rows of one class."""
 
+# Names of rules' metrics that the evaluation calls otherwise.
+_NAMES = {"mae": "mean_absolute_error"}
 # From here on the four digits would be an exponent and less than the whole part.
 _LARGE = 1000
 _TFMA = "tensorflow_model_analysis"
@@ -88,7 +91,8 @@ def read_intervals(directory: Location) -> Intervals:
 
     Returns:
         For each model, slice and metric with an interval its lower and upper bound:
-        `ci_low`, `ci_high`. Metrics that no threshold is on have none.
+        `ci_low`, `ci_high`. Of a binary model, metrics that no threshold is on have
+        none; the rules give those of other tasks one each.
     """
     models: Intervals = {}
     for where, entry in _entries(directory):
@@ -100,7 +104,33 @@ def read_intervals(directory: Location) -> Intervals:
                 bounds.lower_bound.double_value.value,
                 bounds.upper_bound.double_value.value,
             )
+    for each in read_gates(directory).get("metrics", ()):
+        where = tuple((column, value) for column, value in each["where"])
+        if more := intervals_of_rules(each["metrics"]):
+            found = models.setdefault(CANDIDATE, {}).setdefault(where, {})
+            found.update(more | found)
     return models
+
+
+def intervals_of_rules(
+    metrics: Mapping[str, Sequence[float | None]],
+) -> dict[str, tuple[float, float]]:
+    """Returns the intervals of those metrics of rules that the evaluation has too.
+
+    Args:
+        metrics: Value, lower and upper bound by the rules' name, as of `read_gates`.
+
+    Returns:
+        Bounds by the evaluation's name; empty for a binary model, whose rules are about
+        decisions by its own threshold.
+    """
+    if titles.task_of(metrics) == "binary":
+        return {}
+    return {
+        _NAMES.get(name, name): (low, high)
+        for name, (_, low, high) in metrics.items()
+        if low is not None and high is not None and " of " not in name
+    }
 
 
 def read_calibration(directory: Location) -> dict[str, list[dict[str, float]]]:
@@ -167,8 +197,9 @@ def read_reasons(directory: Location) -> list[str]:
     findings = read_gates(directory).get("findings", ())
     broken = [each["text"] for each in findings if each["outcome"] == "failed"]
     missed = _thresholds_missed(directory)
-    # The gates judge the AUC too, with more to say of it.
-    others = [text for text in missed if not text.startswith("overall: auc ")]
+    # The gates judge the task's metric too, with more to say of it.
+    judged = {f"overall: {rules.parse(each['rule']).metric} " for each in findings}
+    others = [text for text in missed if not text.startswith(tuple(judged))]
     return [*broken, *others] if broken else missed
 
 

@@ -1,8 +1,11 @@
 """How metrics are called where people read them, and which come first."""
 
 from collections.abc import Collection, Mapping
+from typing import TypeVar
 
 from models.declarations import Task
+
+Value = TypeVar("Value")
 
 SHOWN: Mapping[Task, Mapping[str, str]] = {
     "binary": {
@@ -45,7 +48,24 @@ TITLES: Mapping[str, str] = {
 }
 """Titles of all metrics of ours, in the order of the report; others keep their name."""
 
-_MAIN: Mapping[Task, str] = {"binary": "auc", "classes": "accuracy", "regression": "r2"}
+OF_RULES: Mapping[str, str] = {
+    "auc": "AUC",
+    "accuracy": "accuracy",
+    "accuracy_gain": "accuracy above the most frequent class",
+    "log_loss": "log loss",
+    "false_positive_rate": "false positive rate",
+    "false_negative_rate": "false negative rate",
+    "selection_rate": "selection rate",
+    "calibration_error": "mean prediction - share of positives",
+    "r2": "R2",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "mean_error": "mean prediction - mean label",
+}
+"""Titles of the metrics of rules, `pipeline.quality.rules`; others keep their name."""
+
+MAIN: Mapping[Task, str] = {"binary": "auc", "classes": "accuracy", "regression": "r2"}
+"""The metric that stands for all; more of it is better."""
 
 
 def task_of(names: Collection[str]) -> Task:
@@ -55,11 +75,11 @@ def task_of(names: Collection[str]) -> Task:
     return "regression" if {"r2", "rmse"} & {*names} else "binary"
 
 
-def main(values: Mapping[str, float]) -> tuple[str, float | None]:
+def main(values: Mapping[str, Value]) -> tuple[str, Value | None]:
     """Returns the title and the value of the metric that stands for all.
 
     Args:
-        values: Metrics by name.
+        values: Metrics, or anything of them, by name.
     """
     task = task_of(values)
-    return SHOWN[task][_MAIN[task]], values.get(_MAIN[task])
+    return SHOWN[task][MAIN[task]], values.get(MAIN[task])

@@ -135,9 +135,21 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
         ["0.25"],
         Config(quality=Quality(max_slice_auc_loss=0.25)),
     ),
+    "quality.max-slice-accuracy-loss": (
+        ["0.25"],
+        Config(quality=Quality(max_slice_accuracy_loss=0.25)),
+    ),
+    "quality.max-slice-rmse-loss": (
+        ["0.25"],
+        Config(quality=Quality(max_slice_rmse_loss=0.25)),
+    ),
     "quality.max-error-rate-gap": (
         ["0.25"],
         Config(quality=Quality(max_error_rate_gap=0.25)),
+    ),
+    "quality.max-mae-gap": (
+        ["0.25"],
+        Config(quality=Quality(max_mae_gap=0.25)),
     ),
     "quality.rules": (
         ["recall >= 0.5", "auc by company >= 0.6"],

@@ -1,28 +1,51 @@
-"""Error rates, selection rate and calibration of the declared groups."""
+"""Errors, selection rates and calibration of the declared groups."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from models import declared
 from models.declarations import Group
 from models.groups import GROUPS
 from pipeline.artifacts import Run
+from pipeline.quality.titles import OF_RULES
 from pipeline.report.blocks import Bars, Block, Cell, Grid, Section, Table, Text
 
-SHOWN = {
-    "false_positive_rate": "false positive rate",
-    "false_negative_rate": "false negative rate",
-    "selection_rate": "selection rate",
-    "calibration_error": "mean prediction - share of positives",
-}
 _FEWEST_DRAWN = 50
+_MOST_CLASSES = 6
+_NO_GROUPS = (
+    "No groups are declared, so nothing is compared between them: declare those whom a "
+    "wrong prediction affects in models/groups.py."
+)
+
+
+def shown(task: str, classes: Sequence[object]) -> tuple[str, ...]:
+    """Returns the metrics that groups are compared by, in their order."""
+    match task:
+        case "binary":
+            return (
+                "false_positive_rate",
+                "false_negative_rate",
+                "selection_rate",
+                "calibration_error",
+            )
+        case "classes":
+            first = classes[:_MOST_CLASSES]
+            return (
+                "accuracy",
+                *(f"selection_rate of {each}" for each in first),
+                *(f"recall of {each}" for each in first),
+            )
+    return ("mae", "mean_error", "rmse")
 
 
 def section(run: Run) -> Section | None:
     """Tabulates and draws the metrics of each group, with 95 % intervals."""
     found = run.gates()
-    blocks = [
-        b for group in GROUPS for b in _of_grouping(group, found.get("metrics", ()))
-    ]
+    if not found:
+        return None
+    blocks = [b for group in GROUPS for b in _of_grouping(group, found["metrics"])]
+    if not GROUPS:
+        blocks = [Text(_NO_GROUPS)]
     return Section("Fairness", blocks) if blocks else None
 
 
@@ -40,19 +63,21 @@ def _of_grouping(group: Group, metrics: list[dict[str, Any]]) -> Iterator[Block]
         f"Groups of {group.column}, declared in models/groups.py: {group.name}. Groups "
         f"of fewer than {_FEWEST_DRAWN} rows are not drawn."
     )
+    metrics_of_groups = shown(declared.TASK, declared.CLASSES)
+    titles = {name: OF_RULES.get(name, name) for name in metrics_of_groups}
     rows: list[list[Cell]] = [
         [
             name,
             round(each["rows"]),
-            *(_interval(each["metrics"].get(metric)) for metric in SHOWN),
+            *(_interval(each["metrics"].get(metric)) for metric in titles),
         ]
         for name, each in ordered
     ]
-    yield Table([group.name, "rows", *SHOWN.values()], rows)
+    yield Table([group.name, "rows", *titles.values()], rows)
     yield Grid(
         [
             Bars(title, group.name, {"candidate": points})
-            for metric, title in SHOWN.items()
+            for metric, title in titles.items()
             for points in [_points(ordered, metric)]
             if points
         ]

@@ -4,12 +4,16 @@ import pandas as pd
 
 from pipeline.artifacts import Run
 from pipeline.quality.results import read_calibration
-from pipeline.report.blocks import Grid, Lines, Point, Section
+from pipeline.report.blocks import Grid, Lines, Point, Section, Text
 from pipeline.store.artifact_files import location
 
 _BINS = 10
 _POINTS = 100
 _UNIT = (0.0, 1.0)
+_OF_BINARY = (
+    "Only a label that is yes or no has a decision threshold, and a calibration curve "
+    "of one score: a class is the most probable one, and a number is answered as it is."
+)
 
 
 def section(run: Run) -> Section | None:
@@ -19,7 +23,7 @@ def section(run: Run) -> Section | None:
     path = location(run.artifact("ModelEvaluation").uri)
     models = list(read_calibration(path)) if path else []
     if not models:
-        return None
+        return Section("Calibration and thresholds", [Text(_OF_BINARY)])
     return Section(
         "Calibration and thresholds",
         [

@@ -200,7 +200,7 @@ def _metrics_table(evaluated: files.Location) -> Table:
 
 
 def _gates(evaluated: files.Location) -> Iterator[str]:
-    """Yields the decision threshold with its errors, and how many rules were kept."""
+    """Yields a binary model's decision threshold, and how many rules were kept."""
     found = results.read_gates(evaluated)
     if not found:
         return
@@ -211,7 +211,8 @@ def _gates(evaluated: files.Location) -> Iterator[str]:
         if name in overall
         for value, low, high in [overall[name]]
     ]
-    yield f"decided as positive above {found['threshold']:.4g}: {', '.join(shown)}"
+    if shown:
+        yield f"decided as positive above {found['threshold']:.4g}: {', '.join(shown)}"
     counts = Counter(each["outcome"] for each in found["findings"])
     parts = [f"{count} {outcome}" for outcome, count in sorted(counts.items())]
     undecided = " (too few rows)" if counts["undecided"] else ""

@@ -198,6 +198,20 @@ def test_a_quarantine_of_an_earlier_call_goes(job: Job, small: RawModel) -> None
     assert not job.quarantine.exists()
 
 
+def test_an_answer_gives_way_to_a_column_of_its_name(job: Job, small: RawModel) -> None:
+    """The data's column stays as it is; the model's has another name."""
+    head, *lines = job.data.read_text().splitlines()
+    texts = [f"probability,{head}", *(f"x,{line}" for line in lines)]
+    job.data.write_text("\n".join([*texts, ""]))
+
+    predict(job, small, {})
+
+    head, first, *_ = job.out.read_text().splitlines()
+    assert head.split(",")[0] == "probability"
+    assert "predicted_probability" in head.split(",")
+    assert first.startswith("x,")
+
+
 def _write(job: Job, text: str) -> Job:
     job.data.write_text(text)
     return job
@@ -213,9 +227,9 @@ def _write(job: Job, text: str) -> Job:
         ),
         (lambda j: _write(j, HEADER), DataRefusedError, "has no rows"),
         (
-            lambda j: _write(j, f"probability,{HEADER}"),
+            lambda j: _write(j, f"probability,predicted_probability,{HEADER}"),
             DataRefusedError,
-            "has a column 'probability' already",
+            "has the columns 'probability' and 'predicted_probability'; rename one",
         ),
         (lambda j: replace(j, out=j.data), UsageError, "which is the data"),
         (

@@ -69,7 +69,8 @@ def test_each_kind_of_column_gets_its_declaration(tmp_path: Path) -> None:
         day=days,
         text=text,
         serial=range(10, 10 + ROWS),
-        code=[f"x{n}" for n in range(ROWS)],
+        code=[f"x-{n}" for n in range(ROWS)],
+        seen=some("31/12/2025", "01/02/2026", "03/02/2026"),
         same=["one"] * ROWS,
         empty=[None] * ROWS,
         copy=[v.upper() for v in y],
@@ -86,6 +87,7 @@ def test_each_kind_of_column_gets_its_declaration(tmp_path: Path) -> None:
         "text": [FreeText],
         "serial": [],
         "code": [],
+        "seen": [],
         "same": [],
         "empty": [],
         "copy": [],
@@ -93,6 +95,9 @@ def test_each_kind_of_column_gets_its_declaration(tmp_path: Path) -> None:
     reasons = {d.column: d.reason for d in plan.decisions}
     assert reasons["serial"] == "grows from row to row: left out"
     assert reasons["code"] == "400 distinct values in 400 rows, an id: left out"
+    assert reasons["seen"] == (
+        "dates such as '01/02/2026', write them as 2026-01-31: left out"
+    )
     assert reasons["same"] == "one value, 'one': left out"
     assert reasons["empty"] == "100.0% missing: left out"
     assert "predicts the label alone (AUC 1.000), leak?" in reasons["copy"]

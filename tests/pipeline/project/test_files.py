@@ -21,6 +21,7 @@ COLUMNS: dict[str, list[Any]] = {
     "class": CHANCE.choice(["a", 'b"', "c"], ROWS).tolist(),
     "price": CHANCE.normal(100, 5, ROWS).round(3).tolist(),
     "gone": [None] * ROWS,
+    "rare": ["x", "y", *[None] * (ROWS - 2)],
 }
 
 
@@ -59,6 +60,8 @@ def test_the_schema_accepts_the_data_and_a_little_more(tmp_path: Path) -> None:
     assert list(features["class"].string_domain.value) == ["a", 'b"', "c"]
     assert list(features["class"].not_in_environment) == ["SERVING"]
     assert features["gone"].presence.min_fraction == 0.0
+    # A split of it may have none of its few values.
+    assert features["rare"].presence.min_fraction == 0.0
     assert features["Мест в ряду"].int_domain.max == 5
     prices = features["price"].float_domain
     assert prices.min < min(COLUMNS["price"])

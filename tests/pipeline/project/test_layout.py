@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.project import layout
+from pipeline.project.settings_file import PROJECT
 
 OWN = {"models/features.py": "MINE = 1\n", "throughline.toml": 'name = "p"\n'}
 
@@ -29,7 +30,7 @@ def test_a_project_has_the_code_and_its_own_files(tmp_path: Path) -> None:
 def test_every_part_of_the_checkout_is_copied_or_the_samples() -> None:
     """A file at the root that is forgotten is missed at the first `make run`."""
     listed = subprocess.run(
-        ["git", "-C", str(layout.PROJECT), "ls-files"],
+        ["git", "-C", str(PROJECT), "ls-files"],
         capture_output=True,
         text=True,
         check=True,

@@ -60,6 +60,19 @@ def test_growth_dates_and_words(tmp_path: Path) -> None:
     assert columns["n"].quantile(0.5) == 3.0
 
 
+def test_ids_are_one_word_and_days_may_come_first(tmp_path: Path) -> None:
+    """An id with a dash isn't a text of two words; a day in front isn't read."""
+    ids = [f"T-{n:04d}" for n in range(4)]
+    write(tmp_path / "in", id=ids, day=["31.01.2026", "1/2/26", "03-12-2025", "9/9/99"])
+
+    columns = looked_at(tmp_path / "in").columns
+
+    assert columns["id"].words == 1.0
+    assert columns["day"].is_other_date
+    assert not columns["day"].is_date
+    assert not columns["id"].is_other_date
+
+
 def test_lists_of_parquet_are_seen(tmp_path: Path) -> None:
     """A column that may hold several values is told apart."""
     table = pa.table({"tags": [["a", "b"], []], "n": [1, 2]})

@@ -4,6 +4,7 @@ from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from fairlearn.metrics import (
     MetricFrame,
@@ -15,8 +16,16 @@ from sklearn.metrics import roc_auc_score
 
 from models.groups import SIDES
 from pipeline.config import Quality
-from pipeline.quality.aggregates import Floats
-from pipeline.quality.gates import FAILED, PASSED, UNDECIDED, Finding, Judged
+from pipeline.quality.aggregates import Floats, Scored
+from pipeline.quality.gated import Gated
+from pipeline.quality.gates import (
+    FAILED,
+    PASSED,
+    UNDECIDED,
+    Finding,
+    Judged,
+    Settings,
+)
 from tests.pipeline.quality.trips import (
     in_slice,
     judged,
@@ -276,3 +285,40 @@ def _judged_sides() -> list[str]:
         for where in [each["where"]]
         if where and each["rows"] >= OVERALL.min_slice_rows
     ]
+
+
+def errors(scale: Floats | float) -> Scored:
+    """Numbers in two towns, half in each, with errors of some size."""
+    chance = np.random.default_rng(1).normal(0, 1, len(TOWNS))
+    labels = np.random.default_rng(2).normal(50, 10, len(TOWNS))
+    return Scored(labels, labels + chance * scale, np.ones(len(TOWNS)))
+
+
+TOWNS = np.array([b"Oslo", b"Rome"] * 400)
+
+
+def judged_numbers(rules: tuple[str, ...], *models: Scored) -> Judged:
+    """Judges models of numbers, the second one live."""
+    settings = Settings(rules, 0.95, 50, task="regression")
+    names = ("live",) * (len(models) - 1)
+    gated = Gated(settings.to_json(), (0.5,) * len(models), names)
+    batch = pa.RecordBatch.from_pydict({"town": pa.array([[each] for each in TOWNS])})
+    return gated.judge(gated.summed(batch, models))
+
+
+def test_a_loss_and_a_gap_may_be_shares() -> None:
+    """Of the other model's error, and of the error on all rows."""
+    worse_there = errors(np.where(TOWNS == b"Rome", 3.0, 2.0))
+    rules = ("rmse by town loss <= 20%", "mae by town gap <= 10%", "r2 loss <= 0.5")
+
+    found = judged_numbers(rules, worse_there, errors(2.0))
+
+    rome, gap = broken(found)
+    assert (rome.where, rome.value) == ("town Rome", pytest.approx(3.0, rel=0.1))
+    assert "rmse is 50.00% worse than the live model's" in rome.text
+    assert "at most 20.00% is allowed" in rome.text
+    assert gap.value == pytest.approx(1 / 2.5, rel=0.25)
+    assert "mae by town: the gap is 4" in gap.text
+    (overall,) = [each for each in found.findings if each.where == "overall"]
+    assert overall.outcome == PASSED
+    assert judged_numbers(rules, errors(2.0), errors(2.0)).passed

@@ -16,7 +16,7 @@ def estimated(first: Scored, second: Scored) -> Estimates:
     """Sums rows of one slice, and estimates."""
     cells, quantities = Pair(THRESHOLDS).quantities(first, second)
     table = table_of(cells, quantities, np.arange(len(cells)))
-    return estimates(table, 0, seed=7)
+    return estimates([table], 0, seed=7)
 
 
 def test_metrics_are_the_reference_s() -> None:

@@ -47,8 +47,12 @@ def test_broken_rules_are_the_reasons(store: StockStore) -> None:
     """Rules say more of the AUC than TFMA's thresholds, which say the rest."""
     evaluation = store.path(store.evaluation(auc=0.5))
     findings = [
-        {"outcome": "failed", "text": "overall: auc is 0.5; it must be at least 0.9"},
-        {"outcome": "passed", "text": "fine"},
+        {
+            "rule": "auc >= 0.9",
+            "outcome": "failed",
+            "text": "overall: auc is 0.5; it must be at least 0.9",
+        },
+        {"rule": "recall >= 0.1", "outcome": "passed", "text": "fine"},
     ]
     (evaluation / "gates.json").write_text(json.dumps({"findings": findings}))
 
