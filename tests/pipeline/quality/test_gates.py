@@ -314,7 +314,8 @@ def test_a_loss_and_a_gap_may_be_shares() -> None:
     found = judged_numbers(rules, worse_there, errors(2.0))
 
     rome, gap = broken(found)
-    assert (rome.where, rome.value) == ("town Rome", pytest.approx(3.0, rel=0.1))
+    assert rome.where == "town Rome"
+    assert rome.value == pytest.approx(3.0, rel=0.1)
     assert "rmse is 50.00% worse than the live model's" in rome.text
     assert "at most 20.00% is allowed" in rome.text
     assert gap.value == pytest.approx(1 / 2.5, rel=0.25)
