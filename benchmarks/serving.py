@@ -3,6 +3,8 @@
     python -m benchmarks serving                     loads and a reload, one minute
     python -m benchmarks serving --requests 1000000  also memory over a million requests
     python -m benchmarks serving --malformed 10000   also malformed requests
+    python -m benchmarks serving --shadow 1          also latency with shadow answers,
+                                                     of that share of the requests
 
 Needs a live model: `make run` first, or --output. Server and clients share the
 machine's cores, so every figure includes the client's work. The row is that of the
@@ -14,6 +16,7 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,12 +26,14 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from benchmarks import malformed
 from pipeline.config import local
-from pipeline.registry import versions
+from pipeline.registry import shadow_order, versions
+from pipeline.registry.shadow_order import Order
 
 ROW: dict[str, Any] = {
     "payment_type": "Credit Card",
@@ -47,6 +52,9 @@ ROW: dict[str, Any] = {
     "dropoff_longitude": -87.62,
 }
 _WARM_UP_SECONDS = 1.0
+_TURNS = 5
+# Clients, and their requests per second: what leaves a core to the shadow.
+_SHADOW_LOAD = (4, 400)
 # What is aimed at: clients, requests per second (0: as many as they can).
 LOADS = ((1, 0), (16, 1000), (8, 0), (32, 0))
 
@@ -80,8 +88,13 @@ class Running:
 
     def live(self) -> int:
         """Returns the version that answers."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.rest}/readyz") as answer:
-            return int(json.load(answer)["version"])
+        return int(self.status()["version"])
+
+    def status(self) -> dict[str, Any]:
+        """Returns what the server's page shows."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.rest}/status") as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
 
 
 def _family(process: int) -> Iterator[int]:
@@ -171,6 +184,47 @@ def reload_under_load(server: Running, seconds: float) -> dict[str, float]:
     return {**found, "swaps": sum(swaps)}
 
 
+def with_shadow(server: Running, share: float, seconds: float) -> dict[str, Any]:
+    """Compares latencies without and with shadow answers, in turns of a few seconds.
+
+    Both have the shadow loaded; one of them has a share of 0. Medians of the turns are
+    returned, and what became of the requests that were sampled.
+    """
+    base = server.output / "serving" / server.model
+    live = server.live()
+    # The live version's own files, so both take the same time.
+    earlier = base / str(live - 1)
+    shutil.copytree(base / str(live), earlier)
+    until = datetime.now(UTC) + timedelta(hours=1)
+    found: dict[float, list[dict[str, float]]] = {0.0: [], share: []}
+    try:
+        for _ in range(_TURNS):
+            for each, turns in found.items():
+                shadow_order.follow(base, Order(live, live - 1, until, each))
+                while server.status()["shadow"] is None or (
+                    server.status()["shadow"]["share"] != each
+                ):
+                    time.sleep(0.05)
+                clients, rate = _SHADOW_LOAD
+                turns.append(load(server, clients, seconds, rate))
+        outcomes = server.status()["shadow"]["requests"]
+    finally:
+        shadow_order.follow(base, None)
+        shutil.rmtree(earlier)
+    names = ("p50", "p95", "p99", "failed")
+    return {
+        "share": share,
+        **{
+            f"{name} {'with' if each else 'without'}": statistics.median(
+                turn[name] for turn in turns
+            )
+            for name in names
+            for each, turns in found.items()
+        },
+        "shadow": outcomes,
+    }
+
+
 def memory_over(server: Running, requests: int) -> dict[str, Any]:
     """Sends many requests; returns the memory after each tenth of them."""
     found = []
@@ -197,6 +251,8 @@ def main(arguments: Sequence[str]) -> int:
     flags.add_argument("--seconds", type=float, default=5.0)
     flags.add_argument("--requests", type=int, default=0)
     flags.add_argument("--malformed", type=int, default=0)
+    flags.add_argument("--shadow", type=float, default=0.0)
+    flags.add_argument("--no-loads", action="store_true", help="only what is named")
     flags.add_argument("--output", type=Path, default=local().output)
     given = flags.parse_args(arguments)
     config = replace(local(), output=given.output)
@@ -213,15 +269,23 @@ def main(arguments: Sequence[str]) -> int:
             return _measure(server, given)
 
 
-def _measure(server: Running, given: argparse.Namespace) -> int:
-    load(server, 8, _WARM_UP_SECONDS, 0)
+def _measure_loads(server: Running, seconds: float) -> bool:
+    """Measures loads and reloads; returns whether a request or a reload failed."""
     for clients, rate in LOADS:
         at = f" at {rate:,} requests/s" if rate else ""
-        found = load(server, clients, given.seconds, rate)
+        found = load(server, clients, seconds, rate)
         _say(f"{clients} clients{at}", found)
-    found = reload_under_load(server, max(20.0, 4 * given.seconds))
+    found = reload_under_load(server, max(20.0, 4 * seconds))
     _say("4 clients at 400 requests/s, two reloads", found)
-    failed = found["failed"] or found["swaps"] != 2  # noqa: PLR2004 - both of them
+    return bool(found["failed"]) or found["swaps"] != 2  # noqa: PLR2004 - both of them
+
+
+def _measure(server: Running, given: argparse.Namespace) -> int:
+    load(server, 8, _WARM_UP_SECONDS, 0)
+    failed = not given.no_loads and _measure_loads(server, given.seconds)
+    if given.shadow:
+        found = with_shadow(server, given.shadow, given.seconds)
+        _say("4 clients at 400 requests/s, shadow answers", found)
     if given.requests:
         _say("memory", memory_over(server, given.requests))
     if given.malformed:

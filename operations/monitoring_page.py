@@ -22,6 +22,12 @@ from pipeline.report.blocks import (
 
 # As many as the report's style has colours.
 _SHOWN = 5
+# Of the features' table, besides alarms: a column has two measures and two baselines.
+_ROWS = 12
+_MEASURES = {
+    "jensen_shannon": "Jensen-Shannon",
+    "l_infinity": "largest change of a share",
+}
 _NONE = "-"
 _HOUR = 3600.0
 
@@ -52,54 +58,73 @@ def _verdict(found: Observation) -> Section:
     ]
     facts: dict[str, Cell] = {
         "live version": str(found.version),
-        "window": f"{found.since[:16]} to {found.until[:16]} UTC",
+        "from": _moment(found.since),
+        "until": _moment(found.until),
         "rows": found.rows,
         "labels": f"{found.labelled:,} ({found.coverage:.0%})",
     }
     return Section("Verdict", [*blocks, Facts(facts), *map(Text, found.notes)])
 
 
+def _moment(text: str) -> str:
+    return f"{text[:16].replace('T', ' ')} UTC"
+
+
 def _traffic(found: Observation) -> Section:
+    counts = {
+        **{f"version {each}": count for each, count in found.versions.items()},
+        **{f"failed: {each}": count for each, count in found.failed.items()},
+    }
+    total = sum(counts.values())
     rows: list[list[Cell]] = [
-        [f"version {version}", count, _share(count, found.rows)]
-        for version, count in found.versions.items()
-    ]
-    failed = sum(found.failed.values())
-    rows += [
-        [f"failed: {status}", count, _share(count, found.rows + failed)]
-        for status, count in found.failed.items()
+        [name, count, f"{count / total:.2%}"] for name, count in counts.items()
     ]
     latency = {
         f"{name[1:]} % of the answers within": f"{value:.3g} ms"
         for name, value in found.latency_ms.items()
     }
-    blocks: list[Block] = [Table(["", "count", "share"], rows)] if rows else []
-    return Section("Traffic", [*blocks, *([Facts(latency)] if latency else [])])
-
-
-def _share(count: int, total: int) -> str:
-    return f"{count / total:.2%}" if total else _NONE
+    blocks: list[Block] = (
+        [Table(["answered by", "count", "share"], rows)] if rows else []
+    )
+    return Section("Traffic", [*table, *([Facts(latency)] if latency else [])])
 
 
 def _features(found: Observation) -> Section:
     if not found.comparisons:
         return Section("Features", [Text("Nothing was compared.")])
     ordered = sorted(found.comparisons, key=_excess, reverse=True)
+    shown = [
+        each
+        for place, each in enumerate(ordered)
+        if each.value > each.threshold or (each.value > 0 and place < _ROWS)
+    ]
     rows: list[list[Cell]] = [
         [
             each.column,
-            each.measure.replace("_", " "),
+            _measure(each),
             f"the {each.against} data",
             each.value,
             each.threshold,
             each.unchanged,
-            "alarm" if each.value > each.threshold else "",
+            "yes" if each.value > each.threshold else "no",
             each.moved,
         ]
-        for each in ordered
+        for each in shown
     ]
     columns = ["column", "measure", "against", "value", "threshold"]
-    return Section("Features", [Table([*columns, "unchanged", "", "moved most"], rows)])
+    blocks: list[Block] = [Table([*columns, "unchanged", "alarm", "moved most"], rows)]
+    if rest := len(ordered) - len(shown):
+        blocks.append(
+            Text(
+                f"{rest} more comparisons are further below their thresholds; the "
+                "observation's JSON file has all."
+            )
+        )
+    return Section("Features", blocks if rows else blocks[1:])
+
+
+def _measure(each: Comparison) -> str:
+    return _MEASURES.get(each.measure, each.measure.replace("_", " "))
 
 
 def _excess(each: Comparison) -> float:
@@ -158,6 +183,8 @@ def _over_time(history: Sequence[Observation]) -> Iterator[Section]:
             x,
             "rows",
             {"rows": _points(hours, [h.rows for h in history])},
+            # From 0, or a change of 2 % looks like the end of all traffic.
+            y_range=(0, max(1, *(each.rows for each in history))),
         ),
         *_quality_lines(history, hours, x),
         *_distance_lines(history, hours, x),
@@ -192,12 +219,14 @@ def _distance_lines(
     for hour, each in zip(hours, history, strict=True):
         for compared in each.comparisons:
             if compared.threshold:
-                name = f"{compared.column}, {compared.measure.replace('_', ' ')}"
+                name = f"{compared.column}, {_measure(compared)}"
                 by_name = lines.setdefault(compared.against, {})
                 by_name.setdefault(name, []).append((hour, _excess(compared)))
     for against, series in lines.items():
         title = f"Distance from the {against} data, 1 is an alarm"
-        yield Lines(title, x, "share of the threshold", _highest(series))
+        drawn = _highest(series)
+        top = max(1.0, *(y for points in drawn.values() for _, y in points))
+        yield Lines(title, x, "share of the threshold", drawn, y_range=(0, top))
 
 
 def _highest(series: Mapping[str, list[Point]]) -> dict[str, list[Point]]:

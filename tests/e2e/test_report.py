@@ -1,8 +1,6 @@
 """The report of real runs, looked at in a real headless Chromium."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, expect
 
 from pipeline import artifacts
 from pipeline.config import local
 from pipeline.report.index import write_index
+from tests.browser import chromium
 from tests.e2e.runs import PROJECT, Finished, Rows, finished
 from tests.e2e.warm import WarmProcess
 
@@ -35,16 +34,6 @@ SECTIONS = [
     "Serving check",
     "Lineage",
     "Configuration and versions",
-]
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
 ]
 WIDTHS = {"phone": 390, "projector": 1280}
 
@@ -94,15 +83,8 @@ def reports(main_run: Finished, second_run: Finished) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium without a window and without a profile of its own."""
-    if not CHROMIUM:
-        reason = "there is no chromium: `apt-get install chromium`, as root"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

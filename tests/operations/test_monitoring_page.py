@@ -1,9 +1,14 @@
 """The page of a model's monitoring."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
 
 from operations import monitoring_page
 from operations.observation import Observation
+from tests.browser import chromium
 from tests.operations.test_observation import ALARM, FOUND
 
 
@@ -46,3 +51,63 @@ def test_an_empty_window_has_a_page() -> None:
     assert "No alarm." in page
     assert "Nothing was compared." in page
     assert "There are no scores, and no labels." in page
+
+
+def test_an_unchanged_feature_is_counted_only() -> None:
+    """What is near its threshold is read first, and alarms are never left out."""
+    compared = [replace(FOUND.comparisons[0], column=f"c{n}") for n in range(20)]
+    over = replace(compared[0], column="over", value=0.03)
+    same = replace(compared[0], column="same", value=0)
+
+    page = monitoring_page.render([replace(FOUND, comparisons=(same, *compared, over))])
+
+    assert page.index("over") < page.index("c0")
+    assert "9 more comparisons are further below their thresholds" in page
+    assert "same" not in page
+
+
+def test_shares_are_of_all_requests() -> None:
+    """Answered and failed ones are 100 % together."""
+    page = monitoring_page.render([replace(FOUND, versions={"17": 2000})])
+
+    assert "99.90%" in page
+    assert "0.10%" in page
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+def test_a_browser_shows_it(
+    tmp_path: Path, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    """Curves are drawn, a phone has nothing to scroll sideways, and no network is used.
+
+    The charts are drawn by a script in the page, which nothing but a browser runs.
+    """
+    later = replace(
+        FOUND, until="2026-03-03T00:00:00+00:00", rows=1990, alarms=(ALARM,)
+    )
+    file = tmp_path / "index.html"
+    file.write_text(monitoring_page.render([FOUND, later]))
+    complaints: list[str] = []
+    asked: list[str] = []
+    with chromium() as opened:
+        page = opened.new_page(
+            viewport={"width": width, "height": 800}, color_scheme=scheme
+        )
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+
+        page.goto(file.as_uri())
+        page.locator("figure svg").nth(2).wait_for()
+
+        rows = page.locator("figure", has_text="Rows of a window").first
+        labels = rows.locator("svg text").all_text_contents()
+        alarms = page.locator(".note.bad").all_inner_texts()
+        wide = page.evaluate("document.documentElement.scrollWidth")
+    assert alarms == ["skew: fare: moved"]
+    # The axis begins at 0.
+    assert "0" in labels
+    assert "2,000" in labels
+    assert wide <= width
+    assert (complaints, asked) == ([], [file.as_uri()])

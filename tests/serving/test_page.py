@@ -1,34 +1,21 @@
 """The server's page, in a real browser."""
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
+from tests import browser
 from tests.serving.conftest import ROW, Server
 
 pytestmark = pytest.mark.e2e
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    """A page of Chromium, without a window and without a profile of its own."""
-    if not CHROMIUM:
-        reason = "there is no chromium: `apt-get install chromium`, as root"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        # Its sandbox needs privileges that containers don't have.
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
-        )
-        yield browser.new_page()
-        browser.close()
+    """A page of Chromium."""
+    with browser.chromium() as opened:
+        yield opened.new_page()
 
 
 def test_the_page_shows_what_the_server_does(server: Server, page: Page) -> None:
