@@ -83,9 +83,7 @@ def _traffic(found: Observation) -> Section:
         f"{name[1:]} % of the answers within": f"{value:.3g} ms"
         for name, value in found.latency_ms.items()
     }
-    blocks: list[Block] = (
-        [Table(["answered by", "count", "share"], rows)] if rows else []
-    )
+    table = [Table(["answered by", "count", "share"], rows)] if rows else []
     return Section("Traffic", [*table, *([Facts(latency)] if latency else [])])
 
 

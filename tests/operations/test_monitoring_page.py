@@ -21,7 +21,7 @@ def test_the_page_shows_all_that_was_found() -> None:
         "skew: fare: moved",
         "failed: UNAVAILABLE",
         "3.25 ms",
-        "jensen shannon",
+        "Jensen-Shannon",
         "0.9 (from 0.88)",
         "0.91 (0.87 to 0.94)",
         "a note",
@@ -55,15 +55,15 @@ def test_an_empty_window_has_a_page() -> None:
 
 def test_an_unchanged_feature_is_counted_only() -> None:
     """What is near its threshold is read first, and alarms are never left out."""
-    compared = [replace(FOUND.comparisons[0], column=f"c{n}") for n in range(20)]
-    over = replace(compared[0], column="over", value=0.03)
-    same = replace(compared[0], column="same", value=0)
+    compared = [replace(FOUND.comparisons[0], column=f"feature_{n}") for n in range(20)]
+    over = replace(compared[0], column="moved_far", value=0.03)
+    same = replace(compared[0], column="unmoved", value=0)
 
     page = monitoring_page.render([replace(FOUND, comparisons=(same, *compared, over))])
 
-    assert page.index("over") < page.index("c0")
+    assert page.index("moved_far") < page.index("feature_0")
     assert "9 more comparisons are further below their thresholds" in page
-    assert "same" not in page
+    assert "unmoved" not in page
 
 
 def test_shares_are_of_all_requests() -> None:
