@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -14,18 +14,44 @@ from models.model import LabelScale
 
 
 @dataclass(frozen=True)
+class Measure:
+    """The metric that is shown beside the loss, and that a search compares.
+
+    Attributes:
+        name: Its name in the learning curves, after "eval_".
+        title: What it is called in messages.
+        direction: Whether its largest or its smallest value is the best.
+    """
+
+    name: str
+    title: str
+    direction: Literal["max", "min"] = "max"
+
+
+@dataclass(frozen=True)
 class Training:
     """How a network is trained for a label.
 
     Attributes:
         loss: What is minimized.
         metrics: What is also measured on each evaluation.
-        shown: Name of the metric that is shown beside the loss, and its title.
+        shown: The one of them that is shown beside the loss.
     """
 
     loss: Any
     metrics: list[Any]
-    shown: tuple[str, str]
+    shown: Measure
+
+
+def measure_of(label: AnyLabel) -> Measure:
+    """Returns the metric of a label, without creating anything of TensorFlow."""
+    match label:
+        case Binary():
+            return Measure("auc", "AUC")
+        case Classes():
+            return Measure("accuracy", "accuracy")
+        case Regression():
+            return Measure("rmse", "RMSE", "min")
 
 
 def training_of(label: AnyLabel, scale: LabelScale) -> Training:
@@ -35,19 +61,19 @@ def training_of(label: AnyLabel, scale: LabelScale) -> Training:
             return Training(
                 keras.losses.BinaryCrossentropy(),
                 [keras.metrics.AUC(name="auc")],
-                ("auc", "AUC"),
+                measure_of(label),
             )
         case Classes():
             return Training(
                 keras.losses.SparseCategoricalCrossentropy(),
                 [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-                ("accuracy", "accuracy"),
+                measure_of(label),
             )
         case Regression(log=log):
             return Training(
                 _unexplained(scale, log=log),
                 [keras.metrics.RootMeanSquaredError(name="rmse")],
-                ("rmse", "RMSE"),
+                measure_of(label),
             )
 
 

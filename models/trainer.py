@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import decision, kept_predictions, signatures, tasks
+from models import decision, kept_predictions, search_space, signatures, tasks
 from models.declarations import (
     WEIGHT,
     Binary,
@@ -53,6 +53,8 @@ class TrainingArguments(Protocol):
     """Directory for TensorBoard's logs and the learning curves."""
     custom_config: Mapping[str, Any] | None
     """See `TrainingSettings.read`."""
+    hyperparameters: Mapping[str, Any] | None
+    """What a Tuner found, keras-tuner's configuration of it; `None` without one."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class TrainingSettings:
 
     @classmethod
     def read(cls, arguments: TrainingArguments) -> "TrainingSettings":
-        """Reads steps and custom_config; unknown keys are ignored.
+        """Reads steps, custom_config and a Tuner's values; unknown keys are ignored.
 
         Args:
             arguments: custom_config may hold "hyperparameters" (a dict as of
@@ -95,10 +97,10 @@ class TrainingSettings:
                 msg = f"{name} is {value}; it must be at least 1"
                 raise ValueError(msg)
         eval_steps = arguments.eval_steps or 0
+        declared = Hyperparameters.from_json(config.get("hyperparameters", {}))
+        tuned = arguments.hyperparameters or {"values": {}}
         return cls(
-            hyperparameters=Hyperparameters.from_json(
-                config.get("hyperparameters", {})
-            ),
+            hyperparameters=search_space.with_values(declared, tuned["values"]),
             batch_size=batch_size,
             seed=config.get("seed", 1),
             train_steps=arguments.train_steps,
@@ -281,7 +283,7 @@ def fit(  # noqa: PLR0913 - a network, its data, and how
         Per evaluation: "step", mean training "loss" since the one before, "eval_loss"
         and the task's metric, such as "eval_auc".
     """
-    metric, title = training.shown
+    metric, title = training.shown.name, training.shown.title
     hyperparameters = settings.hyperparameters
     # An epoch of Keras is the steps between two evaluations, not a pass over the data:
     # callbacks run per epoch. Rounded up, so that few steps still end with one.
@@ -348,9 +350,9 @@ class _Progress(keras.callbacks.Callback):
         super().__init__()
         self._task = task
         self._steps = steps
-        self._metric, self._title = training.shown
+        self._shown = training.shown
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         del epoch
-        found = f"{self._title} {logs[f'val_{self._metric}']:.3f}"
+        found = f"{self._shown.title} {logs[f'val_{self._shown.name}']:.3f}"
         self._task.advance(self._steps, f"loss {logs['loss']:.3f}, eval {found}")

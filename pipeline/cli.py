@@ -53,6 +53,7 @@ COMMANDS: Mapping[str, Command] = {
     "schema": Command("schema", "schema"),
     "gate": Command("gate", "gate"),
     "features": Command("features", "features"),
+    "tuning": Command("tuning", "tuning"),
     "models": Command("models", "models"),
     "predict": Command("predict", "predict"),
     "serve": Command("serve", "serve"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from models import declared
+from models import declared, search_space, tuning
 from models.declarations import Task
 from models.groups import GROUPS
 from models.hyperparameters import Hyperparameters
@@ -40,6 +40,7 @@ DATA_NODE = "ExampleGen"
 STATISTICS_NODE = "StatisticsGen"
 PROPOSAL_NODE = "SchemaGen"
 GATE_NODE = "DataGate"
+TUNER_NODE = "Tuner"
 TRAINER_NODE = "Trainer"
 SERVING_NODE = "ServingCheck"
 _BUCKET = re.compile(r"(?:s3|gs)://[a-z0-9][a-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
@@ -376,6 +377,29 @@ class ServingCheck:
 
 
 @dataclass(frozen=True)
+class Tune:
+    """The search for better hyperparameters, of which models/tuning.py says where."""
+
+    enabled: bool = False
+    """Search before training, and train with the best that was found; `throughline
+    tuning` shows it and makes it the project's."""
+    trials: int = 20
+    """Most combinations to train with, the one in use first."""
+    train_steps: int = 0
+    """Maximum number of steps of each trial; 0 means as many as train-steps."""
+    max_trial_seconds: int = 0
+    """Most seconds for a trial, after which it counts as failed; 0 for no limit."""
+
+    def __post_init__(self) -> None:
+        """Rejects values out of bounds, and a search space that can't be searched."""
+        require(self, "trials", at_least=1, at_most=LARGEST, group="tune")
+        for name in ("train_steps", "max_trial_seconds"):
+            require(self, name, at_least=0, at_most=LARGEST, group="tune")
+        if self.enabled:
+            search_space.check(tuning.SPACE)
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of the pipeline."""
 
@@ -418,6 +442,7 @@ class Config:
     splits: Splits = field(default_factory=Splits)
     gate: Gate = field(default_factory=Gate)
     model: Hyperparameters = field(default_factory=Hyperparameters)
+    tune: Tune = field(default_factory=Tune)
     quality: Quality = field(default_factory=Quality)
     serving_check: ServingCheck = field(default_factory=ServingCheck)
     beam: Beam = field(default_factory=Beam)

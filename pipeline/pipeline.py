@@ -3,6 +3,7 @@
 import codecs
 import dataclasses
 from datetime import UTC, datetime
+from typing import Any
 
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
@@ -142,24 +143,26 @@ def create_pipeline(config: Config) -> Pipeline:
     transform.executor_spec = BeamExecutorSpec(transform_executor.Executor)
     require_verdict(transform, verdicts)
 
-    # transformed Examples, TransformGraph, DataVerdict -> Model
+    # transformed Examples, TransformGraph, DataVerdict -> HyperParameters, with --tune
+    tuner = _tuner(config, transform, reviewed_schema, verdicts)
+
+    # the same, HyperParameters if there are any -> Model
     trainer = Trainer(
         run_fn="models.trainer.run_fn",
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         schema=reviewed_schema.outputs["schema"],
+        hyperparameters=tuner and tuner.outputs["best_hyperparameters"],
         train_args=trainer_pb2.TrainArgs(
             splits=["train"], num_steps=config.train_steps
         ),
         eval_args=trainer_pb2.EvalArgs(splits=["eval"], num_steps=config.eval_steps),
         custom_config={
-            "hyperparameters": dataclasses.asdict(config.model),
+            **_training(config),
             "costs": {
                 "false_positive": config.quality.false_positive_cost,
                 "false_negative": config.quality.false_negative_cost,
             },
-            "batch_size": config.batch_size,
-            "seed": config.seed,
         },
     )
     trainer.executor_spec = ExecutorClassSpec(trainer_executor.Executor)
@@ -215,6 +218,7 @@ def create_pipeline(config: Config) -> Pipeline:
             data_gate,
             *filter(None, [window]),
             transform,
+            *filter(None, [tuner]),
             trainer,
             baseline,
             *filter(None, [best]),
@@ -225,6 +229,49 @@ def create_pipeline(config: Config) -> Pipeline:
         enable_cache=True,
         beam_pipeline_args=config.beam_pipeline_args,
     )
+
+
+def _training(config: Config) -> dict[str, Any]:
+    """Returns the settings of the training, which trials of the Tuner have as well."""
+    return {
+        "hyperparameters": dataclasses.asdict(config.model),
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+    }
+
+
+def _tuner(
+    config: Config,
+    transform: Transform,
+    schema: ImportSchemaGen,
+    verdicts: BaseChannel,
+) -> BaseComponent | None:
+    """Returns the node that searches hyperparameters, if the settings ask for it."""
+    if not config.tune.enabled:
+        return None
+    # keras-tuner, which only this node needs.
+    from tfx.components.tuner.component import Tuner
+
+    from pipeline.components import tuner as tuner_executor
+
+    tuner = Tuner(
+        tuner_fn="models.tuner.tuner_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema.outputs["schema"],
+        train_args=trainer_pb2.TrainArgs(
+            splits=["train"], num_steps=config.tune.train_steps or config.train_steps
+        ),
+        eval_args=trainer_pb2.EvalArgs(splits=["eval"], num_steps=config.eval_steps),
+        custom_config={
+            **_training(config),
+            "trials": config.tune.trials,
+            "max_trial_seconds": config.tune.max_trial_seconds,
+        },
+    )
+    tuner.executor_spec = ExecutorClassSpec(tuner_executor.Executor)
+    require_verdict(tuner, verdicts)
+    return tuner
 
 
 def _baseline(config: Config) -> Resolver:

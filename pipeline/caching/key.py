@@ -7,7 +7,7 @@ compiled pipeline alone, and added to a field that is part of the key.
 
 import importlib.metadata
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from google.protobuf import any_pb2
@@ -16,7 +16,7 @@ from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 from pipeline.caching.fingerprint import digest, modules_behind
 
 FLAG = "--throughline-key="
-_FUNCTION_PARAMETERS = ("run_fn", "preprocessing_fn")
+_FUNCTION_PARAMETERS = ("run_fn", "preprocessing_fn", "tuner_fn")
 # Not all packages of the lock: an upgrade of a tool would empty every cache. TFT, TFDV
 # and TFMA are released with TFX and change with it.
 _VERSIONED_PACKAGES = ("tfx", "tensorflow")
@@ -53,7 +53,11 @@ def parts_of(pipeline: pipeline_pb2.Pipeline, node_id: str) -> Parts:
         Version or SHA-256 of each package, module and file behind the node, by name;
         empty for a node without an executor.
     """
-    flags = _spec_of(pipeline, node_id).extra_flags
+    return parts_in(_spec_of(pipeline, node_id).extra_flags)
+
+
+def parts_in(flags: Iterable[str]) -> Parts:
+    """Returns the parts of a node's key that are among its executor's flags."""
     found = [f.removeprefix(FLAG) for f in flags if f.startswith(FLAG)]
     return json.loads(found[-1]) if found else {}
 

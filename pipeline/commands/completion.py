@@ -23,6 +23,7 @@ from pipeline.commands import (
     run,
     schema,
     serve,
+    tuning,
     upkeep,
 )
 from pipeline.commands.flags import flags_class
@@ -64,6 +65,10 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
         Annotated[kind, tyro.conf.subcommand(name)]
         for name, kind in schema.ACTIONS.items()
     )
+    of_tuning = tuple(
+        Annotated[kind, tyro.conf.subcommand(name)]
+        for name, kind in tuning.ACTIONS.items()
+    )
     # One set of flags, since without an action it shows the verdict.
     accept, _ = _choice(("accept", "coverage"))
     accepting = ("action", Annotated[accept, tyro.conf.Positional])
@@ -95,6 +100,7 @@ def flags_of_commands() -> dict[str, Callable[..., Any]]:
         "schema": make_dataclass("schema", [("action", _union(of_schema))]),
         "gate": gates,
         "features": features.FeaturesFlags,
+        "tuning": make_dataclass("tuning", [("action", _union(of_tuning))]),
         "models": make_dataclass("models", [("action", _union(actions))]),
         "predict": predict.PredictFlags,
         "serve": serve.ServeFlags,

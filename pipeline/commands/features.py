@@ -49,6 +49,7 @@ class _Model:
         config: The EvalConfig of its evaluation, as JSON has it.
         splits: Directories of the splits that it was evaluated on.
         trainer: The parameters of its Trainer.
+        tuned: What a Tuner found for it, as the Trainer got it; `None` without one.
         graph: Directory of the transform graph.
         examples: Directories of the transformed examples.
     """
@@ -58,6 +59,7 @@ class _Model:
     config: Mapping[str, Any]
     splits: tuple[str, ...]
     trainer: Mapping[str, Any]
+    tuned: Mapping[str, Any] | None
     graph: str
     examples: tuple[str, ...]
 
@@ -187,6 +189,7 @@ def _model(lineage: "Lineage", asked: str) -> _Model:
             for split in splits
         ),
         trainer.parameters,
+        _tuned(places, trainer),
         places.of(trainer.inputs["transform_graph"])[0],
         places.of(trainer.inputs["examples"]),
     )
@@ -219,6 +222,13 @@ class _Places:
         return tuple(found)
 
 
+def _tuned(places: _Places, trainer: "Execution") -> Mapping[str, Any] | None:
+    from pipeline.store import artifact_files
+
+    found = places.of(trainer.inputs.get("hyperparameters", ()))
+    return artifact_files.read_best_hyperparameters(found[0]) if found else None
+
+
 def _evaluates(step: "Execution") -> bool:
     return step.succeeded and isinstance(step.parameters.get("eval_config"), dict)
 
@@ -246,14 +256,17 @@ def _weights(model: _Model) -> dict[str, int]:
     """Counts the weights that the network has because of each column."""
     import tensorflow_transform as tft
 
-    from models import trial
+    from models import search_space, trial
     from models.hyperparameters import Hyperparameters
     from pipeline.columnar import files
 
     given = model.trainer["custom_config"].get("hyperparameters", {})
+    chosen = search_space.with_values(
+        Hyperparameters.from_json(given), (model.tuned or {}).get("values", {})
+    )
     with files.local_copy(model.graph) as graph:
         transform = tft.TFTransformOutput(graph)
-        return trial.weights_by_column(transform, Hyperparameters.from_json(given))
+        return trial.weights_by_column(transform, chosen)
 
 
 def _tried(model: _Model, judge: "Judge", without: tuple[str, ...]) -> _Tried:
@@ -272,6 +285,7 @@ def _tried(model: _Model, judge: "Judge", without: tuple[str, ...]) -> _Tried:
             serving_model_dir="",
             model_run_dir=logs,
             custom_config=model.trainer["custom_config"],
+            hyperparameters=model.tuned,
         )
         trial = Trial(arguments, without)
         lost = judge.loss_of(trial(judge.answers.features))

@@ -41,6 +41,7 @@ MAIN = (
     "window",
     "train_steps",
     "seed",
+    "tune.enabled",
     "quality.min_auc",
     "resume",
     "force",
@@ -52,6 +53,7 @@ ALIASES = {
     "quality.min_auc": "--min-auc",
     "quality.max_auc_loss": "--max-auc-loss",
     "model.learning_rate": "--learning-rate",
+    "tune.enabled": "--tune",
     "beam.engine": "--engine",
     "containers.image": "--image",
 }

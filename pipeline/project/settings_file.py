@@ -9,6 +9,8 @@ table:
     min-auc = 0.93
 """
 
+import json
+import re
 import tomllib
 import types
 from collections.abc import Iterator, Mapping
@@ -120,6 +122,66 @@ def read(path: Path, settings: Any) -> dict[str, Any]:
             converted = path.parent / converted
         found[name] = converted
     return found
+
+
+def with_group(text: str, group: str, values: Mapping[str, Any]) -> str:
+    """Sets values of one group in the text of a file, and keeps all other lines.
+
+    Args:
+        text: TOML, as the file has it.
+        group: Name of the group.
+        values: New values by the settings' names; a tuple becomes a list.
+
+    Raises:
+        UsageError: The group is written in a form that can't be edited line by line,
+            such as a list over several lines; gives the lines to write by hand.
+    """
+    lines = text.splitlines()
+    header = re.compile(rf"\s*\[\s*{re.escape(_key(group))}\s*\]\s*(#.*)?")
+    start = next((i for i, line in enumerate(lines) if header.fullmatch(line)), None)
+    if start is None:
+        lines += [*([""] if lines else []), f"[{_key(group)}]"]
+        start = len(lines) - 1
+    for name, value in values.items():
+        _set_line(lines, start + 1, _key(name), value)
+    edited = "\n".join([*lines, ""])
+    if not _has(edited, text, _key(group), values):
+        wanted = [f"{_key(name)} = {_toml(value)}" for name, value in values.items()]
+        raise UsageError(
+            f"[{_key(group)}] can't be edited line by line; write into it: "
+            f"{', '.join(wanted)}"
+        )
+    return edited
+
+
+def _set_line(lines: list[str], start: int, key: str, value: Any) -> None:
+    """Replaces the line of a key in a table that begins at a line, or adds one."""
+    rest = range(start, len(lines))
+    end = next((i for i in rest if lines[i].lstrip().startswith("[")), len(lines))
+    known = re.compile(rf"(\s*{re.escape(key)}\s*=\s*).*?(\s+#.*)?")
+    for i in range(start, end):
+        if found := known.fullmatch(lines[i]):
+            lines[i] = f"{found[1]}{_toml(value)}{found[2] or ''}"
+            return
+    while end > start and not lines[end - 1].strip():
+        end -= 1
+    lines.insert(end, f"{key} = {_toml(value)}")
+
+
+def _has(edited: str, before: str, group: str, values: Mapping[str, Any]) -> bool:
+    """Whether an edited text has the new values, and all else as it was."""
+    wanted = tomllib.loads(before)
+    new = {_key(name): json.loads(_toml(value)) for name, value in values.items()}
+    wanted[group] = {**wanted.get(group, {}), **new}
+    try:
+        return tomllib.loads(edited) == wanted
+    except tomllib.TOMLDecodeError:
+        return False
+
+
+def _toml(value: Any) -> str:
+    """Formats a number or a list of them, which JSON and TOML write alike."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
 def _parsed(path: Path) -> Mapping[str, Any]:

@@ -8,7 +8,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import METADATA_VARIABLE, Config, given_metadata, kubeflow
+from pipeline.config import (
+    METADATA_VARIABLE,
+    TUNER_NODE,
+    Config,
+    given_metadata,
+    kubeflow,
+)
 from pipeline.errors import UsageError
 from pipeline.runners import checks
 from pipeline.runners.flags import flags_of
@@ -40,7 +46,13 @@ class Containers:
     """Cores of a light node, in Kubernetes' format."""
     memory: str = "3Gi"
     """Memory of a light node, in Kubernetes' format."""
-    heavy: tuple[str, ...] = ("ExampleGen", "Transform", "Trainer", "Evaluator")
+    heavy: tuple[str, ...] = (
+        "ExampleGen",
+        "Transform",
+        TUNER_NODE,
+        "Trainer",
+        "Evaluator",
+    )
     """Nodes that get heavy-cpu and heavy-memory."""
     heavy_cpu: str = "2"
     """Cores of a heavy node."""
@@ -114,7 +126,8 @@ def steps(
     Raises:
         UsageError: A heavy node doesn't exist.
     """
-    if unknown := set(containers.heavy) - set(upstream):
+    # The Tuner is only there if the settings ask for it.
+    if unknown := set(containers.heavy) - {*upstream, TUNER_NODE}:
         msg = (
             f"containers.heavy names {', '.join(sorted(unknown))}; "
             f"the nodes are {', '.join(upstream)}"

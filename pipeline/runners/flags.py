@@ -35,6 +35,8 @@ def _flags(settings: Any, base: Any, prefix: str) -> list[str]:
         flag = prefix + field.name.replace("_", "-")
         if dataclasses.is_dataclass(value):
             flags += _flags(value, default, f"{flag}.")
+        elif isinstance(value, bool):
+            flags.append(flag if value else f"{prefix}no-{flag.removeprefix(prefix)}")
         else:
             # tyro reads the values of a tuple as separate words.
             values = value if isinstance(value, tuple) else (value,)

@@ -7,7 +7,7 @@ stores outlive the files that they refer to.
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +31,8 @@ PROFILE_FILE = "columns.parquet"
 ROWS_FILE = "rows.parquet"
 CELLS_FILE = "cells.parquet"
 SERVING_CHECK_FILE = "serving_check.json"
+BEST_HYPERPARAMETERS_FILE = "best_hyperparameters.txt"
+TRIALS_FILE = "trials.json"
 _SPLIT = "Split-"
 
 
@@ -89,6 +91,28 @@ def read_schema(directory: Location) -> schema_pb2.Schema | None:
 def read_learning_curves(directory: Location) -> dict[str, list[float]]:
     """Reads the history.json of a ModelRun artifact; empty if it has none."""
     return json.loads(_text_of(directory, HISTORY_FILE) or "{}")
+
+
+def read_trials(directory: Location) -> dict[str, Any]:
+    """Reads the trials of a TunerResults artifact; see `models.tuner.Search.results`.
+
+    TFX's own Tuner doesn't write them; then there are none.
+    """
+    return json.loads(_text_of(directory, TRIALS_FILE) or "{}")
+
+
+def best_first(trials: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the trials that `read_trials` reads, the best first, failed ones last."""
+    sign = -1 if trials["direction"] == "max" else 1
+    return sorted(
+        trials["trials"],
+        key=lambda each: ("error" in each, sign * each.get("score", 0.0)),
+    )
+
+
+def read_best_hyperparameters(directory: Location) -> dict[str, Any] | None:
+    """Reads a HyperParameters artifact, keras-tuner's JSON; `None` if it is gone."""
+    return json.loads(_text_of(directory, BEST_HYPERPARAMETERS_FILE) or "null")
 
 
 def read_findings(directory: Location) -> list[dict[str, str]] | None:

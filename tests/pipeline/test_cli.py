@@ -22,6 +22,7 @@ from pipeline.config import (
     Quality,
     ServingCheck,
     Splits,
+    Tune,
     smoke,
 )
 from pipeline.errors import DataRefusedError, ThroughlineError, UsageError
@@ -111,6 +112,10 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
         Config(model=Hyperparameters(steps_per_evaluation=11)),
     ),
     "model.patience": (["12"], Config(model=Hyperparameters(patience=12))),
+    "tune.enabled": ([], Config(tune=Tune(enabled=True))),
+    "tune.trials": (["9"], Config(tune=Tune(trials=9))),
+    "tune.train-steps": (["9"], Config(tune=Tune(train_steps=9))),
+    "tune.max-trial-seconds": (["9"], Config(tune=Tune(max_trial_seconds=9))),
     "quality.min-auc": (["0.75"], Config(quality=Quality(min_auc=0.75))),
     "quality.max-auc-loss": (["0.25"], Config(quality=Quality(max_auc_loss=0.25))),
     "quality.min-accuracy-gain": (
@@ -220,6 +225,13 @@ def test_each_setting_has_a_flag(flag: str) -> None:
     config, _ = cli.parse_run("throughline run", [f"--{flag}", *values])
 
     assert config == expected
+
+
+def test_tune_is_a_flag_of_its_own() -> None:
+    """`--tune` is what a user types."""
+    config, _ = cli.parse_run("throughline run", ["--tune", "--tune.trials", "3"])
+
+    assert config == Config(tune=Tune(enabled=True, trials=3))
 
 
 def test_workers_is_an_option_and_no_setting() -> None:
@@ -412,7 +424,9 @@ def test_help_names_every_flag(capfd: pytest.CaptureFixture[str]) -> None:
 
     text = _flat(capfd.readouterr().out)
     assert ended.value.code == 0
-    assert [f for f in _flags(Config()) if f" --{f} " not in text] == []
+    # A switch is shown with its other spelling after a comma.
+    words = set(text.replace(",", " ").split())
+    assert [f for f in _flags(Config()) if f"--{f}" not in words] == []
     assert " --workers " in text
     assert f" --preset {{{','.join(PRESETS)}}} " in text
     assert "(default: 1000)" in text
@@ -425,13 +439,15 @@ def test_help_shows_the_main_flags_first(capfd: pytest.CaptureFixture[str]) -> N
 
     shown = re.findall(r"^│ (--.*?)[ │]", capfd.readouterr().out, re.MULTILINE)
     aliases = {ALIASES.get(path, f"--{path.replace('_', '-')}") for path in MAIN}
-    groups = [flag.partition(".")[0] for flag in shown if "." in flag]
+    rest = shown[len(MAIN) :]
+    groups = [flag.partition(".")[0] for flag in rest if "." in flag]
     assert {flag.rstrip(",") for flag in shown[: len(MAIN)]} == aliases
     assert groups == sorted(groups, key=groups.index)
     assert list(dict.fromkeys(groups)) == [
         "--splits",
         "--gate",
         "--model",
+        "--tune",
         "--quality",
         "--serving-check",
         "--beam",
@@ -450,7 +466,8 @@ def test_help_is_short(capfd: pytest.CaptureFixture[str]) -> None:
     assert "--help-all lists all" in _flat(text)
 
 
-@pytest.mark.parametrize("path", ALIASES)
+# A switch takes no value; its short flag has a test of its own.
+@pytest.mark.parametrize("path", [path for path in ALIASES if path != "tune.enabled"])
 def test_short_flags_are_the_long_ones(path: str) -> None:
     """What an alias sets is what the flag with its group's name sets."""
     value = {"beam.engine": "dask", "containers.image": "r/i:1"}.get(path, "0.25")

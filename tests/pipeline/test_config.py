@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from tfx.utils.dependency_utils import make_beam_dependency_flags
 
+from models import tuning
+from models.search_space import Range
 from pipeline import config as settings
 from pipeline.columnar import files
 from pipeline.config import (
@@ -16,6 +18,7 @@ from pipeline.config import (
     Gate,
     Quality,
     Splits,
+    Tune,
     check_places,
     with_environment,
 )
@@ -88,6 +91,9 @@ def _count(name: str, value: int, least: int) -> str:
                 "1970"
             ),
         ),
+        (lambda: Tune(trials=0), _count("tune.trials", 0, 1)),
+        (lambda: Tune(train_steps=-1), _count("tune.train-steps", -1, 0)),
+        (lambda: Tune(max_trial_seconds=-1), _count("tune.max-trial-seconds", -1, 0)),
         (
             lambda: Gate(max_quarantined=1.5),
             "gate.max-quarantined is 1.5; it must be at least 0 and at most 1",
@@ -132,6 +138,18 @@ def test_values_out_of_bounds_are_refused(
 def test_bounds_themselves_are_allowed(make: Callable[[], object]) -> None:
     """The lowest and the highest value of a setting are accepted."""
     make()
+
+
+def test_a_wrong_search_space_is_told_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If it is to be searched; who doesn't tune needs no search space."""
+    monkeypatch.setattr(tuning, "SPACE", {"learn_rate": Range(0.1, 0.2)})
+
+    with pytest.raises(UsageError, match=r"models/tuning\.py: 'learn_rate' is no"):
+        Tune(enabled=True)
+
+    assert not Tune().enabled
 
 
 @pytest.mark.parametrize("name", ["", "9taxi", "a/b", "a b", "a.b", "taxi\n", "täxi"])

@@ -18,7 +18,7 @@ from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 from models.hyperparameters import Hyperparameters
 from pipeline import create_pipeline
 from pipeline.beam.engines import IN_PROCESS, Beam
-from pipeline.config import Config, Gate, Splits
+from pipeline.config import Config, Gate, Splits, Tune
 from pipeline.runners import compiler
 from pipeline.runners.compiler import compile_pipeline
 from pipeline.trust.checks import Severity
@@ -182,6 +182,43 @@ def test_components(compiled: pipeline_pb2.Pipeline, node_id: str) -> None:
     assert channels == inputs
     producers = {producer for producer, _ in inputs.values()}
     assert set(node.upstream_nodes) == producers | also
+
+
+def test_with_tune_the_trainer_reads_what_the_tuner_found(tmp_path: Path) -> None:
+    """The standard component, on what the Trainer reads and with its settings."""
+    tune = Tune(enabled=True, trials=7, train_steps=8, max_trial_seconds=9)
+    config = Config(output=tmp_path, train_steps=11, batch_size=13, tune=tune)
+
+    compiled = _compiled(config)
+
+    nodes = _nodes(compiled)
+    tuner, trainer = nodes["Tuner"], nodes["Trainer"]
+    assert tuner.node_info.type.name == f"{TFX}.tuner.component.Tuner"
+    assert _executor(compiled, "Tuner") == "pipeline.components.tuner.Executor"
+    inputs = dict(trainer.inputs.inputs)
+    found = inputs.pop("hyperparameters").channels[0]
+    assert (found.producer_node_query.id, found.output_key) == (
+        "Tuner",
+        "best_hyperparameters",
+    )
+    assert {n: g.channels[0] for n, g in tuner.inputs.inputs.items()} == {
+        n: g.channels[0] for n, g in inputs.items()
+    }
+    assert json.loads(_parameter(tuner, "train_args"))["num_steps"] == 8
+    of_search = json.loads(_parameter(tuner, "custom_config"))
+    of_training = json.loads(_parameter(trainer, "custom_config"))
+    assert (of_search.pop("trials"), of_search.pop("max_trial_seconds")) == (7, 9)
+    assert of_search.items() <= of_training.items()
+    assert of_search["batch_size"] == 13
+
+
+def test_a_trial_has_the_steps_of_the_training(tmp_path: Path) -> None:
+    """Unless it is given others."""
+    config = Config(output=tmp_path, train_steps=11, tune=Tune(enabled=True))
+
+    tuner = _nodes(_compiled(config))["Tuner"]
+
+    assert json.loads(_parameter(tuner, "train_args"))["num_steps"] == 11
 
 
 def test_baseline_is_the_live_model(compiled: pipeline_pb2.Pipeline) -> None:

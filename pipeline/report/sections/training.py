@@ -1,18 +1,31 @@
-"""The learning curves: the loss and the task's metric by training step."""
+"""The learning curves, by training step, and the trials of a search before that."""
+
+from collections.abc import Iterator
 
 from pipeline.artifacts import Run
-from pipeline.report.blocks import Facts, Grid, Lines, Section
-from pipeline.store.artifact_files import location, read_learning_curves
+from pipeline.report.blocks import Block, Cell, Facts, Grid, Lines, Section, Table
+from pipeline.store.artifact_files import (
+    best_first,
+    location,
+    read_learning_curves,
+    read_trials,
+)
 
 _TITLES = {"eval_auc": "AUC", "eval_accuracy": "accuracy", "eval_rmse": "RMSE"}
 
 
 def section(run: Run) -> Section | None:
-    """Draws the learning curves, with the step whose weights were kept."""
+    """Draws the learning curves, and lists the trials that a Tuner has made."""
+    blocks = [*_curves(run), *_trials(run)]
+    return Section("Training", blocks) if blocks else None
+
+
+def _curves(run: Run) -> Iterator[Block]:
+    """Yields the learning curves, with the step whose weights were kept."""
     path = location(run.artifact("ModelRun").uri) if run.has("ModelRun") else None
     curves = read_learning_curves(path) if path else {}
     if not curves:
-        return None
+        return
     steps = curves["step"]
     # As `EarlyStopping` chooses it: the first of the lowest eval losses.
     best = min(range(len(steps)), key=curves["eval_loss"].__getitem__)
@@ -35,4 +48,38 @@ def section(run: Run) -> Section | None:
         )
         for title, y, lines in shown
     ]
-    return Section("Training", [Facts(facts), Grid(charts)])
+    yield Facts(facts)
+    yield Grid(charts)
+
+
+def _trials(run: Run) -> Iterator[Block]:
+    """Yields a table of the trials, the best first."""
+    if not run.has("TunerResults"):
+        return
+    path = location(run.artifact("TunerResults").uri)
+    found = read_trials(path) if path else {}
+    if not found:
+        return
+    trials = best_first(found)
+    names = list(trials[0]["values"])
+    head = ["trial", *(name.replace("_", "-") for name in names)]
+    rows: list[list[Cell]] = [
+        [
+            each["trial"],
+            *(_cell(each["values"][name]) for name in names),
+            each.get("score"),
+            each.get("step"),
+            each.get("seconds"),
+            each.get("error", ""),
+        ]
+        for each in trials
+    ]
+    yield Table(
+        [*head, found["metric"], "step", "seconds", "failed"],
+        rows,
+        "Trials of the Tuner, the best first. Trial 0 is of the values in use before.",
+    )
+
+
+def _cell(value: Cell | list[int]) -> Cell:
+    return " ".join(map(str, value)) if isinstance(value, list) else value

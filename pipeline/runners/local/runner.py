@@ -23,6 +23,7 @@ from pipeline.config import (
     METADATA_VARIABLE,
     PRESETS,
     PROPOSAL_NODE,
+    TUNER_NODE,
     Config,
     check_places,
     local,
@@ -214,6 +215,13 @@ def _next_step(config: Config, run: Run) -> str:
     if run.outcome is not Outcome.DONE:
         resume = command_for(config, "python run_local.py --resume", "output")
         return f"{resume} continues once the cause is fixed"
+    return _next_step_after_success(config, run)
+
+
+def _next_step_after_success(config: Config, run: Run) -> str:
+    if config.tune.enabled and run.last in {None, "Pusher", TUNER_NODE}:
+        accept = command_for(config, "throughline tuning accept", "name", "output")
+        return f"{accept} makes the best hyperparameters the project's"
     if run.last and run.last != "Pusher":
         return "python run_local.py runs the rest; what is done comes from the cache"
     return "python run_local.py --train-steps 2000, or your own data: README.md"

@@ -27,6 +27,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.columnar import progress
 from pipeline.columnar.engine import limit_workers
+from pipeline.columnar.processes import exit_cause
 from pipeline.errors import EXIT_FAILED, cause_of, exit_code_of
 from pipeline.orphans import die_with
 from pipeline.runners import node
@@ -229,7 +230,7 @@ class Scheduler:
         child.process.join()
         child.pipe.close()
         if not child.ended:
-            cause = _exit_cause(child.process.exitcode or 0)
+            cause = exit_cause(child.process.exitcode or 0)
             self.failures[node_id] = Failure(cause, EXIT_FAILED)
             self._ended(node_id, State.FAILED, cause)
         del self._children[node_id]
@@ -322,11 +323,3 @@ def _prepare_and_wait(prepare: Callable[[], None], told: Connection) -> None:
     while not told.poll(_ORPHAN_SECONDS):
         if os.getppid() != parent:
             os._exit(EXIT_FAILED)
-
-
-def _exit_cause(exit_code: int) -> str:
-    if exit_code >= 0:
-        return f"its process ended with code {exit_code} and said nothing"
-    name = signal.Signals(-exit_code).name
-    hint = "; the machine may be out of memory" if name == "SIGKILL" else ""
-    return f"its process was killed by {name}{hint}"

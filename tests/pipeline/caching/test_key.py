@@ -21,17 +21,18 @@ import importlib, json, sys
 from pathlib import Path
 from pipeline import create_pipeline
 from pipeline.caching import key as cache_key
-from pipeline.config import Config
+from pipeline.config import Config, Tune
 from pipeline.runners.compiler import compile_pipeline
+
+config = Config(output=Path("out"), tune=Tune(enabled=True))
 
 def keys():
     importlib.invalidate_caches()
-    compiled = compile_pipeline(create_pipeline(Config(output=Path("out"))))
+    compiled = compile_pipeline(create_pipeline(config))
     nodes = [n.pipeline_node.node_info.id for n in compiled.nodes]
     return {n: cache_key.parts_of(compiled, n) for n in nodes}
 
 before = keys()
-config = Config(output=Path("out"))
 compiled_before = compile_pipeline(create_pipeline(config))
 answers = []
 for name, old, new in json.load(sys.stdin):
@@ -57,9 +58,10 @@ NODES_OF_DECLARATIONS = [
     "ServingCheck",
     "Trainer",
     "Transform",
+    "Tuner",
 ]
 EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
-    "the model": (("models/model.py", "", "\nEDITED = 1\n"), ["Trainer"]),
+    "the model": (("models/model.py", "", "\nEDITED = 1\n"), ["Trainer", "Tuner"]),
     "preprocessing": (
         ("models/preprocessing.py", "", "\nEDITED = 1\n"),
         # The gate judges the label by its definition.
@@ -71,13 +73,18 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
     ),
     "what the trainer imports": (
         ("models/signatures.py", "", "\nEDITED = 1\n"),
-        ["Evaluator", "Trainer"],
+        ["Evaluator", "Trainer", "Tuner"],
     ),
     "the package of modules imported by `from models import`": (
         ("models/__init__.py", "", "\nEDITED = 1\n"),
         NODES_OF_DECLARATIONS,
     ),
-    "a docstring": (("models/model.py", '"""', '"""Edited. '), ["Trainer"]),
+    "a docstring": (
+        ("models/model.py", '"""', '"""Edited. '),
+        ["Trainer", "Tuner"],
+    ),
+    "the search space": (("models/tuning.py", "", "\nEDITED = 1\n"), ["Tuner"]),
+    "the search": (("models/tuner.py", "", "\nEDITED = 1\n"), ["Tuner"]),
     "the reviewed schema": (
         ("schema/schema.pbtxt", "", "# edited\n"),
         ["ExampleGen", "ImportSchemaGen"],
@@ -103,6 +110,7 @@ EDITS: dict[str, tuple[tuple[str, str, str], list[str]]] = {
             "StatisticsGen",
             "Trainer",
             "Transform",
+            "Tuner",
         ],
     ),
     "the gate": (

@@ -130,3 +130,50 @@ def test_paths_name_groups() -> None:
     assert "quality.min_auc" in {
         path for path, _, _ in settings_file.paths_of(Config())
     }
+
+
+GROUP = """\
+name = "a"  # of the project
+
+[group]
+# Half of it.
+share = 0.5 # for now
+sizes = [1, 2]
+
+[other]
+share = 3
+"""
+
+
+def test_a_group_is_edited_line_by_line() -> None:
+    """Only the lines of changed settings change; a new one goes to the group's end."""
+    changes = {"share": 0.25, "sizes": (3,), "batch_size": 7}
+
+    edited = settings_file.with_group(GROUP, "group", changes)
+
+    assert edited == GROUP.replace("share = 0.5 #", "share = 0.25 #").replace(
+        "sizes = [1, 2]\n", "sizes = [3]\nbatch-size = 7\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "edited"),
+    [
+        ("", "[group]\nshare = 1e-06\n"),
+        ("name = 'a'\n", "name = 'a'\n\n[group]\nshare = 1e-06\n"),
+        ("[group]", "[group]\nshare = 1e-06\n"),
+    ],
+)
+def test_a_group_is_added(text: str, edited: str) -> None:
+    """To a file without it, or without anything."""
+    assert settings_file.with_group(text, "group", {"share": 0.000001}) == edited
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["group = {share = 1}\n", "group.share = 1\n", "[group]\nsizes = [\n1,\n]\n"],
+)
+def test_what_has_no_line_of_its_own_is_left_to_the_user(text: str) -> None:
+    """Other forms of TOML are not edited; the sentence says what to write."""
+    with pytest.raises(UsageError, match=r"write into it: share = 2, sizes = \[3\]"):
+        settings_file.with_group(text, "group", {"share": 2, "sizes": (3,)})

@@ -206,6 +206,8 @@ def run_trainer(
                 "seed": seed,
                 "fingerprint": "keys that are not the trainer's are left alone",
             },
+            hyperparameters=None,
+            base_model=None,
         )
         trainer.run_fn(arguments)
         return arguments

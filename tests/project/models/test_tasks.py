@@ -30,7 +30,7 @@ def trained(label: AnyLabel, labels: np.ndarray) -> tuple[Any, dict[str, float]]
         jit_compile=False,
     )
     found = model.fit({"x_scaled": ROWS}, labels, epochs=40, batch_size=100, verbose=0)
-    assert training.shown[0] in found.history
+    assert training.shown.name in found.history
     return model, {name: values[-1] for name, values in found.history.items()}
 
 

@@ -34,7 +34,12 @@ AS_DECLARED = tasks.training_of(LABEL, LabelScale())
 
 def arguments(**changes: object) -> SimpleNamespace:
     """Arguments that train, but for the changes."""
-    usual = {"train_steps": 10, "eval_steps": None, "custom_config": None}
+    usual = {
+        "train_steps": 10,
+        "eval_steps": None,
+        "custom_config": None,
+        "hyperparameters": None,
+    }
     return SimpleNamespace(**usual | changes)
 
 
@@ -67,6 +72,20 @@ def test_the_pipelines_settings_are_read() -> None:
     assert settings.hyperparameters == Hyperparameters(dropout=0.5)
     assert (settings.batch_size, settings.seed) == (50, 7)
     assert (settings.train_steps, settings.eval_rows) == (10, 150)
+
+
+def test_what_a_tuner_found_replaces_the_settings() -> None:
+    """Those that it has searched; the others stay as the pipeline has them."""
+    config = {"hyperparameters": {"dropout": 0.5, "l2": 0.25}}
+    tuned = {"space": [], "values": {"l2": 0.00012345, "hidden_layers": "[7, 6]"}}
+
+    settings = trainer.TrainingSettings.read(
+        arguments(custom_config=config, hyperparameters=tuned)
+    )
+
+    assert settings.hyperparameters == Hyperparameters(
+        dropout=0.5, l2=0.000123, hidden_layers=(7, 6)
+    )
 
 
 @pytest.mark.parametrize("eval_steps", [None, 0, -1])

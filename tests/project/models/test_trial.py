@@ -27,6 +27,8 @@ def trial(transform: tft.TFTransformOutput, records: Records, tmp_path: Path) ->
             transform_graph_path=transform._transform_output_dir,
             model_run_dir=str(tmp_path / "logs"),
             custom_config={"hyperparameters": {"hidden_layers": [16]}},
+            hyperparameters=None,
+            base_model=None,
         ),
         without=(features.COMPANY, features.TRIP_START_MONTH),
     )

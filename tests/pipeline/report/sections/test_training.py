@@ -6,8 +6,10 @@ import pytest
 
 from models.names import HISTORY_FILE
 from pipeline.config import Config
-from pipeline.report.blocks import Facts, Grid, Lines
+from pipeline.report.blocks import Facts, Grid, Lines, Table
 from pipeline.report.sections.training import section
+from pipeline.store.artifact_files import TRIALS_FILE
+from tests.pipeline.commands.test_tuning import trials
 from tests.pipeline.report.pages import opened
 from tests.pipeline.tfx_store import StockStore
 
@@ -43,6 +45,28 @@ def test_curves_mark_the_step_that_was_kept(config: Config, store: StockStore) -
     assert loss.series["eval"] == [(10, 0.7), (20, 0.5), (30, 0.55)]
     assert isinstance(auc, Lines)
     assert set(auc.series) == {"eval"}
+
+
+def test_trials_of_a_search_are_listed(config: Config, store: StockStore) -> None:
+    """The best first, with their values; also of a run that went no further."""
+    artifact = store.artifact("TunerResults")
+    (store.path(artifact) / TRIALS_FILE).write_text(json.dumps(trials()))
+    store.ran("monday", "Tuner", outputs={"tuner_results": artifact})
+
+    shown = section(opened(config))
+
+    assert shown is not None
+    (table,) = shown.blocks
+    assert isinstance(table, Table)
+    assert table.columns == [
+        *("trial", "learning-rate", "hidden-layers"),
+        *("eval AUC", "step", "seconds", "failed"),
+    ]
+    assert table.rows == [
+        [1, 0.004, "64 32", 0.91, 100, 3.0, ""],
+        [0, 0.002, "64 32", 0.9, 50, 2.0, ""],
+        [2, 0.5, "8", None, None, None, "its eval AUC is nan"],
+    ]
 
 
 @pytest.mark.parametrize("registered", [True, False])

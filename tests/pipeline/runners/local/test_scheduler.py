@@ -134,16 +134,3 @@ def test_what_much_waits_for_is_urgent() -> None:
     assert scheduler.descendants(UPSTREAM, "Gen") == {"Left", "Right", "Push"}
     assert scheduler.descendants(UPSTREAM, "Push") == set()
     assert scheduler.ancestors(UPSTREAM, "Left") == {"Left", "Gen"}
-
-
-@pytest.mark.parametrize(
-    ("exit_code", "cause"),
-    [
-        (7, "its process ended with code 7"),
-        (-signal.SIGSEGV, "killed by SIGSEGV"),
-        (-signal.SIGKILL, "out of memory"),
-    ],
-)
-def test_a_silent_death_is_explained(exit_code: int, cause: str) -> None:
-    """What a process could not say itself is told from how it ended."""
-    assert cause in scheduler._exit_cause(exit_code)
