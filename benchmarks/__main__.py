@@ -3,6 +3,7 @@
 import sys
 
 from benchmarks import (
+    analysis,
     engines,
     ingestion,
     models,
@@ -23,6 +24,7 @@ _BENCHMARKS = {
     "spans": spans.main,
     "engines": engines.main,
     "scale": scale_model.main,
+    "analysis": analysis.main,
     "readme": results.main,
 }
 

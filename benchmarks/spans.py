@@ -139,7 +139,8 @@ def main(arguments: list[str]) -> int:
             sys.stdout.flush()
     about = {"when": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
     arrivals = {"arrivals": [asdict(each) for each in found]}
-    path = results.DIRECTORY / "spans" / f"{about['when']}-{given.rows}.json"
+    named = f"{about['when']}-{given.rows}-window-{'-'.join(given.windows)}"
+    path = results.DIRECTORY / "spans" / f"{named}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     report = {**about, **arrivals, "ratios": ratios(found)}
     path.write_text(json.dumps(report, indent=1) + "\n")

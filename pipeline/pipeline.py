@@ -29,7 +29,8 @@ from tfx.proto import (
 )
 from tfx.types import Channel
 from tfx.types.channel import BaseChannel
-from tfx.types.standard_artifacts import Model, ModelBlessing
+from tfx.types.standard_artifacts import Model, ModelBlessing, TransformCache
+from tfx.types.standard_component_specs import ANALYZER_CACHE_KEY
 
 from models import declared
 from models.groups import GROUPS
@@ -60,7 +61,7 @@ from pipeline.config import (
     VERTEX_MOUNT,
     Config,
 )
-from pipeline.ingestion.spans import Newest
+from pipeline.ingestion.spans import Between, Newest
 from pipeline.ingestion.splitting import EVAL, TEST, TRAIN, SplitRule
 from pipeline.quality import titles
 from pipeline.quality.eval_config import eval_config
@@ -127,7 +128,8 @@ def create_pipeline(config: Config) -> Pipeline:
     spans = window.outputs if window else example_gen.outputs
     verdicts = (window or data_gate).outputs["verdict"]
 
-    # Examples, Schema, DataVerdict -> TransformGraph, transformed Examples
+    # Examples, Schema, DataVerdict, the TransformCache of an earlier run
+    #   -> TransformGraph, transformed Examples, TransformCache
     transform = Transform(
         examples=spans["examples"],
         schema=reviewed_schema.outputs["schema"],
@@ -137,7 +139,9 @@ def create_pipeline(config: Config) -> Pipeline:
         ),
         # They cost three times what the transformation itself does.
         disable_statistics=True,
-        disable_analyzer_cache=True,
+        # Nor is the analysis cached where no later run could read a span's again.
+        disable_analyzer_cache=ANALYZER_CACHE_KEY not in spans,
+        analyzer_cache=spans.get(ANALYZER_CACHE_KEY),
         custom_config={"label_policy": config.label_policy},
     )
     transform.executor_spec = BeamExecutorSpec(transform_executor.Executor)
@@ -348,13 +352,23 @@ def _window(
         # Vertex AI resolves in its own service, which knows TFX's strategies only.
         return None
     examples = example_gen.outputs["examples"]
+    caches = {ANALYZER_CACHE_KEY: Channel(type=TransformCache)}
     return Resolver(
         strategy_class=SpanWindowStrategy,
         config={"test_spans": config.splits.test_spans},
         examples=examples,
         verdict=data_gate.outputs["verdict"],
         **({TESTED: examples} if config.splits.test_spans else {}),
+        **(caches if _slides(config) else {}),
     ).with_id("Window")
+
+
+def _slides(config: Config) -> bool:
+    """Whether a run may learn from spans that an earlier run has learned from."""
+    wanted = config.wanted_spans
+    if isinstance(wanted, Between):
+        return wanted.first < wanted.last
+    return wanted is not None and wanted.count > 1
 
 
 def _policy(config: Config) -> Policy:

@@ -116,19 +116,32 @@ def _named(part: str, before: str | None, now: str | None) -> str:
 
 
 def _parts_of(node: pipeline_pb2.PipelineNode, class_path: str) -> Parts:
-    parts = {p: importlib.metadata.version(p) for p in _VERSIONED_PACKAGES}
     parameters = _string_parameters(node)
     functions = [parameters[p] for p in _FUNCTION_PARAMETERS if parameters.get(p)]
     # Functions that parameters name, such as run_fn, are code of the node as well; TFX
     # hashes only a module_file.
-    for dotted in [class_path, *functions]:
-        for name, path in modules_behind(dotted.rpartition(".")[0]):
-            parts[name] = digest(path.read_bytes())
+    parts = code_behind([class_path, *functions])
     for parameter in parameters.values():
         # Such as the reviewed schema: TFX's key has its path, not its contents.
         for path in _files_named(parameter):
             parts[str(path)] = digest(path.read_bytes())
     return dict(sorted(parts.items()))
+
+
+def code_behind(dotted: Iterable[str]) -> Parts:
+    """Returns what the results of classes and functions depend on besides their inputs.
+
+    Args:
+        dotted: Dotted names of project classes and functions.
+
+    Returns:
+        Version or SHA-256 of each package and module behind them, by name.
+    """
+    parts = {p: importlib.metadata.version(p) for p in _VERSIONED_PACKAGES}
+    for name in dotted:
+        for module, path in modules_behind(name.rpartition(".")[0]):
+            parts[module] = digest(path.read_bytes())
+    return parts
 
 
 def _string_parameters(node: pipeline_pb2.PipelineNode) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ when it is complete.
 
 import errno
 import functools
+import hashlib
 import os
 import tempfile
 import uuid
@@ -170,6 +171,12 @@ def read_bytes(location: Location) -> bytes:
 def read_text(location: Location) -> str:
     """Reads a whole file of UTF-8."""
     return read_bytes(location).decode("utf-8")
+
+
+def sha256(location: Location) -> str:
+    """Returns the SHA-256 of a file's contents, in hexadecimal."""
+    with opened(location) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_bytes(location: Location, data: bytes) -> None:

@@ -5,19 +5,25 @@ The graph that it writes is then a function of tensors, and is called on whole b
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform import beam as tft_beam
+from tensorflow_transform.beam import analysis_graph_builder
+from tensorflow_transform.beam.analyzer_cache import DatasetCache, DatasetKey
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
+from tfx_bsl.tfxio.tensor_adapter import TensorAdapter
 
-from pipeline.columnar import engine, files, progress, shards
+from pipeline.columnar import analysis_cache, engine, files, progress, shards
+from pipeline.columnar.analysis_cache import CACHED, Cache, Span
 from pipeline.columnar.engine import Runner
 from pipeline.columnar.shards import SUFFIX, Shard, ShardWriter, read_batches
 from pipeline.columnar.tensors import FromTensors, ToTensors
@@ -31,49 +37,149 @@ tensors and back, are several times the raw ones, and larger batches aren't fast
 
 NAME = "transformed_examples"
 
+_LOG = logging.getLogger(__name__)
+
 Preprocess = Callable[..., Any]
 
 
-def analyze(
-    found: Sequence[Shard],
-    schema: schema_pb2.Schema,
-    preprocess: Preprocess,
-    graph: str,
-    make_pipeline: Callable[[], beam.Pipeline],
-) -> None:
+@dataclass(frozen=True)
+class Analysis:
+    """What TFT is to compute: all that the transform graph must know of the rows.
+
+    Attributes:
+        schema: Of the raw rows.
+        preprocess: The preprocessing function.
+        graph: Directory of the transform graph, which is written.
+        make_pipeline: Makes a Beam pipeline.
+    """
+
+    schema: schema_pb2.Schema
+    preprocess: Preprocess
+    graph: str
+    make_pipeline: Callable[[], beam.Pipeline]
+
+
+def analyze(found: Sequence[Shard], analysis: Analysis) -> None:
     """Runs TFT's analysis on Beam, and writes the transform graph.
 
     Args:
         found: The shards to analyze.
-        schema: Of the raw rows.
-        preprocess: The preprocessing function.
-        graph: Directory of the transform graph.
-        make_pipeline: Makes a Beam pipeline.
+        analysis: How.
     """
     pieces = shards.split_up(found)
-    config = ToTensors(schema).config
-    temporary = files.join(graph, ".analysis")
+    config = ToTensors(analysis.schema).config
+    with _writing(analysis) as pipeline:
+        _ = (
+            (_batches(pipeline, pieces, analysis.schema), config)
+            | "Analyze" >> tft_beam.AnalyzeDataset(analysis.preprocess)
+            | "Write" >> tft_beam.WriteTransformFn(analysis.graph)
+        )
+
+
+def find_cached(
+    spans: Sequence[Span], analysis: Analysis, cache: Cache
+) -> analysis_cache.Entries:
+    """Finds the spans whose rows needn't be read again for an analysis.
+
+    Args:
+        spans: The shards to analyze.
+        analysis: How.
+        cache: What is known of the spans.
+
+    Returns:
+        The cached entries of each, by its key. None if an analyzer needs all rows: one
+        that reads another's result, or that TFT can't cache; the log says so.
+    """
+    found = cache.find(spans)
+    if not found:
+        return {}
+    entries = dict.fromkeys(analysis_cache.shared_entries(found), True)
+    needed = analysis_graph_builder.get_analysis_dataset_keys(
+        analysis.preprocess,
+        TensorAdapter(ToTensors(analysis.schema).config).OriginalTypeSpecs(),
+        {CACHED},
+        {CACHED: DatasetCache(entries, None)},
+        force_tf_compat_v1=False,
+    )
+    if needed:
+        _LOG.warning("All spans are analyzed again: an analyzer needs their rows")
+        return {}
+    return found
+
+
+def analyze_spans(
+    new: Sequence[Span],
+    cached: analysis_cache.Entries,
+    analysis: Analysis,
+    cache: Cache,
+) -> None:
+    """Does what `analyze` does, and doesn't read the rows of cached spans.
+
+    The graph is the one of `analyze`, but for the last bits of its numbers: they are
+    64-bit sums, added in another order.
+
+    Args:
+        new: The shards to analyze.
+        cached: The spans that are analyzed with them; see `find_cached`.
+        analysis: How.
+        cache: Has the values of the cached spans, and gets those of the new ones.
+    """
+    config = ToTensors(analysis.schema).config
+    cache.copy(cached)
+    with _writing(analysis) as pipeline:
+        datasets: dict[DatasetKey, Any] = {
+            DatasetKey(span.key): _batches(
+                pipeline,
+                shards.split_up(span.shards),
+                analysis.schema,
+                name=str(number),
+            )
+            for number, span in enumerate(new)
+        }
+        known: dict[DatasetKey, DatasetCache] = {}
+        if cached:
+            datasets[CACHED] = None
+            known[CACHED] = cache.read(cached, pipeline)
+        transform_fn, computed = (
+            datasets,
+            known,
+            config,
+        ) | "Analyze" >> tft_beam.AnalyzeDatasetWithCache(
+            analysis.preprocess, pipeline=pipeline
+        )
+        _ = transform_fn | "Write" >> tft_beam.WriteTransformFn(analysis.graph)
+        cache.write(computed, pipeline)
+
+
+@contextmanager
+def _writing(analysis: Analysis) -> Iterator[beam.Pipeline]:
+    """Runs a pipeline that writes a graph, and completes the graph's directory."""
+    temporary = files.join(analysis.graph, ".analysis")
     with (
-        make_pipeline() as pipeline,
+        analysis.make_pipeline() as pipeline,
         # Each phase of analyzers has its own copy of the reading, and Beam fuses both:
         # batches are read again for each phase, and none is kept between phases.
         tft_beam.Context(temp_dir=temporary, use_deep_copy_optimization=True),
     ):
-        batches = (
-            pipeline
-            | "Shards" >> beam.Create(pieces)
-            | "Read" >> beam.FlatMap(functools.partial(_raw_batches, schema))
-        )
-        _ = (
-            (batches, config)
-            | "Analyze" >> tft_beam.AnalyzeDataset(preprocess)
-            | "Write" >> tft_beam.WriteTransformFn(graph)
-        )
+        yield pipeline
     metadata_io.write_metadata(
-        dataset_metadata.DatasetMetadata(schema),
-        files.join(graph, tft.TFTransformOutput.RAW_METADATA_DIR),
+        dataset_metadata.DatasetMetadata(analysis.schema),
+        files.join(analysis.graph, tft.TFTransformOutput.RAW_METADATA_DIR),
     )
     files.remove_directory(temporary)
+
+
+def _batches(
+    pipeline: beam.Pipeline,
+    pieces: Sequence[Shard],
+    schema: schema_pb2.Schema,
+    name: str = "",
+) -> beam.PCollection[pa.RecordBatch]:
+    return (
+        pipeline
+        | f"Shards{name}" >> beam.Create(pieces)
+        | f"Read{name}" >> beam.FlatMap(functools.partial(_raw_batches, schema))
+    )
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """Transform on columns: TFT's analysis on Beam, its graph on batches by our engine.
 
-What it is asked for besides (statistics, an analyzer cache, TensorFlow 1) goes to the
-stock executor, which reads and writes the same files, and the log says so.
+What it is asked for besides (statistics, TensorFlow 1) goes to the stock executor,
+which reads and writes the same files but for the analyzer cache, and the log says so.
 """
 
+import json
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
+import tensorflow_transform as tft
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.components.transform import executor as stock
 from tfx.components.transform import executor_utils, labels
@@ -19,8 +23,12 @@ from tfx.utils import io_utils
 
 from models.names import RULE_FILE
 from pipeline.beam.executors import clear, runner_of
+from pipeline.caching.fingerprint import digest
+from pipeline.caching.key import code_behind
 from pipeline.columnar import files, progress, shards, transformation
+from pipeline.columnar.analysis_cache import Cache, Span
 from pipeline.columnar.shards import Shard
+from pipeline.columnar.transformation import Analysis
 from pipeline.components.local_files import stock_files, written_by_tensorflow
 from pipeline.components.span_order import by_span
 from pipeline.store import properties
@@ -47,15 +55,16 @@ class Executor(stock.Executor):
         """Writes the transform graph, and the transformed examples of each split.
 
         Args:
-            input_dict: `examples`, one or one for each span; `schema` and `verdict`.
-            output_dict: `transform_graph`, and `transformed_examples` unless they are
-                not materialized.
+            input_dict: `examples`, one or one for each span; `schema` and `verdict`;
+                and `analyzer_cache`, of an earlier analysis.
+            output_dict: `transform_graph`; `transformed_examples` unless they are not
+                materialized; and `updated_analyzer_cache` if the analysis is cached.
             exec_properties: What the stock executor takes.
 
         Raises:
             ThroughlineError: A shard is damaged; names it.
         """
-        reason = _beyond(input_dict, output_dict, exec_properties)
+        reason = _beyond(input_dict, exec_properties)
         if reason:
             _LOG.warning("The stock executor takes over, on Beam, for %s", reason)
             with stock_files(self, input_dict, output_dict):
@@ -67,19 +76,20 @@ class Executor(stock.Executor):
             input_dict[specs.EXAMPLES_KEY],
         )
         graph = artifact_utils.get_single_uri(output_dict[specs.TRANSFORM_GRAPH_KEY])
-        analyzed = [s for split in splits.analyze for s in _shards(input_dict, split)]
-        total = shards.count_rows(analyzed)
-        with (
-            progress.running(progress.Task(total, phase="analysis")),
-            written_by_tensorflow(self, graph) as written,
-        ):
-            transformation.analyze(
-                analyzed,
+        with written_by_tensorflow(self, graph) as written:
+            analysis = Analysis(
                 _schema(input_dict),
                 self._GetPreprocessingFn(_functions(exec_properties), {}),
                 written,
                 self._make_beam_pipeline,
             )
+            if output_dict.get(specs.UPDATED_ANALYZER_CACHE_KEY):
+                spans = spans_of(input_dict, splits.analyze, exec_properties)
+                _analyze_spans(spans, analysis, _cache(input_dict, output_dict))
+            else:
+                analyzed = _shards(input_dict[specs.EXAMPLES_KEY], splits.analyze)
+                with _analyzing(analyzed):
+                    transformation.analyze(analyzed, analysis)
         _keep_split_rule(input_dict, graph)
         transformed = output_dict.get(specs.TRANSFORMED_EXAMPLES_KEY)
         if not transformed:
@@ -87,7 +97,8 @@ class Executor(stock.Executor):
         executor_utils.SetSplitNames(splits.transform, transformed)
         (artifact,) = transformed
         runner = runner_of(self, artifact.uri)
-        found = {split: _shards(input_dict, split) for split in splits.transform}
+        examples = input_dict[specs.EXAMPLES_KEY]
+        found = {split: _shards(examples, [split]) for split in splits.transform}
         total = sum(map(shards.count_rows, found.values()))
         with progress.running(progress.Task(total)):
             for split, raw in found.items():
@@ -98,10 +109,23 @@ class Executor(stock.Executor):
         _mark(artifact)
 
 
+def _analyze_spans(spans: Sequence[Span], analysis: Analysis, cache: Cache) -> None:
+    """Analyzes the spans that aren't cached, and logs how many these are."""
+    cached = transformation.find_cached(spans, analysis, cache)
+    new = [span for span in spans if span.key not in cached]
+    _LOG.info("The analysis reads %d of %d spans", len(new), len(spans))
+    with _analyzing([shard for span in new for shard in span.shards]):
+        transformation.analyze_spans(new, cached, analysis, cache)
+
+
+def _analyzing(found: Sequence[Shard]) -> AbstractContextManager[None]:
+    """Reports the analysis of shards as progress."""
+    task = progress.Task(shards.count_rows(found), phase="analysis")
+    return progress.running(task)
+
+
 def _beyond(
-    input_dict: Mapping[str, list[Artifact]],
-    output_dict: Mapping[str, list[Artifact]],
-    exec_properties: Mapping[str, Any],
+    input_dict: Mapping[str, list[Artifact]], exec_properties: Mapping[str, Any]
 ) -> str | None:
     """Names what we leave to the stock executor; None if nothing is asked for."""
     for key, what in _BEYOND.items():
@@ -109,10 +133,6 @@ def _beyond(
             return what
     if not exec_properties.get(specs.DISABLE_STATISTICS_KEY):
         return "statistics before and after"
-    if input_dict.get(specs.ANALYZER_CACHE_KEY) or output_dict.get(
-        specs.UPDATED_ANALYZER_CACHE_KEY
-    ):
-        return "an analyzer cache"
     kinds = map(examples_utils.get_payload_format, input_dict[specs.EXAMPLES_KEY])
     other = [kind for kind in kinds if kind != example_gen_pb2.FORMAT_PARQUET]
     if other:
@@ -147,12 +167,61 @@ def _schema(input_dict: Mapping[str, list[Artifact]]) -> schema_pb2.Schema:
     return io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(directory))
 
 
-def _shards(input_dict: Mapping[str, list[Artifact]], split: str) -> list[Shard]:
+def _shards(examples: Sequence[Artifact], splits: Sequence[str]) -> list[Shard]:
     return [
         shard
-        for examples in by_span(input_dict[specs.EXAMPLES_KEY])
-        for shard in shards.shards_of(artifact_utils.get_split_uri([examples], split))
+        for split in splits
+        for each in by_span(examples)
+        for shard in shards.shards_of(artifact_utils.get_split_uri([each], split))
     ]
+
+
+def _cache(
+    input_dict: Mapping[str, list[Artifact]], output_dict: Mapping[str, list[Artifact]]
+) -> Cache:
+    earlier = input_dict.get(specs.ANALYZER_CACHE_KEY) or []
+    (written,) = output_dict[specs.UPDATED_ANALYZER_CACHE_KEY]
+    return Cache(earlier[0].uri if earlier else None, written.uri)
+
+
+def spans_of(
+    input_dict: Mapping[str, list[Artifact]],
+    splits: Sequence[str],
+    exec_properties: Mapping[str, Any],
+) -> list[Span]:
+    """Returns the rows to analyze by span, each with its key in the cache.
+
+    Args:
+        input_dict: `examples` and `schema`.
+        splits: The splits that are analyzed.
+        exec_properties: What the stock executor takes.
+    """
+    function = exec_properties.get(specs.PREPROCESSING_FN_KEY)
+    executor = f"{Executor.__module__}.{Executor.__qualname__}"
+    # TFT's own keys of cached values know the analyzed graph, but neither how rows
+    # become tensors nor its own version.
+    behind = {
+        **code_behind(filter(None, [executor, function])),
+        "tensorflow-transform": tft.__version__,
+        "schema": str(_schema(input_dict)),
+        "function": function,
+        "module": _text_of(exec_properties.get(specs.MODULE_FILE_KEY)),
+        "custom_config": exec_properties.get(specs.CUSTOM_CONFIG_KEY),
+    }
+    found: list[Span] = []
+    times: Counter[str] = Counter()
+    for each in by_span(input_dict[specs.EXAMPLES_KEY]):
+        rows = _shards([each], splits)
+        contents = digest("".join(files.sha256(shard.file) for shard in rows))
+        # Two spans with the same rows count twice, so they need two keys.
+        times[contents] += 1
+        text = json.dumps([behind, contents, times[contents]], sort_keys=True)
+        found.append(Span(digest(text), tuple(rows)))
+    return found
+
+
+def _text_of(file: str | None) -> str | None:
+    return files.read_text(file) if file else None
 
 
 def _mark(artifact: Artifact) -> None:

@@ -20,8 +20,9 @@ from pipeline.store.properties import joined
 _INPUT = frozenset({mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT})
 _OUTPUT = frozenset({mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT})
 _STATE = mlmd.Execution.State
-# DataGate compares new data with earlier data: a model has learned nothing from it.
-_COMPARED = frozenset({"previous", "live"})
+# DataGate compares new data with earlier data: a model has learned nothing from it. Of
+# an earlier analysis, Transform reads what is known of the spans that it reads as well.
+_COMPARED = frozenset({"previous", "live", "analyzer_cache"})
 # Two sets of names: those of TFX's IR-based runners, and those of the older ones.
 _RUN_CONTEXTS = ("pipeline_run", "run")
 _NODE_CONTEXTS = ("node", "component_run")

@@ -273,6 +273,36 @@ def test_the_window_comes_after_the_gate(compiled: pipeline_pb2.Pipeline) -> Non
     assert set(node.upstream_nodes) == {"ExampleGen", "DataGate"}
 
 
+@pytest.mark.parametrize(
+    ("settings", "cached"),
+    [
+        ({}, False),
+        ({"pattern": "{SPAN}/*"}, False),
+        ({"pattern": "{SPAN}/*", "window": 2}, True),
+        ({"pattern": "{SPAN}/*", "window": "all"}, True),
+        ({"pattern": "{SPAN}/*", "span": "3"}, False),
+        ({"pattern": "{SPAN}/*", "span": "3..4"}, True),
+    ],
+)
+def test_the_analysis_of_several_spans_is_cached(
+    tmp_path: Path, settings: dict[str, Any], *, cached: bool
+) -> None:
+    """Transform reads the cache of an earlier run, if there is one, and writes its own.
+
+    Of data without spans, or of a single one, nobody could read it.
+    """
+    nodes = _nodes(_compiled(Config(output=tmp_path, **settings)))
+
+    transform = nodes["Transform"]
+    assert ("updated_analyzer_cache" in transform.outputs.outputs) == cached
+    assert ("analyzer_cache" in transform.inputs.inputs) == cached
+    if cached:
+        given = transform.inputs.inputs["analyzer_cache"]
+        assert given.channels[0].producer_node_query.id == "Window"
+        assert given.min_count == 0
+        assert set(nodes["Window"].upstream_nodes) == {"ExampleGen", "DataGate"}
+
+
 def test_spans_to_test_on_reach_the_evaluator(tmp_path: Path) -> None:
     """It reads all rows of these spans, which Transform doesn't get."""
     splits = Splits(test_spans=1)

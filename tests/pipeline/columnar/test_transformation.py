@@ -13,6 +13,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from pipeline.columnar import shards, transformation
 from pipeline.columnar.engine import Runner, Workers
 from pipeline.columnar.shards import Shard, ShardWriter
+from pipeline.columnar.transformation import Analysis
 from tests.pipeline.columnar.conftest import make_pipeline
 
 SCHEMA = text_format.Parse(
@@ -59,7 +60,8 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> list[Shard]:
 def graph(raw: list[Shard], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The transform graph of the six rows."""
     directory = str(tmp_path_factory.mktemp("graph"))
-    transformation.analyze(raw, SCHEMA, preprocess, directory, make_pipeline)
+    analysis = Analysis(SCHEMA, preprocess, directory, make_pipeline)
+    transformation.analyze(raw, analysis)
     return directory
 
 

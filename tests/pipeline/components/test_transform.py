@@ -1,6 +1,8 @@
 """Transform on columns gives what the stock executor gives, bit for bit."""
 
 import json
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,15 @@ from tfx.components.transform import executor as stock
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import Artifact
-from tfx.types.standard_artifacts import Examples, TransformGraph
+from tfx.types.standard_artifacts import Examples, TransformCache, TransformGraph
 
 from pipeline.columnar import progress, shards
 from pipeline.columnar.progress import Progress
+from pipeline.columnar.shards import ShardWriter
 from pipeline.components import transform
 from tests.pipeline.components.small_examples import (
     ROWS,
+    SCHEMA,
     Properties,
     executor_in_process,
     preprocessing_fn,
@@ -43,18 +47,35 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 def run(
     executor: type[BaseBeamExecutor],
-    examples: Artifact,
+    examples: Artifact | Sequence[Artifact],
     root: Path,
+    caches: tuple[Path | None, Path] | None = None,
     **properties: object,
 ) -> Artifact:
-    """Runs an executor of Transform; returns the transformed examples."""
+    """Runs an executor of Transform; returns the transformed examples.
+
+    Args:
+        executor: Its class.
+        examples: One, or one for each span.
+        root: Gets what is written.
+        caches: The analyzer cache to read and the one to write, if there are any.
+        **properties: Other than usual.
+    """
     schema = schema_artifact(root / "schema")
+    spans = [examples] if isinstance(examples, Artifact) else list(examples)
     graph, transformed = TransformGraph(), Examples()
     graph.uri, transformed.uri = str(root / "graph"), str(root / "transformed")
+    inputs = {"examples": spans, "schema": [schema]}
+    outputs = {"transform_graph": [graph], "transformed_examples": [transformed]}
+    for name, place in zip(
+        ("analyzer_cache", "updated_analyzer_cache"), caches or (), strict=False
+    ):
+        cache = TransformCache()
+        cache.uri = str(place)
+        if place:
+            (inputs if name == "analyzer_cache" else outputs)[name] = [cache]
     executor_in_process(executor, root / "beam").Do(
-        {"examples": [examples], "schema": [schema]},
-        {"transform_graph": [graph], "transformed_examples": [transformed]},
-        {**PROPERTIES, **properties},
+        inputs, outputs, {**PROPERTIES, **properties}
     )
     return transformed
 
@@ -153,6 +174,84 @@ def test_artifact_names_its_format(examples: Artifact, transformed: Artifact) ->
     colors = [row[0] if row else None for row in raw.column("color").to_pylist()]
     ids = [row[0] for row in ours.column("color_id").to_pylist()]
     assert len(set(zip(colors, ids, strict=True))) == len(set(colors)) == 4
+
+
+def test_spans_that_were_analyzed_are_not_read_again(
+    examples: Artifact,
+    outputs: tuple[Path, Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The second analysis reads no rows, and its graph is that of all rows.
+
+    Both spans have the same rows here, so the vocabularies are those of one of them;
+    if one of the two were lost, the scaled prices would be the same all the same, but
+    one more cached file would not be there.
+    """
+    caplog.set_level(logging.INFO)
+    first, second = tmp_path / "cache-1", tmp_path / "cache-2"
+
+    run(transform.Executor, [examples] * 2, tmp_path / "1", (None, first))
+    run(transform.Executor, [examples] * 2, tmp_path / "2", (first, second))
+
+    assert "The analysis reads 2 of 2 spans" in caplog.text
+    assert "The analysis reads 0 of 2 spans" in caplog.text
+    names = [{path.name for path in each.iterdir()} for each in (first, second)]
+    assert names[0] == names[1]
+    assert len({name.partition(".")[0] for name in names[0]}) == 2
+    ours, theirs = rows_of(tmp_path / "2", "train"), rows_of(outputs[0], "train")
+    for name, values in theirs.items():
+        twice = np.repeat(values, 2, axis=0)
+        np.testing.assert_allclose(ours[name], twice, rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"custom_config": json.dumps({"shops": 21})},
+        {"preprocessing_fn": f"{__name__}.preprocessing_fn"},
+    ],
+)
+def test_an_analysis_with_other_settings_reads_all(
+    examples: Artifact, tmp_path: Path, changed: dict[str, str]
+) -> None:
+    """What was cached with another function, or another configuration, isn't used."""
+    splits = ["train"]
+    schema = schema_artifact(tmp_path / "schema")
+    inputs = {"examples": [examples], "schema": [schema]}
+
+    (before,) = transform.spans_of(inputs, splits, PROPERTIES)
+    (again,) = transform.spans_of(inputs, splits, dict(PROPERTIES))
+    (after,) = transform.spans_of(inputs, splits, {**PROPERTIES, **changed})
+
+    assert before == again
+    assert before.key != after.key
+    assert before.shards == after.shards
+
+
+def test_an_analysis_with_other_rows_or_another_schema_reads_all(
+    examples: Artifact, tmp_path: Path
+) -> None:
+    """The key of a span is of the contents of its shards, and of the schema."""
+    copy = write_sales(tmp_path / "copy", {"train": 1, "none": 0})
+    first = schema_artifact(tmp_path / "schema")
+    inputs = {"examples": [examples], "schema": [first]}
+    other = schema_artifact(tmp_path / "other", SCHEMA.replace("blank", "empty"))
+
+    def key(**changed: list[Artifact]) -> str:
+        (span,) = transform.spans_of({**inputs, **changed}, ["train"], PROPERTIES)
+        return span.key
+
+    before = key()
+    same = key(examples=[copy])
+    reviewed = key(schema=[other])
+    (shard, *_) = shards.shards_of(Path(copy.uri, "Split-train"))
+    table = shards.read_table([shard]).slice(1)
+    with ShardWriter(shard.file, table.schema) as writer:
+        writer.write(table.combine_chunks().to_batches()[0])
+
+    assert before == same
+    assert len({before, reviewed, key(examples=[copy])}) == 3
 
 
 def test_statistics_are_left_to_the_stock_executor(
