@@ -111,7 +111,9 @@ class Window:
         """Caches what the newest span has as that of earlier ones."""
         self._cached.mkdir(exist_ok=True)
         for number in range(history):
-            shutil.copy(self._written, self._cached / f"span{number}.parquet")
+            for kind in (".parquet", ".json"):
+                target = self._cached / f"span{number}{kind}"
+                shutil.copy(self._written.with_suffix(kind), target)
 
 
 def compare(window: Window, rows: int, history: int, turns: int) -> Compared:
