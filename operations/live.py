@@ -14,7 +14,9 @@ from pipeline.registry import history, versions
 from pipeline.store.artifact_files import PROFILE_FILE, location
 from pipeline.store.graph import Artifact, Execution
 from pipeline.trust.gate import Baseline
-from pipeline.trust.past import read_baseline
+from pipeline.trust.past import read_baseline, together
+
+_NO_PROFILE = "the profile of its training data is gone"
 
 Bucket = Mapping[str, float]
 """A bucket of a calibration plot, see `results.read_calibration`."""
@@ -38,7 +40,8 @@ class LiveModel:
         since: When it became live.
         artifact: Id of its Model artifact; `None` if this store doesn't have it.
         run: Name of the run that trained it; empty if unknown.
-        data: Profile and verdict of the data it was trained on; `None` if gone.
+        data: Profile and verdict of the data it was trained on, all spans of a window
+            together; `None` if gone.
         promised: Its overall metrics on the test split, by name.
         calibration: Scores and labels of the test split, in buckets of the score.
         evaluation: The settings of its evaluation, as JSON values; empty if unknown.
@@ -97,7 +100,7 @@ def _known(lineage: Lineage, model: Artifact, plain: LiveModel) -> LiveModel:
     trainers = graph.makers([model.id])
     read = {i for trainer in trainers for i in trainer.read()}
     verdicts = [a for a in graph.by_id(read) if a.type == "DataVerdict"]
-    data, policy = _data(lineage, verdicts)
+    data, policy, lost = _data(lineage, verdicts)
     evaluations = [
         step
         for step in graph.users([model.id])
@@ -106,10 +109,7 @@ def _known(lineage: Lineage, model: Artifact, plain: LiveModel) -> LiveModel:
         and "evaluation" in step.outputs
     ]
     promised, calibration, settings = _evaluated(lineage, evaluations)
-    missing = {
-        "the profile of its training data is gone": data is None,
-        "its evaluation is gone": not promised,
-    }
+    missing = (lost, "" if promised else "its evaluation is gone")
     return LiveModel(
         plain.version,
         plain.since,
@@ -120,22 +120,36 @@ def _known(lineage: Lineage, model: Artifact, plain: LiveModel) -> LiveModel:
         calibration,
         settings,
         policy or plain.label_policy,
-        tuple(why for why, holds in missing.items() if holds),
+        tuple(filter(None, missing)),
     )
 
 
 def _data(
     lineage: Lineage, verdicts: Sequence[Artifact]
-) -> tuple[Baseline | None, str]:
-    """Reads the profile of the training data, and its label policy."""
-    for verdict in reversed(verdicts):
-        gates = lineage.graph.makers([verdict.id])
-        policy = str(gates[0].parameters.get("label_policy", "")) if gates else ""
-        place = location(verdict.uri)
-        if place and files.exists(files.join(place, PROFILE_FILE)):
-            return read_baseline(place), policy
-        return None, policy
-    return None, ""
+) -> tuple[Baseline | None, str, str]:
+    """Reads the profile of the training data, all spans of its window together.
+
+    Returns:
+        The profile, `None` if it is gone; its label policy; and what of it is gone, as
+        a sentence, or an empty text.
+    """
+    if not verdicts:
+        return None, "", _NO_PROFILE
+    gates = lineage.graph.makers([verdicts[-1].id])
+    policy = str(gates[0].parameters.get("label_policy", "")) if gates else ""
+    places = [location(verdict.uri) for verdict in verdicts]
+    found = [
+        read_baseline(place)
+        for place in places
+        if place and files.exists(files.join(place, PROFILE_FILE))
+    ]
+    if not found:
+        return None, policy, _NO_PROFILE
+    lost = len(verdicts) - len(found)
+    why = (
+        f"the profiles of {lost} of its {len(verdicts)} spans are gone" if lost else ""
+    )
+    return together(found), policy, why
 
 
 def _evaluated(

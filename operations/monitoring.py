@@ -163,7 +163,7 @@ class _Parts:
                 window.profile,
                 gate.LIVE,
                 self.policy,
-                _skew(self.schema),
+                _served(self.schema),
             )
         )
 
@@ -220,15 +220,6 @@ def _served(schema: schema_pb2.Schema) -> schema_pb2.Schema:
         and _SERVING not in feature.not_in_environment
     ]
     return schema_pb2.Schema(feature=kept)
-
-
-def _skew(schema: schema_pb2.Schema) -> schema_pb2.Schema:
-    """Returns the served features with the thresholds of their skew comparators."""
-    found = _served(schema)
-    for feature in found.feature:
-        if feature.HasField("skew_comparator"):
-            feature.drift_comparator.CopyFrom(feature.skew_comparator)
-    return found
 
 
 def _comparison(each: drift.Drift) -> Comparison:

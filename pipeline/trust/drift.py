@@ -26,6 +26,12 @@ from pipeline.trust.checks import Check
 from pipeline.trust.policy import Exhibit, Finding, Policy, Value
 from pipeline.trust.profile import Column, Profile
 
+PREVIOUS = "previous"
+"""Name of the baseline that is the data that was accepted before."""
+
+LIVE = "live model's"
+"""Name of the baseline that is the data of the live model."""
+
 BINS = 20
 DRAWS = 500
 """Draws from the baseline; the tail beyond them is that of a gamma distribution."""
@@ -49,6 +55,7 @@ miles move the sample's trip_miles by 0.033, fares raised by a tenth fare by 0.0
 BY_CHANCE = "chance"
 BY_EFFECT = "smallest effect"
 BY_SCHEMA = "schema"
+BY_SKEW = "schema's skew"
 
 _CHECKS = {
     JENSEN_SHANNON: Check.DRIFT,
@@ -108,11 +115,12 @@ class _Asked:
     against: str
     alarm: float
     reviewed: Mapping[str, float]
+    by: str = BY_SCHEMA
 
     def value(self, measure: str, measured: float, chance: float) -> Value:
         """Returns a value; its threshold is what chance explains, or the floor."""
         floor = self.reviewed.get(measure, SMALLEST_EFFECT[measure])
-        why = BY_SCHEMA if measure in self.reviewed else BY_EFFECT
+        why = self.by if measure in self.reviewed else BY_EFFECT
         return Value(
             measure,
             measured,
@@ -138,15 +146,19 @@ def compare(
         new: What is judged.
         against: Name of the baseline.
         policy: Has the probability of a false alarm, which the columns share.
-        schema: Only its columns are compared, and their drift comparators replace the
-            smallest effects; `None` means all columns.
+        schema: Only its columns are compared, and their comparators replace the
+            smallest effects, see `comparator_of`; `None` means all columns.
 
     Yields:
         Each measure of each column that both have, in the new profile's order.
     """
     if not baseline.rows or not new.rows:
         return
-    comparators = {f.name: f.drift_comparator for f in schema.feature} if schema else {}
+    comparators = (
+        {feature.name: comparator_of(feature, against) for feature in schema.feature}
+        if schema
+        else {}
+    )
     # The model reads no other columns than the schema's.
     shared = [
         name
@@ -156,7 +168,8 @@ def compare(
     alarm = policy.false_alarms / (len(shared) + 1)
     for name in shared:
         before, after = baseline.columns[name], new.columns[name]
-        asked = _Asked(name, against, alarm, reviewed(comparators.get(name)))
+        comparator, by = comparators.get(name, (None, BY_SCHEMA))
+        asked = _Asked(name, against, alarm, reviewed(comparator), by)
         missing = (before.missing, before.rows), (after.missing, after.rows)
         yield _shares_compared(MISSING_SHARE, asked, *missing)
         if before.present and after.present and before.numeric == after.numeric:
@@ -187,6 +200,27 @@ def distances(before: Profile, after: Profile) -> Iterator[tuple[str, str, float
             yield name, JENSEN_SHANNON, float(jensen_shannon(*rows))
         else:
             yield name, L_INFINITY, float(_changes(old, new)[1].max())
+
+
+def comparator_of(
+    feature: schema_pb2.Feature, against: str
+) -> tuple[schema_pb2.FeatureComparator, str]:
+    """Returns the comparator of a reviewed schema that holds for a baseline.
+
+    TFDV's meaning: a `drift_comparator` is about the data before, a `skew_comparator`
+    about the data of the model that serves. Without the latter, the former holds for
+    both, as in schemas of earlier versions of this project.
+
+    Args:
+        feature: Of the schema.
+        against: Name of the baseline.
+
+    Returns:
+        The comparator, which may set nothing, and `BY_SCHEMA` or `BY_SKEW`.
+    """
+    if against == LIVE and feature.HasField("skew_comparator"):
+        return feature.skew_comparator, BY_SKEW
+    return feature.drift_comparator, BY_SCHEMA
 
 
 def reviewed(comparator: schema_pb2.FeatureComparator | None) -> dict[str, float]:

@@ -12,11 +12,7 @@ from pipeline.trust.checks import Check
 from pipeline.trust.policy import Exhibit, Finding, Policy, Value, Verdict
 from pipeline.trust.profile import Profile
 
-PREVIOUS = "previous"
-"""Name of the baseline that is the data that was accepted before."""
-
-LIVE = "live model's"
-"""Name of the baseline that is the data of the live model."""
+PREVIOUS, LIVE = drift.PREVIOUS, drift.LIVE
 
 _REMEMBERED = 1000
 

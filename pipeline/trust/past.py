@@ -1,7 +1,7 @@
 """What the gate accepted earlier: profiles and verdicts, from its artifacts."""
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
@@ -39,6 +39,20 @@ def read_baseline(uri: str) -> Baseline:
     )
     rows = profile.merged(list(splits.values()))
     return Baseline(rows, verdict, read_cells(uri).get(TRAIN, {}))
+
+
+def together(found: Sequence[Baseline]) -> Baseline:
+    """Returns the data of several spans as one, such as that of a model's window.
+
+    Args:
+        found: One or more; the last one's verdict is kept, about all their spans.
+    """
+    spans = sorted({span for each in found for span in each.verdict.spans})
+    return Baseline(
+        profile.merged([each.rows for each in found]),
+        replace(found[-1].verdict, spans=tuple(spans)),
+        coverage.merged([each.cells for each in found]),
+    )
 
 
 def read_cells(uri: str) -> dict[str, dict[coverage.Cross, coverage.Cells]]:

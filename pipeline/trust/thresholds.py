@@ -27,6 +27,7 @@ _WHY = {
     drift.BY_CHANCE: "chance: equal data of these sizes differs by so much",
     drift.BY_EFFECT: "the smallest effect that is worth a block",
     drift.BY_SCHEMA: "drift_comparator of the reviewed schema",
+    drift.BY_SKEW: "skew_comparator of the reviewed schema",
 }
 _FIELDS = {
     drift.JENSEN_SHANNON: "jensen_shannon_divergence",
@@ -136,16 +137,17 @@ def with_proposals(
         UsageError: Nothing is proposed for one of them.
     """
     proposed = _proposed(found)
+    known = list(dict.fromkeys(column for column, _ in proposed))
     for name in columns:
-        if name not in proposed:
-            hint = nearest(name, list(proposed)) if proposed else "there is none"
+        if name not in known:
+            hint = nearest(name, known) if known else "there is none"
             raise UsageError(f"no threshold is proposed for {name!r}; {hint}")
     changed = schema_pb2.Schema()
     changed.CopyFrom(schema)
-    for feature in changed.feature:
-        if feature.name in columns:
-            measure, threshold = proposed[feature.name]
-            field = getattr(feature.drift_comparator, _FIELDS[measure])
+    by_name = {feature.name: feature for feature in changed.feature}
+    for (column, comparator), (measure, threshold) in proposed.items():
+        if column in columns:
+            field = getattr(getattr(by_name[column], comparator), _FIELDS[measure])
             field.threshold = threshold
     return changed
 
@@ -160,14 +162,22 @@ def _threshold(value: Value, distances: Sequence[float], past: int) -> Threshold
     return Threshold(value, largest, min(1.0, _rounded_up(largest * _MARGIN)))
 
 
-def _proposed(found: Iterable[Threshold]) -> dict[str, tuple[str, float]]:
-    """Returns measure and threshold by column, the largest of its baselines."""
-    proposed: dict[str, tuple[str, float]] = {}
+def _proposed(
+    found: Iterable[Threshold],
+) -> dict[tuple[str, str], tuple[str, float]]:
+    """Returns measure and threshold by column and comparator, the larger one of two.
+
+    Where the schema has a skew comparator, the other one doesn't hold for the live
+    model's data.
+    """
+    proposed: dict[tuple[str, str], tuple[str, float]] = {}
     for each in found:
         if each.proposed is not None:
-            before = proposed.get(each.value.column, ("", 0.0))[1]
-            threshold = max(before, each.proposed)
-            proposed[each.value.column] = each.value.measure, threshold
+            is_skew = each.value.because == drift.BY_SKEW
+            comparator = "skew_comparator" if is_skew else "drift_comparator"
+            place = each.value.column, comparator
+            before = proposed.get(place, ("", 0.0))[1]
+            proposed[place] = each.value.measure, max(before, each.proposed)
     return proposed
 
 
@@ -180,10 +190,11 @@ def _proposals(found: Iterable[Threshold]) -> Iterable[str]:
         "Past data differs by more than these thresholds. The schema could have "
         "others, below which no change of the column is found:"
     )
-    for column, (measure, threshold) in proposed.items():
-        comparator = f"{_FIELDS[measure]} {{ threshold: {threshold:g} }}"
-        yield f"  {one_line(column)}: drift_comparator {{ {comparator} }}"
-    yield f"`throughline schema thresholds --accept {next(iter(proposed))}` writes it"
+    for (column, comparator), (measure, threshold) in proposed.items():
+        text = f"{comparator} {{ {_FIELDS[measure]} {{ threshold: {threshold:g} }} }}"
+        yield f"  {one_line(column)}: {text}"
+    ((first, _), *_) = proposed
+    yield f"`throughline schema thresholds --accept {first}` writes it"
 
 
 def _rounded_up(value: float) -> float:

@@ -1,8 +1,9 @@
 """A live model in a registry and a metadata store, with its data and evaluation."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from ml_metadata.metadata_store.metadata_store import MetadataStore
@@ -71,6 +72,7 @@ def push(
     auc: float = 0.83,
     spans: Sequence[int] = (),
     run: str = "monday",
+    window: Mapping[int, Trips] = MappingProxyType({}),
 ) -> Pushed:
     """Makes a model live that was trained on trips, and registers its whole run.
 
@@ -80,6 +82,7 @@ def push(
         auc: Its AUC on the test split; the interval is 0.02 around it.
         spans: The spans of its training data.
         run: Name of the run.
+        window: Training data of earlier spans, each judged by itself.
     """
     root = config.output / "artifacts" / run
     store = StockStore(config.metadata_url, root, config.name)
@@ -89,6 +92,10 @@ def push(
         spans=json.dumps(noted),
     )
     store.ran(run, "ExampleGen", outputs={"examples": examples})
+    earlier = []
+    for span, rows in window.items():
+        earlier.append(store.artifact("DataVerdict"))
+        _write_profile(store, earlier[-1], rows, (span,))
     verdict = store.artifact("DataVerdict")
     store.ran(
         run,
@@ -102,7 +109,7 @@ def push(
     store.ran(
         run,
         "Trainer",
-        inputs={"examples": [examples], "verdict": [verdict]},
+        inputs={"examples": [examples], "verdict": [*earlier, verdict]},
         outputs={"model": model},
     )
     evaluation = store.evaluation(

@@ -31,6 +31,32 @@ def test_data_and_evaluation_are_found(config: Config) -> None:
     assert model.missing == ()
 
 
+def test_all_spans_of_the_window_are_its_data(config: Config) -> None:
+    """Each was judged by itself, and the model has learned from all of them."""
+    window = {3: request_logs.trips(20, seed=3), 4: request_logs.trips(30, seed=4)}
+    live_models.push(config, request_logs.trips(50), spans=(5,), window=window)
+
+    model = live.read(config)
+
+    assert model.data is not None
+    assert (model.data.rows.rows, model.data.verdict.spans) == (100, (3, 4, 5))
+    assert model.missing == ()
+
+
+def test_a_span_whose_profile_is_gone_is_told(config: Config) -> None:
+    """The others are still compared with."""
+    window = {4: request_logs.trips(30, seed=4)}
+    live_models.push(config, request_logs.trips(50), spans=(5,), window=window)
+    graph = Graph(MetadataStore(open_store(config.metadata_url)))
+    shutil.rmtree(Path(graph.of_type("DataVerdict")[0].uri))
+
+    model = live.read(config)
+
+    assert model.data is not None
+    assert model.data.rows.rows == 50
+    assert model.missing == ("the profiles of 1 of its 2 spans are gone",)
+
+
 def test_what_is_gone_is_told(config: Config) -> None:
     """Monitoring goes on with what there is."""
     live_models.push(config, request_logs.trips(50))

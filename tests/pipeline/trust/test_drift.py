@@ -25,10 +25,13 @@ def shuffled() -> pd.DataFrame:
 
 
 def _compared(
-    before: pd.DataFrame, after: pd.DataFrame, schema: schema_pb2.Schema | None = None
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    schema: schema_pb2.Schema | None = None,
+    against: str = drift.PREVIOUS,
 ) -> dict[tuple[str, str], Drift]:
     found = drift.compare(
-        profile_of(before), profile_of(after), "previous", Policy(), schema
+        profile_of(before), profile_of(after), against, Policy(), schema
     )
     return {(each.value.column, each.value.measure): each for each in found}
 
@@ -185,3 +188,39 @@ def test_jensen_shannon(one: list[int], other: list[int], expected: float) -> No
     first, second = (np.array(each, np.float64) for each in (one, other))
 
     assert drift.jensen_shannon(first, second) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("comparators", "against", "threshold", "because"),
+    [
+        ("skew drift", drift.PREVIOUS, 0.4, drift.BY_SCHEMA),
+        ("skew drift", drift.LIVE, 0.3, drift.BY_SKEW),
+        ("skew", drift.PREVIOUS, 0.02, drift.BY_EFFECT),
+        ("skew", drift.LIVE, 0.3, drift.BY_SKEW),
+        # As in schemas that were written when there was only one.
+        ("drift", drift.LIVE, 0.4, drift.BY_SCHEMA),
+        ("", drift.LIVE, 0.02, drift.BY_EFFECT),
+    ],
+)
+def test_each_baseline_has_its_comparator(
+    shuffled: pd.DataFrame,
+    comparators: str,
+    against: str,
+    threshold: float,
+    because: str,
+) -> None:
+    """Drift is about the data before, skew about the data of the model that serves."""
+    texts = {
+        "skew": "skew_comparator { jensen_shannon_divergence { threshold: 0.3 } }",
+        "drift": "drift_comparator { jensen_shannon_divergence { threshold: 0.4 } }",
+    }
+    limits = " ".join(texts[name] for name in comparators.split())
+    schema = text_format.Parse(
+        f'feature {{ name: "fare" {limits} }}', schema_pb2.Schema()
+    )
+    half = len(shuffled) // 2
+
+    found = _compared(shuffled[:half], shuffled[half:], schema, against)
+
+    value = found["fare", drift.JENSEN_SHANNON].value
+    assert (value.threshold, value.because) == (threshold, because)

@@ -118,3 +118,25 @@ def test_proposals_have_two_digits_and_a_margin() -> None:
     (found,) = thresholds.holding(Verdict(measured=(value,)), between, 3)
 
     assert found.proposed == 0.052
+
+
+def test_a_proposal_goes_where_it_holds() -> None:
+    """With a skew comparator, the drift comparator isn't that of the live model's."""
+    measured = tuple(
+        Value("jensen_shannon", 0.01, 0.02, "fare", against=against, because=because)
+        for against, because in (
+            (drift.PREVIOUS, drift.BY_EFFECT),
+            (drift.LIVE, drift.BY_SKEW),
+        )
+    )
+    between = {("fare", "jensen_shannon"): [0.04]}
+    verdict = Verdict(measured=measured)
+
+    found = thresholds.holding(verdict, between, 3)
+
+    changed = thresholds.with_proposals(_schema(), found, ["fare"]).feature[1]
+    assert changed.drift_comparator.jensen_shannon_divergence.threshold == 0.05
+    assert changed.skew_comparator.jensen_shannon_divergence.threshold == 0.05
+    text = "\n".join(thresholds.lines(found, verdict, 3, 1))
+    assert "skew_comparator of the reviewed schema" in text
+    assert "fare: skew_comparator { jensen_shannon_divergence { threshold:" in text
