@@ -118,7 +118,7 @@ def _analyze_spans(spans: Sequence[Span], analysis: Analysis, cache: Cache) -> N
         transformation.analyze_spans(new, cached, analysis, cache)
 
 
-def _analyzing(found: Sequence[Shard]) -> AbstractContextManager[None]:
+def _analyzing(found: Sequence[Shard]) -> AbstractContextManager[progress.Task]:
     """Reports the analysis of shards as progress."""
     task = progress.Task(shards.count_rows(found), phase="analysis")
     return progress.running(task)
