@@ -49,6 +49,7 @@ from pipeline.store import locks, properties, upkeep
 from pipeline.store.connection import open_store
 from pipeline.store.graph import PUSHER, Graph
 from pipeline.store.names import is_span_run, run_name
+from pipeline.store.ordered import OrderedMetadata
 from pipeline.store.url import METADATA_FILE, of_file
 from pipeline.store.windows import Window
 
@@ -134,7 +135,7 @@ def run_node(
     )
     file_systems.register()
     root = str(resolved.runtime_spec.pipeline_root.field_value.string_value)
-    store = metadata.Metadata(connection)
+    store = OrderedMetadata(connection)
     backlog = Backlog(pipeline, run_id, MetadataStore(connection), _memory_of(root))
     # The lock is taken before the cache lookup: outputs that the lookup finds must not
     # be deleted before they are registered.

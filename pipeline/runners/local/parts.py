@@ -4,13 +4,13 @@ from collections.abc import Collection, Mapping
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from tfx.orchestration import metadata as tfx_metadata
 from tfx.orchestration.portable import partial_run_utils, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.errors import UsageError
 from pipeline.runners import compiler, node
 from pipeline.store.graph import RESOLVER, Graph
+from pipeline.store.ordered import OrderedMetadata
 
 _REQUIRED = pipeline_pb2.NodeExecutionOptions.Skip.REQUIRED
 
@@ -87,7 +87,7 @@ def select(
     graph = Graph(MetadataStore(connection))
     if needed - graph.outputs_of_run(run_id).keys():
         base = _newest_run_with(graph, needed, not_this=run_id)
-        with tfx_metadata.Metadata(connection) as handle:
+        with OrderedMetadata(connection) as handle:
             partial_run_utils.snapshot(handle, marked, base_run_id=base)
     upstream = compiler.upstream_of(pipeline)
     return without(upstream, upstream.keys() - chosen)
