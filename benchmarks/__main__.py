@@ -13,6 +13,7 @@ from benchmarks import (
     scale_model,
     serving,
     spans,
+    warm_start,
 )
 
 _BENCHMARKS = {
@@ -22,6 +23,7 @@ _BENCHMARKS = {
     "models": models.main,
     "serving": serving.main,
     "spans": spans.main,
+    "warm-start": warm_start.main,
     "engines": engines.main,
     "scale": scale_model.main,
     "analysis": analysis.main,

@@ -29,6 +29,12 @@ from models.declarations import (
 from models.declared import FEATURES, LABEL
 from models.hyperparameters import Hyperparameters
 
+# Layers have names of their own, by which `models.warm_start` finds their weights.
+_HIDDEN = "hidden_"
+FIRST_HIDDEN = f"{_HIDDEN}0"
+HEADS = ("probability", "probabilities", "deviations")
+"""Names of the last layer, of which a network has one."""
+
 # A number further from the mean than this, in standard deviations, is not predicted:
 # with a logarithm it would overflow before the first weights are any good.
 _FARTHEST = 10.0
@@ -79,18 +85,42 @@ def build_model(
                 (name,) = names
                 inputs[name] = keras.Input((), name=name, dtype="int64")
                 ids = id_count(feature, vocabulary_sizes)
-                parts.append(_embedding(hyperparameters, ids)(inputs[name]))
+                layer = _embedding(hyperparameters, ids, embedding_name(name))
+                parts.append(layer(inputs[name]))
             case _:
                 for name in names:
                     inputs[name] = _number_input(feature, name)
                     parts.append(_as_column(inputs[name]))
     hidden = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
-    for units in hyperparameters.hidden_layers:
+    for number, units in enumerate(hyperparameters.hidden_layers):
         hidden = keras.layers.Dense(
-            units, activation="relu", kernel_regularizer=_penalty(hyperparameters)
+            units,
+            activation="relu",
+            kernel_regularizer=_penalty(hyperparameters),
+            name=f"{_HIDDEN}{number}",
         )(hidden)
         hidden = keras.layers.Dropout(hyperparameters.dropout)(hidden)
     return keras.Model(inputs, _head(label, scale, hidden))
+
+
+def embedding_name(name: str) -> str:
+    """Returns the name of the layer that embeds a transformed column."""
+    return f"embedding_of_{name}"
+
+
+def input_widths(
+    hyperparameters: Hyperparameters, features: tuple[Feature, ...] = FEATURES
+) -> dict[str, int]:
+    """Returns how many rows of the first layer's weights each input has, in order."""
+    widths: dict[str, int] = {}
+    for feature in features:
+        for name in transformed_names(feature):
+            if isinstance(feature, Bucketized | IntegerCategory | Vocabulary):
+                widths[name] = hyperparameters.embedding_width
+            else:
+                shape = _number_input(feature, name).shape[1:]
+                widths[name] = int(shape[0]) if shape else 1
+    return widths
 
 
 def id_count(feature: Category, vocabulary_sizes: Mapping[str, int]) -> int:
@@ -142,11 +172,14 @@ def _head(
             return keras.ops.expm1(number) if log else number
 
 
-def _embedding(hyperparameters: Hyperparameters, ids: int) -> keras.layers.Layer:
+def _embedding(
+    hyperparameters: Hyperparameters, ids: int, name: str
+) -> keras.layers.Layer:
     return keras.layers.Embedding(
         ids,
         hyperparameters.embedding_width,
         embeddings_regularizer=_penalty(hyperparameters),
+        name=name,
     )
 
 

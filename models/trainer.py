@@ -16,7 +16,14 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import decision, kept_predictions, search_space, signatures, tasks
+from models import (
+    decision,
+    kept_predictions,
+    search_space,
+    signatures,
+    tasks,
+    warm_start,
+)
 from models.declarations import (
     WEIGHT,
     Binary,
@@ -29,7 +36,14 @@ from models.declared import FEATURES, LABEL
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
 from models.model import build_model
-from models.names import HISTORY_FILE, MODEL_FILE, PREDICTIONS_FILE, RULE_FILE
+from models.names import (
+    HISTORY_FILE,
+    MODEL_FILE,
+    PREDICTIONS_FILE,
+    RULE_FILE,
+    WARM_START_FILE,
+    WEIGHTS_FILE,
+)
 from models.tasks import Training
 from pipeline.columnar import progress
 
@@ -53,6 +67,8 @@ class TrainingArguments(Protocol):
     """Directory for TensorBoard's logs and the learning curves."""
     custom_config: Mapping[str, Any] | None
     """See `TrainingSettings.read`."""
+    base_model: str | None
+    """Directory of the SavedModel to begin with, if the settings say so."""
     hyperparameters: Mapping[str, Any] | None
     """What a Tuner found, keras-tuner's configuration of it; `None` without one."""
 
@@ -74,6 +90,8 @@ class TrainingSettings:
         default_factory=lambda: {"false_positive": 1.0, "false_negative": 1.0}
     )
     """Of the two errors, which the decision threshold is chosen by."""
+    warm_start: bool = False
+    """Whether to begin with the weights of the base model, where they fit."""
 
     @classmethod
     def read(cls, arguments: TrainingArguments) -> "TrainingSettings":
@@ -81,8 +99,9 @@ class TrainingSettings:
 
         Args:
             arguments: custom_config may hold "hyperparameters" (a dict as of
-                `dataclasses.asdict`), "batch_size" (200 rows if absent), "seed" (1) and
-                "costs" of a "false_positive" and a "false_negative" (1 each).
+                `dataclasses.asdict`), "batch_size" (200 rows if absent), "seed" (1),
+                "costs" of a "false_positive" and a "false_negative" (1 each) and
+                "warm_start" (false).
 
         Raises:
             ValueError: A value cannot train; names it and what was expected.
@@ -106,6 +125,7 @@ class TrainingSettings:
             train_steps=arguments.train_steps,
             eval_rows=eval_steps * batch_size if eval_steps > 0 else -1,
             costs=config.get("costs", {"false_positive": 1.0, "false_negative": 1.0}),
+            warm_start=config.get("warm_start", False),
         )
 
 
@@ -120,9 +140,14 @@ def run_fn(fn_args: TrainingArguments) -> None:
     """
     trained = train(fn_args)
     write_history(trained.history, fn_args.model_run_dir)
+    if trained.taken:
+        with tf.io.gfile.GFile(f"{fn_args.model_run_dir}/{WARM_START_FILE}", "w") as f:
+            f.write(trained.taken.to_json())
 
     model = trained.model
     signatures.save(model, trained.transform, fn_args.serving_model_dir)
+    about = json.dumps(trained.about, indent=1)
+    _write_extra(fn_args.serving_model_dir, WEIGHTS_FILE, about)
     settings = TrainingSettings.read(fn_args)
     eval_rows = evaluation_dataset(trained.evaluation, settings.eval_rows)
     _describe(model, eval_rows, settings.costs, fn_args.serving_model_dir)
@@ -139,12 +164,16 @@ class Trained:
         transform: The graph that its inputs were computed with.
         evaluation: The rows that early stopping used.
         history: The learning curves, as `fit` returns them.
+        about: What its weights belong to; see `warm_start.described`.
+        taken: What it had of the base model; `None` without a warm start.
     """
 
     model: keras.Model
     transform: tft.TFTransformOutput
     evaluation: Table
     history: dict[str, list[float]]
+    about: dict[str, Any]
+    taken: warm_start.Taken | None
 
 
 def train(
@@ -177,6 +206,12 @@ def train(
         settings.hyperparameters, vocabulary_sizes(transform), features, scale=scale
     )
 
+    about = warm_start.described(model, transform, settings.hyperparameters, features)
+    taken = None
+    if settings.warm_start:
+        taken = warm_start.start(model, about, fn_args.base_model)
+        progress.LOGGER.info("Warm start: %s", taken)
+
     training = tasks.training_of(LABEL, scale)
     history = fit(
         model,
@@ -185,8 +220,9 @@ def train(
         settings,
         fn_args.model_run_dir,
         training=training,
+        note=f"; {taken.count}" if taken else "",
     )
-    return Trained(model, transform, evaluation, history)
+    return Trained(model, transform, evaluation, history, about, taken)
 
 
 def _describe(
@@ -268,6 +304,7 @@ def fit(  # noqa: PLR0913 - a network, its data, and how
     log_directory: str,
     *,
     training: Training,
+    note: str = "",
 ) -> dict[str, list[float]]:
     """Trains until the eval loss stops falling, and restores the best weights.
 
@@ -278,6 +315,7 @@ def fit(  # noqa: PLR0913 - a network, its data, and how
         settings: Steps and hyperparameters.
         log_directory: For TensorBoard.
         training: Loss and metrics.
+        note: What the sentence about the result ends with.
 
     Returns:
         Per evaluation: "step", mean training "loss" since the one before, "eval_loss"
@@ -326,7 +364,7 @@ def fit(  # noqa: PLR0913 - a network, its data, and how
     best = stop.best_epoch
     progress.note(
         f"kept step {(best + 1) * steps:,}: eval loss {curves['val_loss'][best]:.4f}, "
-        f"eval {title} {curves[f'val_{metric}'][best]:.4f}"
+        f"eval {title} {curves[f'val_{metric}'][best]:.4f}{note}"
     )
     return {
         "step": [(index + 1) * steps for index in range(len(curves["loss"]))],

@@ -439,6 +439,8 @@ class Config:
     """Rows per training step."""
     seed: int = 1
     """Seed of all random numbers."""
+    warm_start: bool = False
+    """Begin training with the live model's weights, where they fit, not random ones."""
     splits: Splits = field(default_factory=Splits)
     gate: Gate = field(default_factory=Gate)
     model: Hyperparameters = field(default_factory=Hyperparameters)

@@ -147,6 +147,9 @@ def create_pipeline(config: Config) -> Pipeline:
     transform.executor_spec = BeamExecutorSpec(transform_executor.Executor)
     require_verdict(transform, verdicts)
 
+    # output/serving/<model>/ -> the live Model to beat, and to begin with if asked to
+    baseline = _baseline(config).with_id("Baseline")
+
     # transformed Examples, TransformGraph, DataVerdict -> HyperParameters, with --tune
     tuner = _tuner(config, transform, reviewed_schema, verdicts)
 
@@ -157,6 +160,7 @@ def create_pipeline(config: Config) -> Pipeline:
         transform_graph=transform.outputs["transform_graph"],
         schema=reviewed_schema.outputs["schema"],
         hyperparameters=tuner and tuner.outputs["best_hyperparameters"],
+        base_model=baseline.outputs["model"] if config.warm_start else None,
         train_args=trainer_pb2.TrainArgs(
             splits=["train"], num_steps=config.train_steps
         ),
@@ -167,14 +171,12 @@ def create_pipeline(config: Config) -> Pipeline:
                 "false_positive": config.quality.false_positive_cost,
                 "false_negative": config.quality.false_negative_cost,
             },
+            "warm_start": config.warm_start,
         },
     )
     trainer.executor_spec = ExecutorClassSpec(trainer_executor.Executor)
 
     require_verdict(trainer, verdicts)
-
-    # output/serving/<model>/ -> the live Model to beat
-    baseline = _baseline(config).with_id("Baseline")
 
     # output/serving/<model>/ -> the best of the last live Models, unless it is live
     best = _best_model(config)

@@ -286,6 +286,7 @@ def _tried(model: _Model, judge: "Judge", without: tuple[str, ...]) -> _Tried:
             model_run_dir=logs,
             custom_config=model.trainer["custom_config"],
             hyperparameters=model.tuned,
+            base_model=None,
         )
         trial = Trial(arguments, without)
         lost = judge.loss_of(trial(judge.answers.features))

@@ -127,7 +127,7 @@ class ModelLineage:
         pipeline: Name of the pipeline.
         run: Name of the run that trained it.
         trained: When training ended, ISO 8601, UTC.
-        data: The data that it was trained on.
+        data: The data that it was trained on; a base model has its own.
         schema: The reviewed schema, if there was one.
         verdicts: Verdicts on the data and the model, in order.
         metrics: Overall metrics of the newest evaluation, by "candidate" and
@@ -137,6 +137,8 @@ class ModelLineage:
         packages: Versions of the packages that ran.
         steps: The executions, oldest first.
         artifacts: Types of the steps' artifacts, by id.
+        base: The model whose weights its training began with, such as "version 3";
+            empty without a warm start.
     """
 
     artifact: int
@@ -155,6 +157,7 @@ class ModelLineage:
     packages: Mapping[str, str]
     steps: tuple[Step, ...]
     artifacts: Mapping[int, str]
+    base: str = ""
 
     @property
     def name(self) -> str:

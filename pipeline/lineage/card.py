@@ -187,6 +187,8 @@ def _lineage(model: ModelLineage | None, number: int) -> Iterator[str]:
         return
     yield f"- trained by run `{model.run}`, {model.trained}; Model artifact "
     yield f"  {model.artifact} in `{model.uri}`"
+    if model.base:
+        yield f"- training began with the weights of {model.base}"
     if model.schema:
         yield f"- schema {model.schema.revision[:12]}, {model.schema.columns} columns"
     packages = ", ".join(f"{name} {v}" for name, v in sorted(model.packages.items()))

@@ -35,7 +35,7 @@ from pipeline.quality import results, titles
 from pipeline.registry import versions
 from pipeline.store import artifact_files, properties, windows
 from pipeline.store.connection import existing_store
-from pipeline.store.graph import Artifact, Execution, Graph
+from pipeline.store.graph import BASE_MODEL, Artifact, Execution, Graph
 from pipeline.store.url import redact
 
 # The recorded cache key holds digests of code and versions of packages in one mapping;
@@ -134,14 +134,16 @@ class Lineage:
 
     def _lineage_of(self, model: Artifact) -> ModelLineage:
         makers = self.graph.makers([model.id])
-        before = self.graph.ancestors([model.id])
+        # Each base model has a lineage of its own: after a year of warm starts all of
+        # them would be in every one.
+        before = self.graph.ancestors([model.id], of_bases=False)
         after = self._judges_of(model)
         # In TFX a gate is an upstream node by order only: no artifact leads from its
         # verdict to the model, so the walk upstream doesn't find it.
         gates = self._gates_of(before, makers)
         involved = [*before, *gates, *after]
         trainer = makers[0] if makers else None
-        read = {i for step in before for i in step.made_from()}
+        read = {i for step in before for i in step.computed_from()}
         inputs = self.graph.by_id(read)
         evaluations = self._written(after, "ModelEvaluation")
         return ModelLineage(
@@ -151,6 +153,7 @@ class Lineage:
             live=self._is_live(model),
             pipeline=trainer.pipeline if trainer else "",
             run=trainer.run if trainer else "",
+            base=self._base_of(trainer),
             trained=_time(trainer.ended if trainer else model.created),
             data=self._data_behind(inputs, trainer),
             schema=self._schema_of(inputs),
@@ -161,6 +164,15 @@ class Lineage:
             packages=self._packages(involved, model),
             steps=tuple(_step(s) for s in _unique(involved)),
             artifacts=self._types_of(involved),
+        )
+
+    def _base_of(self, trainer: Execution | None) -> str:
+        """Names the model that a training began with; empty if there is none."""
+        found = trainer.inputs.get(BASE_MODEL, ()) if trainer else ()
+        names = [(self._versions_of(a), a.id) for a in self.graph.by_id(found)]
+        return "".join(
+            f"version {versions[-1]}" if versions else f"model {number}"
+            for versions, number in names
         )
 
     def _data_behind(

@@ -102,6 +102,8 @@ def _model_tree(model: ModelLineage) -> Tree:
     root = Tree(_line(f"{model.pipeline} {title}", " · live" * model.live))
     root.add(_line("model", f"{model.artifact} at {model.uri}"))
     root.add(_line("trained", f"{model.trained} in run {model.run or '?'}"))
+    if model.base:
+        root.add(_line("warm start", f"began with the weights of {model.base}"))
     _add_data(root, model.data)
     if model.schema:
         columns = f", {model.schema.columns} columns" if model.schema.columns else ""

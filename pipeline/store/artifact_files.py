@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from models.names import HISTORY_FILE
+from models.names import HISTORY_FILE, WARM_START_FILE
 from pipeline.columnar import files
 from pipeline.columnar.files import Location
 
@@ -91,6 +91,14 @@ def read_schema(directory: Location) -> schema_pb2.Schema | None:
 def read_learning_curves(directory: Location) -> dict[str, list[float]]:
     """Reads the history.json of a ModelRun artifact; empty if it has none."""
     return json.loads(_text_of(directory, HISTORY_FILE) or "{}")
+
+
+def read_warm_start(directory: Location) -> dict[str, Any]:
+    """Reads what a ModelRun's training took of a base model; empty without one.
+
+    See `models.warm_start.Taken`.
+    """
+    return json.loads(_text_of(directory, WARM_START_FILE) or "{}")
 
 
 def read_trials(directory: Location) -> dict[str, Any]:

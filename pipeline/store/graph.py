@@ -23,6 +23,8 @@ _STATE = mlmd.Execution.State
 # DataGate compares new data with earlier data: a model has learned nothing from it. Of
 # an earlier analysis, Transform reads what is known of the spans that it reads as well.
 _COMPARED = frozenset({"previous", "live", "analyzer_cache"})
+BASE_MODEL = "base_model"
+"""The Trainer's input that has the model of a warm start."""
 # Two sets of names: those of TFX's IR-based runners, and those of the older ones.
 _RUN_CONTEXTS = ("pipeline_run", "run")
 _NODE_CONTEXTS = ("node", "component_run")
@@ -114,6 +116,10 @@ class Execution:
         """Returns the ids of the artifacts that it read, not just compared with."""
         named = self.inputs.items()
         return {i for name, ids in named if name not in _COMPARED for i in ids}
+
+    def computed_from(self) -> set[int]:
+        """Returns the same without a base model, whose weights it only began with."""
+        return self.made_from() - set(self.inputs.get(BASE_MODEL, ()))
 
     def wrote(self) -> set[int]:
         """Returns the ids of all artifacts that it wrote or reused."""
@@ -212,12 +218,19 @@ class Graph:
         events = self._events_of_artifacts(ids, _INPUT)
         return self._load({event.execution_id for event in events})
 
-    def ancestors(self, ids: Collection[int]) -> list[Execution]:
+    def ancestors(
+        self, ids: Collection[int], *, of_bases: bool = True
+    ) -> list[Execution]:
         """Returns all executions upstream of artifacts, oldest first.
 
         Data that was only compared with is not upstream.
+
+        Args:
+            ids: The artifacts.
+            of_bases: Whether what a base model was made from is upstream, too.
         """
-        return self._walk(ids, self.makers, Execution.made_from)
+        onward = Execution.made_from if of_bases else Execution.computed_from
+        return self._walk(ids, self.makers, onward)
 
     def descendants(self, ids: Collection[int]) -> list[Execution]:
         """Returns all executions downstream of artifacts, oldest first.

@@ -3,10 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.config import local
+from pipeline.lineage.query import open_lineage
+from pipeline.registry import history
 from tests.e2e.places import Place
 from tests.e2e.runs import PROJECT, Finished
 
@@ -73,6 +77,50 @@ def test_summary_and_serving_agree_when_models_come_back(restored: Place) -> Non
     assert "Nothing has changed" in back.text
     assert weights_equal(runs[1].versions[-1], repaired.versions[-1])
     assert f"version {live.name} is damaged (saved_model.pb is empty)" in repaired.text
+
+
+def test_a_worse_model_is_never_live(restored: Place) -> None:
+    """A network that was hardly trained is evaluated, refused, and pushed nowhere."""
+    live = restored.run("--force")
+    flags = ("--train-steps", "1", "--learning-rate", "1e-9", "--max-auc-loss", "0.005")
+
+    worse = restored.run(*flags)
+
+    assert worse.exit_code == 4, worse.text
+    auc = {name: found["auc"] for name, found in worse.metrics().items()}
+    assert auc["candidate"] < auc["baseline"] - 0.1
+    assert "overall: auc is " in worse.text
+    assert {worse.states()[node] for node in ("Evaluator", "Pusher")} == {"COMPLETE"}
+    assert worse.versions == live.versions
+    assert f"live       {live.versions[-1]}\n" in worse.text
+    registry = history.read(restored.output / "serving" / "taxi")
+    assert registry.live == int(live.versions[-1].name)
+
+
+def test_a_search_and_a_warm_start_end_in_a_pushed_model(restored: Place) -> None:
+    """The Trainer reads what the Tuner found and begins with the live model."""
+    live = restored.run("--force").versions[-1].name
+    flags = ("--tune", "--tune.trials", "2", "--tune.train-steps", "10")
+
+    run = restored.run(*flags, "--warm-start", "--seed", "4")
+
+    assert run.exit_code == 0, run.text
+    results = run.output_of("Tuner", "tuner_results") / "trials.json"
+    found = json.loads(results.read_text())
+    assert [trial["trial"] for trial in found["trials"]] == [0, 1]
+    best = found["trials"][found["best"]]["values"]
+    model = run.output_of("Trainer", "model") / "Format-Serving"
+    names = json.loads((model / "assets.extra" / "weights.json").read_text())
+    hidden = {name for name in names["weights"] if name.startswith("hidden_")}
+    assert len(hidden) == 2 * len(best["hidden_layers"])
+    assert names["inputs"]["company_id"] == best["embedding_width"]
+    taken = run.output_of("Trainer", "model_run") / "warm_start.json"
+    assert "hidden_0/bias" in str(json.loads(taken.read_text()))
+    config = replace(local(), output=restored.output)
+    lineage = open_lineage(config).model(run.versions[-1].name)
+    assert lineage.base == f"version {live}"
+    assert "Tuner" in {step.node for step in lineage.steps}
+    assert "next       throughline tuning accept " in run.text
 
 
 def weights_equal(one: Path, other: Path) -> bool:

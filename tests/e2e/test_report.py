@@ -32,6 +32,7 @@ SECTIONS = [
     "Fairness",
     "Calibration and thresholds",
     "Serving check",
+    "Model card",
     "Lineage",
     "Configuration and versions",
 ]

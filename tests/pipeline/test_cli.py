@@ -54,6 +54,7 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
     "eval-steps": (["3"], Config(eval_steps=3)),
     "batch-size": (["4"], Config(batch_size=4)),
     "seed": (["5"], Config(seed=5)),
+    "warm-start": ([], Config(warm_start=True)),
     "splits.train-parts": (["6"], Config(splits=Splits(train_parts=6))),
     "splits.eval-parts": (["7"], Config(splits=Splits(eval_parts=7))),
     "splits.test-parts": (["8"], Config(splits=Splits(test_parts=8))),

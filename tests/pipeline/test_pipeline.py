@@ -221,6 +221,17 @@ def test_a_trial_has_the_steps_of_the_training(tmp_path: Path) -> None:
     assert json.loads(_parameter(tuner, "train_args"))["num_steps"] == 11
 
 
+def test_with_a_warm_start_the_trainer_reads_the_live_model(tmp_path: Path) -> None:
+    """If there is one; the first model begins with random weights."""
+    nodes = _nodes(_compiled(Config(output=tmp_path, warm_start=True)))
+
+    base = nodes["Trainer"].inputs.inputs["base_model"]
+    (channel,) = base.channels
+    assert (channel.producer_node_query.id, channel.output_key) == ("Baseline", "model")
+    assert base.min_count == 0
+    assert json.loads(_parameter(nodes["Trainer"], "custom_config"))["warm_start"]
+
+
 def test_baseline_is_the_live_model(compiled: pipeline_pb2.Pipeline) -> None:
     """The model to beat is resolved from all earlier runs, and waits for nothing."""
     node = _nodes(compiled)["Baseline"]

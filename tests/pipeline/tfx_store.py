@@ -250,6 +250,7 @@ def train(
     steps: int = 10,
     auc: float = 0.9,
     baseline: int | None = None,
+    base: int | None = None,
 ) -> Trained:
     """Registers a whole run: ingestion, statistics, training, evaluation, push."""
     if examples is None:
@@ -275,7 +276,11 @@ def train(
     store.ran(
         run,
         "Trainer",
-        inputs={"examples": [examples], "schema": [schema_id]},
+        inputs={
+            "examples": [examples],
+            "schema": [schema_id],
+            **({"base_model": [base]} if base else {}),
+        },
         outputs={"model": model},
         properties={
             "train_args": f'{{"num_steps": {steps}}}',

@@ -11,6 +11,7 @@ from pipeline.artifacts import Run
 from pipeline.report.blocks import Section
 from pipeline.report.sections import (
     anomalies,
+    card,
     classes,
     data,
     fairness,
@@ -45,6 +46,7 @@ ALL: Sequence[Callable[[Run], Section | None]] = (
     thresholds.section,
     classes.section,
     serving_check.section,
+    card.section,
     origin.section,
     settings.section,
 )

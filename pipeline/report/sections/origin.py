@@ -43,6 +43,8 @@ def _facts(model: ModelLineage) -> dict[str, Cell]:
         "trained (UTC)": model.trained.replace("T", " ")[:19],
         "versions": ", ".join(model.versions) or "never pushed",
     }
+    if model.base:
+        facts["began with the weights of"] = model.base
     if model.schema:
         facts["schema"] = model.schema.revision[:12]
         facts["schema's columns"] = model.schema.columns

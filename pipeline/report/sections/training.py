@@ -1,14 +1,16 @@
 """The learning curves, by training step, and the trials of a search before that."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pipeline.artifacts import Run
-from pipeline.report.blocks import Block, Cell, Facts, Grid, Lines, Section, Table
+from pipeline.report.blocks import Block, Cell, Facts, Grid, Lines, Section, Table, Text
 from pipeline.store.artifact_files import (
     best_first,
     location,
     read_learning_curves,
     read_trials,
+    read_warm_start,
 )
 
 _TITLES = {"eval_auc": "AUC", "eval_accuracy": "accuracy", "eval_rmse": "RMSE"}
@@ -50,6 +52,28 @@ def _curves(run: Run) -> Iterator[Block]:
     ]
     yield Facts(facts)
     yield Grid(charts)
+    yield from _warm_start(read_warm_start(path or ""))
+
+
+def _warm_start(found: Mapping[str, Any]) -> Iterator[Block]:
+    """Yields what the initial weights were, if there was a warm start."""
+    if not found:
+        return
+    if not found["found"]:
+        yield Text(
+            "A warm start, but no model was live: the initial weights were random."
+        )
+        return
+    whole, new, left = found["taken"], found["new_rows"], found["left"]
+    count = len(whole) + len(left)
+    yield Text(
+        f"A warm start: {len(whole)} of {count} weights began as the live model's"
+        f"{'.' if len(whole) == count and not new else ', these with exceptions:'}"
+    )
+    rows: list[list[Cell]] = [[name, what] for name, what in new.items()]
+    rows += [[name, f"random: {why}"] for name, why in left.items()]
+    if rows:
+        yield Table(["weights", "exception"], rows)
 
 
 def _trials(run: Run) -> Iterator[Block]:

@@ -25,6 +25,27 @@ def ask(config: Config) -> Lineage:
     return open_lineage(config)
 
 
+def test_a_warm_start_names_its_base(config: Config, store: StockStore) -> None:
+    """Its own data are its lineage, and a file leads to both models."""
+    first = train(store, "monday", version="101")
+    second = train(store, "tuesday", version="102", base=first.model)
+
+    model = ask(config).model("102")
+
+    assert (model.base, ask(config).model("101").base) == ("version 101", "")
+    assert [d.artifact for d in model.data] == [second.examples]
+    assert {s.run for s in model.steps} == {"tuesday"}
+    assert models_of(ask(config), second.examples) == {second.model}
+    assert models_of(ask(config), first.examples) == {first.model, second.model}
+
+
+def models_of(lineage: Lineage, examples: int) -> set[int]:
+    """Ids of the models that descend from examples."""
+    steps = lineage.graph.descendants([examples])
+    found = lineage.graph.by_id({i for step in steps for i in step.wrote()})
+    return {artifact.id for artifact in found if artifact.type == "Model"}
+
+
 def test_model_knows_all_that_made_it(config: Config, store: StockStore) -> None:
     """`model` returns data, schema, run, parameters, code, verdicts and metrics."""
     made = train(store, "monday", version="101", auc=0.87, steps=10)

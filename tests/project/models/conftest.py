@@ -190,7 +190,13 @@ def run_trainer(
 ) -> RunTrainer:
     """Runs `run_fn` as the Trainer does, and returns its arguments."""
 
-    def run(seed: int = 1, train_steps: int = 100) -> SimpleNamespace:
+    def run(
+        seed: int = 1,
+        train_steps: int = 100,
+        base_model: str | None = None,
+        *,
+        warm_start: bool = False,
+    ) -> SimpleNamespace:
         directory = tmp_path_factory.mktemp("run")
         arguments = SimpleNamespace(
             train_files=[records.train],
@@ -204,10 +210,11 @@ def run_trainer(
                 "hyperparameters": {"hidden_layers": [16], "steps_per_evaluation": 10},
                 "batch_size": 64,
                 "seed": seed,
+                "warm_start": warm_start,
                 "fingerprint": "keys that are not the trainer's are left alone",
             },
             hyperparameters=None,
-            base_model=None,
+            base_model=base_model,
         )
         trainer.run_fn(arguments)
         return arguments

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from models.names import HISTORY_FILE
+from models.names import HISTORY_FILE, WARM_START_FILE
 from pipeline.config import Config
-from pipeline.report.blocks import Facts, Grid, Lines, Table
+from pipeline.report.blocks import Facts, Grid, Lines, Table, Text
 from pipeline.report.sections.training import section
 from pipeline.store.artifact_files import TRIALS_FILE
 from tests.pipeline.commands.test_tuning import trials
@@ -45,6 +45,32 @@ def test_curves_mark_the_step_that_was_kept(config: Config, store: StockStore) -
     assert loss.series["eval"] == [(10, 0.7), (20, 0.5), (30, 0.55)]
     assert isinstance(auc, Lines)
     assert set(auc.series) == {"eval"}
+
+
+def test_a_warm_start_says_what_was_taken(config: Config, store: StockStore) -> None:
+    """The count, and each weight that wasn't, or not as a whole."""
+    taken = {
+        "found": True,
+        "taken": ["a/kernel", "b/embeddings"],
+        "new_rows": {"b/embeddings": "2 of 9 tokens are new"},
+        "left": {"c/bias": "the live model has none of that name"},
+    }
+    artifact = store.artifact("ModelRun")
+    (store.path(artifact) / HISTORY_FILE).write_text(json.dumps(CURVES))
+    (store.path(artifact) / WARM_START_FILE).write_text(json.dumps(taken))
+    store.ran("monday", "Trainer", outputs={"model_run": artifact})
+
+    shown = section(opened(config))
+
+    assert shown is not None
+    *_, text, table = shown.blocks
+    assert isinstance(text, Text)
+    assert "2 of 3 weights began as the live model's" in text.text
+    assert isinstance(table, Table)
+    assert table.rows == [
+        ["b/embeddings", "2 of 9 tokens are new"],
+        ["c/bias", "random: the live model has none of that name"],
+    ]
 
 
 def test_trials_of_a_search_are_listed(config: Config, store: StockStore) -> None:
