@@ -171,7 +171,9 @@ def _check_label(column: Column) -> None:
     if column.is_list:
         raise DataRefusedError(f"label {name!r} holds lists; a row has one label")
     if len(column.values) < 2:  # noqa: PLR2004 - something to tell apart
-        value = f"one value, {column.values[0]!r}" if column.values else "no value"
+        value = (
+            f"one value, {_shown(column.values[0])}" if column.values else "no value"
+        )
         raise DataRefusedError(
             f"label {name!r} has {value} in all {column.rows:,} rows; there is nothing "
             "to learn: choose another column"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -54,7 +55,7 @@ def generated(found: Survey, plan: Plan, name: str, data: str) -> dict[str, str]
         SCHEMA: _schema(found, plan.label),
         SETTINGS: _settings(found, plan, name, data),
         TESTS: _tests(found, plan),
-        README: _readme(found, plan, name),
+        README: _readme(found, plan, name, data),
     }
 
 
@@ -317,21 +318,24 @@ def _expected(label: AnyLabel, value: Any) -> Any:
             return None if value is None else float(np.float32(value))
 
 
-def _readme(found: Survey, plan: Plan, name: str) -> str:
-    files = found.files[0].path.parent
+def _readme(found: Survey, plan: Plan, name: str, data: str) -> str:
     return f"""# {name}
 
 A Throughline project: {plan.label.column} by {len(plan.features)} features, learned
 from {found.rows:,} rows. {plan.about_label[:1].upper()}{plan.about_label[1:]}.
 
 ```sh
-make run        # environment, pipeline, and a model under output/serving/{name}/
-make test       # the project's own tests
+make run                  # environment, pipeline, and a model in output/serving/{name}/
+make test                 # its tests
+. .venv/bin/activate      # this project's throughline, not another's
+throughline report        # what the run found
+throughline predict --data {shlex.quote(data)} --out scored.parquet
+throughline serve         # http://127.0.0.1:8501/
 ```
 
 | file | what it is |
 |---|---|
-| `throughline.toml` | settings; the data is in `{files.name}` |
+| `throughline.toml` | settings; the data is in `{data}` |
 | `models/features.py` | features and label, each with its reason |
 | `schema/schema.pbtxt` | the data that is accepted |
 | `tests/project/` | tests with rows of the data |

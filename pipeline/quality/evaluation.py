@@ -179,7 +179,9 @@ class Evaluation:
         tfma_files.write(
             directory, evaluated, tfma_files.Origin(data, dict(self.models))
         )
-        return bool(validation.validation_ok) and self._gates_passed(total, directory)
+        # A candidate that misses a threshold is judged too: the report says what else.
+        passed = self._gates_passed(total, directory)
+        return passed and bool(validation.validation_ok)
 
     def _gates_passed(self, total: Partial, directory: str) -> bool:
         """Writes the gates' verdict; an evaluation without rows has failed already."""

@@ -103,6 +103,7 @@ class Finding:
         high: One-sided upper bound.
         rows: Effective number of rows.
         text: The finding as a sentence.
+        doubt: Part of the text: that a naive model may be as good; empty if it isn't.
     """
 
     rule: str
@@ -115,6 +116,7 @@ class Finding:
     low: float | None = None
     high: float | None = None
     rows: float = 0.0
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -223,10 +225,12 @@ class _Judging:
         at_least = rule.kind is Kind.AT_LEAST
         broken = seen_high < rule.bound if at_least else seen_low > rule.bound
         sure = f" ({low:.4g} to {high:.4g})" if where else ""
+        doubt = "" if where else _doubt(rule, low)
         return Finding(
             outcome=FAILED if broken else PASSED,
             text=f"{name}: {rule.metric} is {value:.4g}{sure}; it must be {rule.kind} "
-            f"{rule.bound:.4g}",
+            f"{rule.bound:.4g}{doubt}",
+            doubt=doubt,
             value=value,
             low=low,
             high=high,
@@ -339,6 +343,22 @@ class _Judging:
         shared = self.comparisons if sliced else 1
         sure = NormalDist().inv_cdf(1 - (1 - self.settings.confidence) / shared)
         return value - sure * error, value + sure * error
+
+
+_NAIVE = {
+    "r2": (0.0, "predicting the mean"),
+    "accuracy_gain": (0.0, "always predicting the most frequent class"),
+    "auc": (0.5, "guessing"),
+}
+"""What a model must be better than, and the metric of that."""
+
+
+def _doubt(rule: Rule, low: float) -> str:
+    """Returns that a naive model may be as good, if that can't be excluded."""
+    metric, what = _NAIVE.get(rule.metric, (-math.inf, ""))
+    if rule.kind is not Kind.AT_LEAST or low > metric:
+        return ""
+    return f"; it may be no better than {what}, {metric:g}"
 
 
 def _number(value: float) -> str:

@@ -6,12 +6,15 @@ made for one of them.
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -20,6 +23,9 @@ from sklearn.metrics import accuracy_score, mean_squared_error, roc_auc_score
 
 from examples.__main__ import write
 from pipeline import artifacts
+from pipeline.ingestion.columns import kinds_of_schema
+from pipeline.trust import schema_review
+from serving import request_log
 from tests.e2e.runs import PROJECT
 from tests.e2e.warm import WarmProcess
 
@@ -131,6 +137,102 @@ def test_the_run_is_reported_and_traced(made: Made) -> None:
     assert code == 0, said
     answer = {"wine": "class", "cars": "prediction", "weather": "probability"}
     assert answer[made.name] in pd.read_parquet(out).columns
+
+
+MAIN = {"wine": "accuracy", "cars": "r2", "weather": "auc"}
+
+
+def test_rules_and_slices_are_of_the_task(made: Made) -> None:
+    """Whatever the task, rules, report and card have its metrics with intervals."""
+    found = made.run.gates()
+    (overall,) = [each for each in found["metrics"] if not each["where"]]
+    rules = {each["rule"].split()[0] for each in found["findings"]}
+    report = next((made.project / "output/runs").glob("*/report.html")).read_text()
+    card = next((made.project / "output/serving").rglob("cards/*.md")).read_text()
+
+    value, low, high = overall["metrics"][MAIN[made.name]]
+    measured = made.run.metrics()["candidate"][MAIN[made.name]]
+    assert value == pytest.approx(measured, abs=2e-3)
+    assert low < value < high or value == 1
+    bounds = made.run.intervals().loc["candidate", "overall"]
+    wanted = {"wine": "auc", "cars": "rmse", "weather": "auc"}[made.name]
+    assert wanted in bounds.index
+    gated = {"wine": "accuracy_gain", "cars": "r2", "weather": "auc"}[made.name]
+    assert rules == {gated}
+    for title in ("Gates", "Fairness", "Calibration and thresholds"):
+        assert f">{title}<" in report
+    assert "No groups are declared" in report
+    assert ("Only a label that is yes or no" in report) == (made.name != "weather")
+    assert f"| {MAIN[made.name]} | {value:.4g} | {low:.4g} to {high:.4g} |" in card
+    assert ("there is no decision threshold" in card) == (made.name != "weather")
+
+
+def test_answers_are_monitored_by_their_labels(made: Made) -> None:
+    """`monitor` finds of the test rows, as requests, what the evaluation found."""
+    ids = _log_requests(made)
+    outcomes = made.project / "outcomes.csv"
+    label = LABELS[made.name][1]
+    rows = made.run.examples("test").dropna(subset=[label])
+    rows[[label]].assign(request_id=ids).to_csv(outcomes, index=False)
+    spans = made.project / "spans" / "span-1"
+    spans.mkdir(parents=True)
+    made.run.examples("test", rows=1).to_csv(spans / "rows.csv", index=False)
+
+    added = made.warm.run_in(
+        made.project, "throughline", "labels", "add", outcomes, "--data", spans.parent
+    )
+    flags = ("--until", "2026-06-02", "--window-hours", "24", "--json")
+    code, text = made.warm.run_in(made.project, "throughline", "monitor", *flags)
+
+    assert added[0] == 0, added[1]
+    assert code in {0, 5}, text
+    found = json.loads(text[text.index("{") :])
+    metric = found["metrics"][MAIN[made.name]]
+    assert found["labelled"] == len(rows)
+    assert metric["live"] == pytest.approx(
+        made.run.metrics()["candidate"][MAIN[made.name]], abs=2e-3
+    )
+    assert metric["live_low"] <= metric["live"] <= metric["live_high"]
+    assert metric["promised_low"] <= metric["promised"]
+    of_binary = [note for note in found["notes"] if "is yes or no only" in note]
+    assert len(of_binary) == (made.name != "weather")
+
+
+def _log_requests(made: Made) -> list[str]:
+    """Writes the labelled test rows and their answers as a request log; their ids."""
+    (version,) = (made.project / "output/serving" / made.name).glob("[0-9]*")
+    model = artifacts.ServingModel.load(str(version))
+    rows = made.run.examples("test").dropna(subset=[LABELS[made.name][1]])
+    kinds = kinds_of_schema(schema_review.read(made.project / "schema/schema.pbtxt"))
+    features = {name: kinds[name] for name in model.described["inputs"].values()}
+    answers = model.predict(rows).tolist()
+    # The probabilities of classes are not what is compared.
+    classes = model.described.get("classes", ())
+    scores = [[0.9 if c == a else 0.01 for c in classes] for a in answers]
+    start = datetime(2026, 6, 1, tzinfo=UTC)
+    ids = [f"r{n}" for n in range(len(rows))]
+    logged = [
+        {
+            "request_id": ids[n],
+            "row": 0,
+            "time": start + timedelta(seconds=n),
+            "version": int(version.name),
+            "signature": "serving_raw",
+            "prediction": None if classes else answers[n],
+            "scores": scores[n] if classes else None,
+            "latency_ms": 1.0,
+            "status": request_log.OK,
+            **{f"features.{k}": None if pd.isna(v) else v for k, v in row.items()},
+        }
+        for n, row in enumerate(rows[list(features)].to_dict("records"))
+    ]
+    directory = request_log.directory_of(made.project / "output", made.name)
+    name = f"{request_log.name_of(start, 'test')}.parquet"
+    path = directory / request_log.SEGMENTS / f"{start:%Y-%m-%d}" / name
+    path.parent.mkdir(parents=True)
+    table = pa.Table.from_pylist(logged, request_log.schema(features))
+    parquet.write_table(table, path)
+    return ids
 
 
 def test_a_kubeflow_package_is_compiled(made: Made) -> None:

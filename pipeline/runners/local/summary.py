@@ -213,6 +213,9 @@ def _gates(evaluated: files.Location) -> Iterator[str]:
     ]
     if shown:
         yield f"decided as positive above {found['threshold']:.4g}: {', '.join(shown)}"
+    for each in found["findings"]:
+        if each.get("doubt") and each["outcome"] == "passed":
+            yield each["text"]
     counts = Counter(each["outcome"] for each in found["findings"])
     parts = [f"{count} {outcome}" for outcome, count in sorted(counts.items())]
     undecided = " (too few rows)" if counts["undecided"] else ""

@@ -323,3 +323,20 @@ def test_a_loss_and_a_gap_may_be_shares() -> None:
     (overall,) = [each for each in found.findings if each.where == "overall"]
     assert overall.outcome == PASSED
     assert judged_numbers(rules, errors(2.0), errors(2.0)).passed
+
+
+@pytest.mark.parametrize(("bound", "outcome"), [(0.001, FAILED), (0.0, PASSED)])
+def test_a_model_that_may_be_no_better_than_the_mean_is_said_to_be(
+    bound: float, outcome: str
+) -> None:
+    """Also if it has passed: chance makes every second one a little better."""
+    labels = np.random.default_rng(2).normal(50, 10, len(TOWNS))
+    guesses = np.full(len(TOWNS), labels.mean())
+    model = Scored(labels, guesses, np.ones(len(TOWNS)))
+
+    (finding,) = judged_numbers((f"r2 >= {bound:g}",), model).findings
+    (sure,) = judged_numbers((f"r2 >= {bound:g}",), errors(2.0)).findings
+
+    assert finding.outcome == outcome
+    assert finding.text.endswith("; it may be no better than predicting the mean, 0")
+    assert (sure.outcome, sure.doubt) == (PASSED, "")
