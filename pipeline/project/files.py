@@ -338,7 +338,7 @@ throughline serve         # http://127.0.0.1:8501/
 | `throughline.toml` | settings; the data is in `{data}` |
 | `models/features.py` | features and label, each with its reason |
 | `schema/schema.pbtxt` | the data that is accepted |
-| `tests/project/` | tests with rows of the data |
+| `tests/project/` | tests with rows of the data; `tests/pipeline/` has the code's |
 
 `docs/your-own-data.md` goes on from here.
 """

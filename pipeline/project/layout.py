@@ -1,11 +1,12 @@
-"""Lays a project out: the code of this one, and its own files."""
+"""Lays a project out: the code and tests of this one, and its own files."""
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pipeline.errors import UsageError
+from pipeline.project.generic_tests import generic_tests
 from pipeline.project.settings_file import PROJECT
 
 _CODE = (
@@ -59,6 +60,9 @@ def write(directory: Path, own: Mapping[str, str]) -> list[str]:
         directory.mkdir(parents=True, exist_ok=True)
         for name in _CODE:
             _copy(PROJECT / name, directory / name)
+        for name in generic_tests(PROJECT):
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, directory / name)
     for name, text in own.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +117,19 @@ def _clear() -> list[str]:
             f"({''.join(first).strip()}); commit them first, since the sample's files "
             "are replaced"
         )
+    generic = {PROJECT / name for name in generic_tests(PROJECT)}
     for name in there:
-        path = PROJECT / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _remove(PROJECT / name, generic)
     return there
+
+
+def _remove(path: Path, kept: Collection[Path]) -> None:
+    """Removes a file or directory, but for some files in it."""
+    if not path.is_dir():
+        if path not in kept:
+            path.unlink()
+        return
+    for inside in path.iterdir():
+        _remove(inside, kept)
+    if not any(path.iterdir()):
+        path.rmdir()

@@ -154,7 +154,7 @@ def test_rules_and_slices_are_of_the_task(made: Made) -> None:
     measured = made.run.metrics()["candidate"][MAIN[made.name]]
     assert value == pytest.approx(measured, abs=2e-3)
     assert low < value < high or value == 1
-    bounds = made.run.intervals().loc["candidate", "overall"]
+    bounds = made.run.intervals().sort_index().loc[("candidate", "overall")]
     wanted = {"wine": "auc", "cars": "rmse", "weather": "auc"}[made.name]
     assert wanted in bounds.index
     gated = {"wine": "accuracy_gain", "cars": "r2", "weather": "auc"}[made.name]
@@ -173,16 +173,16 @@ def test_answers_are_monitored_by_their_labels(made: Made) -> None:
     outcomes = made.project / "outcomes.csv"
     label = LABELS[made.name][1]
     rows = made.run.examples("test").dropna(subset=[label])
-    rows[[label]].assign(request_id=ids).to_csv(outcomes, index=False)
+    known = rows[[label]].assign(request_id=ids, known_at="2026-06-01")
+    known.to_csv(outcomes, index=False)
     spans = made.project / "spans" / "span-1"
     spans.mkdir(parents=True)
     made.run.examples("test", rows=1).to_csv(spans / "rows.csv", index=False)
 
-    added = made.warm.run_in(
-        made.project, "throughline", "labels", "add", outcomes, "--data", spans.parent
-    )
-    flags = ("--until", "2026-06-02", "--window-hours", "24", "--json")
-    code, text = made.warm.run_in(made.project, "throughline", "monitor", *flags)
+    flags = ("add", outcomes, "--data", spans.parent, "--label-time", "known_at")
+    added = made.warm.run_in(made.project, "throughline", "labels", *flags)
+    asked = ("--until", "2026-06-02", "--window-hours", "24", "--json")
+    code, text = made.warm.run_in(made.project, "throughline", "monitor", *asked)
 
     assert added[0] == 0, added[1]
     assert code in {0, 5}, text

@@ -23,7 +23,9 @@ def test_a_project_has_the_code_and_its_own_files(tmp_path: Path) -> None:
     assert (made / "run_local.py").is_file()
     assert (made / "bootstrap").stat().st_mode & 0o100
     assert (made / "pipeline/cli.py").is_file()
-    assert not {"data", "tests", "benchmarks"} & {p.name for p in made.iterdir()}
+    assert not {"data", "benchmarks"} & {p.name for p in made.iterdir()}
+    assert (made / "tests/pipeline/columnar/test_lists.py").is_file()
+    assert not (made / "tests/project").exists()
     assert "COPY data" not in (made / "Dockerfile").read_text()
 
 
@@ -65,9 +67,10 @@ def test_a_checkout_becomes_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sample's files go, if git has them."""
-    for name in ("data/taxi.py", "tests/test_x.py", "models/features.py", "bootstrap"):
+    code = ("models/features.py", "bootstrap", "tests/pipeline/test_y.py")
+    for name in ("data/taxi.py", "tests/test_x.py", *code):
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     monkeypatch.setattr(layout, "PROJECT", tmp_path)
 
@@ -79,4 +82,5 @@ def test_a_checkout_becomes_the_project(
         subprocess.run([*git, *arguments], check=True)
     assert layout.write(tmp_path, OWN) == ["data", "tests"]
     assert (tmp_path / "models/features.py").read_text() == "MINE = 1\n"
-    assert not (tmp_path / "tests").exists()
+    left = [path for path in (tmp_path / "tests").rglob("*") if path.is_file()]
+    assert left == [tmp_path / "tests/pipeline/test_y.py"]
