@@ -76,8 +76,8 @@ class Pairs:
         before_failed: Those that only the version before failed.
         latency_ms: 95th percentile of the live version's latency, of requests that both
             answered; `None` without one.
-        before_latency_ms: The same of the version before, which runs at the lowest
-            priority: it is at least as fast as this.
+        before_latency_ms: The same of the version before, which runs on idle cores
+            only: it is at least as fast as this.
         agreement: Share of the examples, 0 to 1, with the same decision or class;
             `None` for numbers.
         difference: Mean absolute difference of the predictions; `None` for classes.

@@ -2,9 +2,9 @@
 
 Which version, and for how long, is in a file that `throughline operate` writes
 (`pipeline.registry.shadow_order`). The version is loaded in a process of its own that
-runs at the lowest priority. It gets a request after the client has got its answer, and
-its answers go to a log of their own, with the request's id. What it can't take at once
-is dropped and counted, so clients never wait for it.
+runs only where a core is idle. It gets a request after the client has got its answer,
+and its answers go to a log of their own, with the request's id. What it can't take at
+once is dropped and counted, so clients never wait for it.
 """
 
 import asyncio
@@ -153,7 +153,7 @@ class Shadow:
 
     async def _load(self, number: int) -> None:
         try:
-            version = await self._live.loaded(number, self._settings, Priority.LAST)
+            version = await self._live.loaded(number, self._settings, Priority.IDLE)
         except (ThroughlineError, OSError) as error:
             self._retry = self._loop.time() + _RETRY_SECONDS
             _LOG.error(
@@ -197,7 +197,7 @@ class Shadow:
         self._journal.append(asked.entry(OK, answer.result()))
 
     def _rejected(self, asked: "_Asked", error: RejectedError) -> None:
-        # Any other reason is the shadow's low priority, not the version.
+        # Any other reason is that no core is idle, not the version.
         if error.code is not Code.INVALID_ARGUMENT:
             self._count(asked, DROPPED)
             return

@@ -48,29 +48,36 @@ def _leave_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("priority", "threads"),
-    [(Priority.USUAL, []), (Priority.LOADS_LAST, [True]), (Priority.LAST, [False])],
+    ("priority", "expected"),
+    [
+        (Priority.USUAL, []),
+        (Priority.LOADS_LAST, ["thread 19"]),
+        (Priority.IDLE, ["process idle"]),
+    ],
 )
 def test_it_leaves_the_cores_to_others_if_asked(
     saved_model: Path,
     monkeypatch: pytest.MonkeyPatch,
     priority: Priority,
-    threads: list[bool],
+    expected: list[str],
 ) -> None:
     """A version that loads while another one answers lowers a thread, a shadow all."""
-    lowered: list[tuple[int, int]] = []
+    lowered: list[str] = []
 
     def lower(_: int, thread: int, value: int) -> None:
-        lowered.append((thread, value))
+        lowered.append(f"{'thread' if thread else 'process'} {value}")
+
+    def idle(thread: int, policy: int, _: object) -> None:
+        name = "idle" if policy == os.SCHED_IDLE else str(policy)
+        lowered.append(f"{'thread' if thread else 'process'} {name}")
 
     monkeypatch.setattr(os, "setpriority", lower)
+    monkeypatch.setattr(os, "sched_setscheduler", idle)
 
     with running(saved_model, priority) as connection:
         frames.receive(connection)
 
-    assert [value for _, value in lowered] == [19] * len(threads)
-    # 0 is the thread that calls, which makes all others.
-    assert [bool(thread) for thread, _ in lowered] == threads
+    assert lowered == expected
 
 
 def test_it_reports_then_answers(saved_model: Path) -> None:
