@@ -13,12 +13,14 @@ from typing import Any, Protocol
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import (
     decision,
     kept_predictions,
+    kept_scores,
     search_space,
     signatures,
     tasks,
@@ -37,10 +39,14 @@ from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
 from models.model import build_model
 from models.names import (
+    CLASS,
     HISTORY_FILE,
     MODEL_FILE,
+    PREDICTION,
     PREDICTIONS_FILE,
+    PROBABILITY,
     RULE_FILE,
+    SCORES_FILE,
     WARM_START_FILE,
     WEIGHTS_FILE,
 )
@@ -150,7 +156,9 @@ def run_fn(fn_args: TrainingArguments) -> None:
     _write_extra(fn_args.serving_model_dir, WEIGHTS_FILE, about)
     settings = TrainingSettings.read(fn_args)
     eval_rows = evaluation_dataset(trained.evaluation, settings.eval_rows)
-    _describe(model, eval_rows, settings.costs, fn_args.serving_model_dir)
+    answered = _answered(model, eval_rows)
+    _describe(answered, settings.costs, fn_args.serving_model_dir)
+    _keep_scores(answered, fn_args.serving_model_dir)
     _keep_split_rule(fn_args.transform_graph_path, fn_args.serving_model_dir)
     _keep_predictions(model, trained.evaluation, fn_args.serving_model_dir)
 
@@ -225,33 +233,39 @@ def train(
     return Trained(model, transform, evaluation, history, about, taken)
 
 
-def _describe(
-    model: keras.Model,
-    rows: tf.data.Dataset,
-    costs: Mapping[str, float],
-    directory: str,
-) -> None:
+_KEPT = (CLASS, PROBABILITY, PREDICTION)
+
+Answered = dict[str, npt.NDArray[Any]]
+"""Labels and weights of rows, [N] each, and what the model answers for them."""
+
+
+def _answered(model: keras.Model, rows: tf.data.Dataset) -> Answered:
+    """Asks the trained network about the rows of the eval split."""
+    parts: dict[str, list[npt.NDArray[Any]]] = {}
+    for columns, labels, weights in rows:
+        answers = signatures.answers_of(LABEL, model(columns, training=False))
+        found = {name: answers[name] for name in _KEPT if name in answers}
+        for name, values in {LABEL.name: labels, WEIGHT: weights, **found}.items():
+            parts.setdefault(name, []).append(np.asarray(values).reshape(-1))
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def _keep_scores(answered: Answered, directory: str) -> None:
+    """Stores the distribution of the answers, to compare that of new rows with."""
+    found = {name: answered[name] for name in _KEPT if name in answered}
+    _write_extra(directory, SCORES_FILE, kept_scores.to_json(found))
+
+
+def _describe(answered: Answered, costs: Mapping[str, float], directory: str) -> None:
     """Writes what the model predicts into its extras, for programs without our code."""
     about = signatures.described()
     if isinstance(LABEL, Binary):
-        about |= _decision(model, rows, costs)
+        columns = (answered[name] for name in (LABEL.name, PROBABILITY, WEIGHT))
+        labels, scores, weights = (each.astype(np.float64) for each in columns)
+        # On the eval split.
+        about |= decision.choose(labels, scores, weights, costs)
     text = json.dumps(about, indent=1, ensure_ascii=False)
     _write_extra(directory, MODEL_FILE, text)
-
-
-def _decision(
-    model: keras.Model, rows: tf.data.Dataset, costs: Mapping[str, float]
-) -> dict[str, Any]:
-    """Chooses the decision threshold on the eval split."""
-    parts = [
-        (labels, model(columns, training=False)[:, 0], weights)
-        for columns, labels, weights in rows
-    ]
-    labels, scores, weights = (
-        np.concatenate([np.asarray(part, np.float64).reshape(-1) for part in column])
-        for column in zip(*parts, strict=True)
-    )
-    return decision.choose(labels, scores, weights, costs)
 
 
 def _keep_split_rule(graph: str, model: str) -> None:

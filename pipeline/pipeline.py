@@ -40,12 +40,12 @@ from pipeline.components import serving_check, versioned_pusher
 from pipeline.components import statistics_gen as statistics_executor
 from pipeline.components import trainer as trainer_executor
 from pipeline.components import transform as transform_executor
-from pipeline.components.accepted_data import MODELS, AcceptedDataStrategy
+from pipeline.components.accepted_data import AcceptedDataStrategy
 from pipeline.components.data_gate import DataGate, DataVerdict, require_verdict
 from pipeline.components.evaluator import Executor as EvaluatorExecutor
 from pipeline.components.evaluator import with_gates
 from pipeline.components.example_gen import Ingestion
-from pipeline.components.gate_executor import LIVE, PREVIOUS
+from pipeline.components.gate_executor import LIVE, LIVE_MODEL, PREVIOUS
 from pipeline.components.ingestion import Settings as IngestionSettings
 from pipeline.components.live_model import (
     BLESSING,
@@ -69,6 +69,8 @@ from pipeline.quality.gates import Settings
 from pipeline.quality.serving_check import Limits
 from pipeline.trust import exceptions
 from pipeline.trust.policy import Policy
+
+_COMPARED = (PREVIOUS, LIVE, LIVE_MODEL)
 
 
 def create_pipeline(config: Config) -> Pipeline:
@@ -109,10 +111,12 @@ def create_pipeline(config: Config) -> Pipeline:
     )
     example_validator.executor_spec = ExecutorClassSpec(validator_executor.Executor)
 
-    # earlier DataVerdicts -> those about the data before and the live model's data
+    # earlier DataVerdicts -> those about the data before and the live model's data;
+    #   output/serving/<model>/ -> the live Model
     baselines = _data_baselines(config, example_gen)
 
-    # Examples, ExampleAnomalies, DataVerdicts -> DataVerdict, or the run stops here
+    # Examples, ExampleAnomalies, DataVerdicts, Model
+    #   -> DataVerdict, or the run stops here
     data_gate = DataGate(
         _policy(config),
         config.label_policy,
@@ -120,7 +124,7 @@ def create_pipeline(config: Config) -> Pipeline:
         anomalies=example_validator.outputs["anomalies"],
         schema=reviewed_schema.outputs["schema"],
         quarantine=example_gen.outputs["quarantine"],
-        **{name: baselines.outputs[name] for name in (PREVIOUS, LIVE) if baselines},
+        **{name: baselines.outputs[name] for name in _COMPARED if baselines},
     )
 
     # Examples, DataVerdict -> those of all the spans to learn from, and to test on
@@ -342,7 +346,7 @@ def _data_baselines(config: Config, example_gen: Ingestion) -> Resolver | None:
         examples=example_gen.outputs["examples"],
         previous=Channel(type=DataVerdict),
         live=Channel(type=DataVerdict),
-        **{MODELS: Channel(type=Model)},
+        **{LIVE_MODEL: Channel(type=Model)},
     ).with_id("DataBaselines")
 
 

@@ -11,7 +11,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.types import Artifact
 
-from pipeline.components.gate_executor import EXAMPLES, LIVE, PREVIOUS
+from pipeline.components.gate_executor import EXAMPLES, LIVE, LIVE_MODEL, PREVIOUS
 from pipeline.components.live_model import MODEL, LiveModelStrategy
 from pipeline.components.span_order import span_of
 from pipeline.store import properties, upkeep
@@ -19,8 +19,6 @@ from pipeline.store.graph import Execution, Graph
 from pipeline.store.properties import VERDICT
 
 _LOG = logging.getLogger(__name__)
-
-MODELS = "models"
 
 
 class AcceptedDataStrategy(ResolverStrategy):
@@ -52,28 +50,31 @@ class AcceptedDataStrategy(ResolverStrategy):
 
         Args:
             store: The metadata store.
-            input_dict: "examples" of this run; all "models"; and as "previous" and as
-                "live" all verdicts.
+            input_dict: "examples" of this run; as "live_model" all models; and as
+                "previous" and as "live" all verdicts.
 
         Returns:
-            At most one verdict as "previous" and one as "live"; none as "live" if it
-            is the same one.
+            At most one verdict as "previous" and one as "live", none as "live" if it
+            is the same one; and the live model, or none, as "live_model".
         """
         (examples,) = input_dict[EXAMPLES][-1:]
         verdicts = sorted(input_dict[PREVIOUS], key=lambda each: each.id)
         previous = _previous(store, verdicts, examples)
+        models, learned = self._live(store, input_dict, verdicts, examples)
         # MLMD 1.21 stores only one event for an artifact that an execution reads twice.
         live = [
             verdict
-            for verdict in self._live(store, input_dict, verdicts, examples)
+            for verdict in learned
             if verdict.id not in {each.id for each in previous}
         ]
         _LOG.info(
-            "Baselines: verdict %s about the previous data, %s about the live model's",
+            "Baselines: verdict %s about the previous data, %s about the live model's, "
+            "answers of model %s",
             [each.id for each in previous],
             [each.id for each in live],
+            [each.id for each in models],
         )
-        return {**input_dict, PREVIOUS: previous, LIVE: live, MODELS: []}
+        return {**input_dict, PREVIOUS: previous, LIVE: live, LIVE_MODEL: models}
 
     def _live(
         self,
@@ -81,9 +82,13 @@ class AcceptedDataStrategy(ResolverStrategy):
         input_dict: dict[str, list[Artifact]],
         verdicts: Collection[Artifact],
         examples: Artifact,
-    ) -> list[Artifact]:
+    ) -> tuple[list[Artifact], list[Artifact]]:
+        """Returns the live model, and the nearest verdict that it learned from.
+
+        If it has learned from these Examples, both are those of when they were judged.
+        """
         models = LiveModelStrategy(self._serving).resolve_artifacts(
-            store, {MODEL: input_dict[MODELS]}
+            store, {MODEL: input_dict[LIVE_MODEL]}
         )[MODEL]
         graph = Graph(store)
         trainers = graph.makers([model.id for model in models])
@@ -93,8 +98,14 @@ class AcceptedDataStrategy(ResolverStrategy):
                 user for user in graph.users([examples.id]) if VERDICT in user.outputs
             ]
             read = _read(gates[-1:], LIVE)
+            asked = _read(gates[-1:], LIVE_MODEL)
+            models = [
+                model
+                for model in input_dict[LIVE_MODEL]
+                if model.id in asked and upkeep.is_whole(store, model.id)
+            ]
         learned = [verdict for verdict in verdicts if verdict.id in read]
-        return _nearest(store, learned, span_of(examples))
+        return models, _nearest(store, learned, span_of(examples))
 
 
 def _previous(

@@ -14,7 +14,7 @@ from tfx.types.component_spec import (
     ComponentSpec,
     ExecutionParameter,
 )
-from tfx.types.standard_artifacts import ExampleAnomalies, Examples, Schema
+from tfx.types.standard_artifacts import ExampleAnomalies, Examples, Model, Schema
 
 from pipeline.components import gate_executor as keys
 from pipeline.components.example_gen import Quarantine
@@ -44,6 +44,7 @@ class DataGateSpec(ComponentSpec):
         # Empty in the first run, and on Vertex AI, whose resolvers are TFX's own.
         keys.PREVIOUS: ChannelParameter(type=DataVerdict, optional=True),
         keys.LIVE: ChannelParameter(type=DataVerdict, optional=True),
+        keys.LIVE_MODEL: ChannelParameter(type=Model, optional=True),
     }
     OUTPUTS = {VERDICT: ChannelParameter(type=DataVerdict)}  # noqa: RUF012
 

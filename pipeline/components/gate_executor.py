@@ -7,8 +7,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
@@ -18,12 +20,14 @@ from tfx.types.artifact_utils import (
     get_single_instance,
     get_split_uri,
 )
+from tfx.utils import path_utils
 
-from models import declared
+from models import declared, kept_scores
 from pipeline.beam.executors import clear, runner_of
 from pipeline.columnar import files, shards
 from pipeline.components.span_order import span_of
-from pipeline.errors import DataRefusedError
+from pipeline.errors import DataRefusedError, UsageError
+from pipeline.prediction.raw_model import RawModel
 from pipeline.store import properties
 from pipeline.store.artifact_files import (
     ANOMALIES_FILE,
@@ -35,11 +39,12 @@ from pipeline.store.artifact_files import (
     VERDICT_TEXT,
 )
 from pipeline.store.properties import VERDICT
-from pipeline.trust import coverage, gate, labels, profile
+from pipeline.trust import coverage, gate, labels, predictions, profile
 from pipeline.trust.examples import with_rows
 from pipeline.trust.gate import Baseline, Evidence
 from pipeline.trust.past import read_baseline
 from pipeline.trust.policy import Policy, Verdict, refusal
+from pipeline.trust.predictions import Scores
 
 EXAMPLES = "examples"
 ANOMALIES = "anomalies"
@@ -47,11 +52,13 @@ SCHEMA = "schema"
 QUARANTINE = "quarantine"
 PREVIOUS = "previous"
 LIVE = "live"
+LIVE_MODEL = "live_model"
 POLICY = "policy"
 LABEL_POLICY = "label_policy"
 
 _LOG = logging.getLogger(__name__)
 _NO_PREVIOUS = "no baseline yet: no earlier data was accepted"
+_NO_MODEL = "no live model is known, or it has learned from this data"
 _NO_LIVE = "no live model is known, or it has learned from this or the previous data"
 
 Artifacts = Mapping[str, Sequence[Artifact]]
@@ -96,9 +103,10 @@ class Executor(BaseBeamExecutor):
             for name, split in found.items()
         }
         clear(output.uri)
-        evidence = replace(_evidence(input_dict, splits), cells=cells)
-        verdict = gate.judge(evidence, policy, datetime.now(UTC).date())
         everything = list(itertools.chain.from_iterable(found.values()))
+        evidence = replace(_evidence(input_dict, splits), cells=cells)
+        evidence = _with_scores(evidence, input_dict, everything, label_of)
+        verdict = gate.judge(evidence, policy, datetime.now(UTC).date())
         exhibits = (with_rows(each, everything) for each in verdict.exhibits)
         verdict = replace(verdict, exhibits=tuple(exhibits))
         for finding in verdict.findings:
@@ -136,6 +144,54 @@ def _evidence(input_dict: Artifacts, splits: Mapping[str, profile.Profile]) -> E
         baselines=baselines,
         without_baseline=without,
     )
+
+
+def _with_scores(
+    evidence: Evidence,
+    input_dict: Artifacts,
+    found: Sequence[shards.Shard],
+    label_of: profile.LabelOf,
+) -> Evidence:
+    """Adds what the live model answers for a sample of the rows, or why it isn't known.
+
+    The gate goes on without it: a model that can't be asked is no defect of the data.
+    """
+    models = input_dict.get(LIVE_MODEL) or []
+    why = _NO_MODEL
+    for model in models:
+        try:
+            return replace(evidence, scores=_scores(model, found, label_of))
+        except (UsageError, DataRefusedError, OSError, pa.ArrowInvalid) as error:
+            why = f"the live model in {model.uri} can't be asked: {error}"
+    without = {**evidence.without_baseline, predictions.AGAINST: why}
+    return replace(evidence, without_baseline=without)
+
+
+def _scores(
+    model: Artifact, found: Sequence[shards.Shard], label_of: profile.LabelOf
+) -> Scores:
+    """Asks a model about rows with a label, as the stored answers are about such.
+
+    Raises:
+        UsageError: It has no distribution of its answers or no signature, or there are
+            no such rows.
+        DataRefusedError: A column holds lists where it reads one value.
+        OSError: It can't be read.
+        ArrowInvalid: A column isn't of the type that it reads.
+    """
+    with files.local_copy(path_utils.serving_model_path(model.uri)) as directory:
+        kept = kept_scores.read(Path(directory))
+        if not kept:
+            raise UsageError(
+                "it was trained before the distribution of its answers was stored with "
+                "it; the next model has one"
+            )
+        rows = shards.sample(found, predictions.ROWS)
+        rows = rows.filter(pa.array(label_of(rows)[0] > 0))
+        if not rows.num_rows:
+            raise UsageError("no row has a label")
+        # Loading it takes most of a second, so that comes last.
+        return Scores.of(kept, RawModel(Path(directory)).of_lists(rows))
 
 
 def _baselines(input_dict: Artifacts) -> tuple[dict[str, Baseline], dict[str, str]]:

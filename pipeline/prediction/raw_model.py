@@ -21,6 +21,11 @@ from pipeline.errors import DataRefusedError, UsageError
 from pipeline.ingestion.columns import Kind
 
 _ANSWERS = (CLASS, PROBABILITY, PREDICTION)
+_ARROW: dict[Kind, pa.DataType] = {
+    "FLOAT": pa.float32(),
+    "INT": pa.int64(),
+    "BYTES": pa.large_binary(),
+}
 _MISSING: dict[Kind, Any] = {
     "FLOAT": MISSING_FLOAT,
     "INT": MISSING_INTEGER,
@@ -87,6 +92,30 @@ class RawModel:
         found = self._answer(**tensors)
         arrays = [_array(found[f.name], f.type) for f in self.answers]
         return pa.RecordBatch.from_arrays(arrays, schema=self.answers)
+
+    def of_lists(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Answers a batch of list columns, as the shards of Examples have them.
+
+        Args:
+            batch: Any columns; one that the model reads and that is absent is missing
+                in each row. Of a list, the first value counts where it reads one.
+
+        Returns:
+            The columns of `answers`.
+
+        Raises:
+            ArrowInvalid: A column's values aren't of the type that the model reads.
+        """
+        several = {self._columns[n] for n, s in self._specs.items() if s.shape.rank > 1}
+        columns = {}
+        for name, kind in self.kinds.items():
+            if name not in batch.schema.names:
+                columns[name] = pa.nulls(batch.num_rows, _ARROW[kind])
+            elif name in several:
+                columns[name] = batch.column(name)
+            else:
+                columns[name] = lists.unwrap(batch.column(name)).cast(_ARROW[kind])
+        return self(pa.RecordBatch.from_pydict(columns))
 
 
 def _kind(dtype: tf.DType) -> Kind:

@@ -22,7 +22,7 @@ _OUTPUT = frozenset({mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT})
 _STATE = mlmd.Execution.State
 # DataGate compares new data with earlier data: a model has learned nothing from it. Of
 # an earlier analysis, Transform reads what is known of the spans that it reads as well.
-_COMPARED = frozenset({"previous", "live", "analyzer_cache"})
+_COMPARED = frozenset({"previous", "live", "live_model", "analyzer_cache"})
 BASE_MODEL = "base_model"
 """The Trainer's input that has the model of a warm start."""
 # Two sets of names: those of TFX's IR-based runners, and those of the older ones.

@@ -30,6 +30,7 @@ class Check(StrEnum):
     UNSEEN_VALUES = "UNSEEN_VALUES"
     MISSING_SHARE = "MISSING_SHARE"
     LABEL_RATE = "LABEL_RATE"
+    PREDICTION_DRIFT = "PREDICTION_DRIFT"
     LABEL_RELATION = "LABEL_RELATION"
     LEAKAGE = "LEAKAGE"
     DUPLICATE_ROWS = "DUPLICATE_ROWS"
@@ -49,6 +50,8 @@ NOT_BLOCKING = MappingProxyType(
         NEW_COLUMN: Severity.WARN,
         # Seasons do this: the sample's last four quarters have a fifth of the rows.
         Check.ROWS_HALVED: Severity.WARN,
+        # No defect by itself: if the data is why, DRIFT names the column, and blocks.
+        Check.PREDICTION_DRIFT: Severity.WARN,
         # A cross of many cells always has some that are new; who minds chooses which.
         Check.UNCOVERED_CELLS: Severity.IGNORE,
         # The values that are there are right; MISSING_SHARE blocks if there are fewer.

@@ -7,7 +7,7 @@ from datetime import date
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from pipeline.ingestion.splitting import TRAIN
-from pipeline.trust import anomalies, coverage, drift, profile, whole
+from pipeline.trust import anomalies, coverage, drift, predictions, profile, whole
 from pipeline.trust.checks import Check
 from pipeline.trust.policy import Exhibit, Finding, Policy, Value, Verdict
 from pipeline.trust.profile import Profile
@@ -57,6 +57,7 @@ class Evidence:
         baselines: What to compare with, by name.
         without_baseline: Why there is no baseline of a kind, by its name.
         cells: Rows by cell of each cross, by split.
+        scores: The live model's answers before and now; `None` without such.
     """
 
     splits: Mapping[str, Profile]
@@ -69,6 +70,7 @@ class Evidence:
     baselines: Mapping[str, Baseline] = field(default_factory=dict)
     without_baseline: Mapping[str, str] = field(default_factory=dict)
     cells: Mapping[str, coverage.Counts] = field(default_factory=dict)
+    scores: predictions.Scores | None = None
 
 
 def judge(evidence: Evidence, policy: Policy, today: date) -> Verdict:
@@ -91,6 +93,7 @@ def judge(evidence: Evidence, policy: Policy, today: date) -> Verdict:
         lambda: whole.find_leakage(together, evidence.features, policy),
         lambda: _covered(evidence, policy),
         lambda: _compared(evidence, together, policy),
+        lambda: _answered(evidence, policy),
         lambda: _known_contents(evidence, together),
     ]
     found = [each for check in checks for each in check()]
@@ -100,7 +103,7 @@ def judge(evidence: Evidence, policy: Policy, today: date) -> Verdict:
         measured=tuple(each for each in found if isinstance(each, Value)),
         exhibits=tuple(each for each in found if isinstance(each, Exhibit)),
         rows={name: split.rows for name, split in evidence.splits.items()},
-        compared_with={n: str(each) for n, each in evidence.baselines.items()},
+        compared_with=_compared_with(evidence),
         without_baseline=dict(evidence.without_baseline),
         expired=tuple(
             f"{each}, until {each.until} ({each.because})"
@@ -160,6 +163,18 @@ def _compared(evidence: Evidence, new: Profile, policy: Policy) -> Found:
         yield from whole.find_lost_relations(old, new, name, evidence.features)
         if _are_other_spans(evidence.spans, baseline.verdict.spans):
             yield from whole.find_delivered_again(old, new, name)
+
+
+def _answered(evidence: Evidence, policy: Policy) -> Found:
+    if evidence.scores:
+        yield from predictions.find_drift(evidence.scores, policy)
+
+
+def _compared_with(evidence: Evidence) -> dict[str, str]:
+    found = {name: str(each) for name, each in evidence.baselines.items()}
+    if evidence.scores:
+        found[predictions.AGAINST] = str(evidence.scores)
+    return found
 
 
 def _known_contents(evidence: Evidence, new: Profile) -> Found:

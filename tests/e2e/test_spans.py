@@ -16,8 +16,12 @@ from tfx.components.example_gen.input_processor import FileBasedInputProcessor
 from tfx.proto import example_gen_pb2
 
 from data import quarters
+from pipeline.config import GATE_NODE
+from pipeline.store.artifact_files import VERDICT_FILE
 from pipeline.store.graph import Graph
+from pipeline.store.properties import VERDICT
 from pipeline.store.windows import of_run
+from pipeline.trust.policy import Verdict
 from tests.e2e.orchestrated import SMOKE, same_weights
 from tests.e2e.runs import PROJECT, Finished, finished, run_local_lightly
 from tests.e2e.test_orchestrators import run_on_luigi
@@ -167,6 +171,34 @@ def test_each_span_is_ingested_and_judged_once(arriving: Arriving) -> None:
     # 13, the broken 14, 15, 16, and 14 again.
     assert done["ExampleGen"] == done["StatisticsGen"] == ["COMPLETE"] * 5
     assert sorted(done["DataGate"]) == [*["COMPLETE"] * 4, "FAILED"]
+
+
+def test_the_analysis_reads_new_spans_only(arriving: Arriving) -> None:
+    """The first run has cached what the rows of span 15 say; 14 was refused then."""
+    logs = [
+        (run.run / "logs" / "Transform.log").read_text()
+        for run in (arriving.first, arriving.second)
+    ]
+
+    assert "The analysis reads 2 of 2 spans" in logs[0]
+    assert "The analysis reads 2 of 3 spans" in logs[1]
+
+
+def test_the_live_model_answers_for_the_new_span(arriving: Arriving) -> None:
+    """The first run's model does for span 16; nobody did for the spans before."""
+    first, touched, second = (
+        Verdict.from_json(
+            (run.output_of(GATE_NODE, VERDICT) / VERDICT_FILE).read_text()
+        )
+        for run in (arriving.first, arriving.touched, arriving.second)
+    )
+
+    why = "no live model is known, or it has learned from this data"
+    assert first.without_baseline["live model's eval"] == why
+    # Its own model doesn't change what is known of span 15.
+    assert touched == first
+    measured = {v.column for v in second.measured if v.against == "live model's eval"}
+    assert measured == {"predicted probability"}
 
 
 def test_the_store_has_what_tfx_would_put_there(

@@ -71,6 +71,7 @@ GRAPH: dict[str, tuple[str, str, dict[str, tuple[str, str]], set[str]]] = {
             "quarantine": ("ExampleGen", "quarantine"),
             "previous": ("DataBaselines", "previous"),
             "live": ("DataBaselines", "live"),
+            "live_model": ("DataBaselines", "live_model"),
         },
         set(),
     ),

@@ -20,17 +20,26 @@ class _Runs:
 
     def __init__(self, config: Config, store: StockStore) -> None:
         self.base = config.serving_directory
+        self.models: list[int] = []
+        """The live model of the last baselines."""
+        self.pushed: list[int] = []
         self.fake = store
         self.store = MetadataStore(open_store(config.metadata_url))
 
-    def judge(self, examples: int, live: Sequence[int] = (), span: int = 0) -> int:
+    def judge(
+        self,
+        examples: int,
+        live: Sequence[int] = (),
+        span: int = 0,
+        model: Sequence[int] = (),
+    ) -> int:
         """Accepts examples; returns the verdict."""
         about = {"examples_id": examples, "span": span}
         verdict = self.fake.artifact("DataVerdict", about)
         self.fake.ran(
             f"run-{verdict}",
             "DataGate",
-            inputs={"examples": [examples], "live": live},
+            inputs={"examples": [examples], "live": live, "live_model": model},
             outputs={"verdict": verdict},
         )
         return verdict
@@ -38,6 +47,7 @@ class _Runs:
     def push(self, *verdicts: int) -> int:
         """Trains a model on accepted data, and makes it live."""
         model = self.fake.artifact("Model")
+        self.pushed.append(model)
         (self.fake.path(model) / "saved_model.pb").write_text(f"model {model}")
         inputs = {"verdict": verdicts}
         self.fake.ran(
@@ -71,9 +81,10 @@ class _Runs:
                 "examples": self.artifacts("Examples", [examples]),
                 "previous": verdicts,
                 "live": verdicts,
-                "models": models,
+                "live_model": models,
             },
         )
+        self.models = [a.id for a in chosen["live_model"]]
         previous, live = chosen["previous"], chosen["live"]
         return [a.id for a in previous], [a.id for a in live]
 
@@ -127,6 +138,44 @@ def test_the_same_data_is_compared_with_the_same(runs: _Runs) -> None:
 
     assert first == ([before], [accepted])
     assert runs.baselines(data) == first
+
+
+def test_the_live_model_answers_for_new_data(runs: _Runs) -> None:
+    """Without one nobody does; with several versions it is the live one."""
+    first, second, new = (runs.fake.examples() for _ in range(3))
+    runs.baselines(first)
+    none = runs.models
+    runs.push(runs.judge(first))
+    runs.push(runs.judge(second))
+
+    runs.baselines(new)
+
+    assert none == []
+    assert runs.models == runs.pushed[-1:]
+
+
+def test_the_same_data_is_answered_by_the_same_model(runs: _Runs) -> None:
+    """A model that has learned from it doesn't judge it: the one before it did."""
+    older, data = (runs.fake.examples() for _ in range(2))
+    accepted = runs.judge(older)
+    runs.push(accepted)
+    runs.baselines(data)
+    asked = runs.models
+    runs.push(runs.judge(data, live=[accepted], model=asked))
+
+    runs.baselines(data)
+
+    assert runs.models == asked == runs.pushed[:1]
+
+
+def test_data_that_was_judged_without_a_model_stays_so(runs: _Runs) -> None:
+    """The first data's own model doesn't make its verdict another one."""
+    data = runs.fake.examples()
+    runs.push(runs.judge(data))
+
+    runs.baselines(data)
+
+    assert runs.models == []
 
 
 def test_one_baseline_is_not_used_twice(runs: _Runs) -> None:

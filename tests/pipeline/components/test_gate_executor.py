@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import Artifact
-from tfx.types.standard_artifacts import ExampleAnomalies
+from tfx.types.standard_artifacts import ExampleAnomalies, Model
 
 from data import taxi
+from models import kept_scores
+from models.kept_predictions import EXTRAS
+from models.names import SCORES_FILE
 from pipeline.components import gate_executor
 from pipeline.components.data_gate import DataVerdict
 from pipeline.components.example_gen import Quarantine
@@ -25,6 +29,7 @@ from pipeline.trust.past import read_cells
 from pipeline.trust.policy import Policy, Verdict
 from schema import SCHEMA_PATH
 from tests.pipeline.components.small_examples import schema_artifact, write_examples
+from tests.pipeline.prediction import small_model
 
 ROWS = 2000
 POLICY = Policy(crosses=("payment_type", "trip_start_hour*payment_type"))
@@ -115,7 +120,11 @@ def test_good_data_gets_a_verdict(gate: _Gate, rows: Rows) -> None:
     assert verdict.findings == ()
     assert sum(verdict.rows.values()) == ROWS
     assert verdict.spans == (1,)
-    assert set(verdict.without_baseline) == {"previous", "live model's"}
+    assert set(verdict.without_baseline) == {
+        "previous",
+        "live model's",
+        "live model's eval",
+    }
     assert "no baseline yet" in (Path(artifact.uri) / "verdict.txt").read_text()
     assert artifact.get_int_custom_property(properties.EXAMPLES_ID) == 1
     cells = read_cells(artifact.uri)
@@ -138,6 +147,65 @@ def test_a_verdict_is_the_baseline_of_the_next(gate: _Gate, rows: Rows) -> None:
         "live model's": "span 1, 1,000 rows",
     }
     assert {value.against for value in verdict.measured} == {"", *verdict.compared_with}
+
+
+@pytest.fixture(scope="module")
+def live_model(rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A model that answers a tenth of the fare, with its answers for the rows."""
+    root = tmp_path_factory.mktemp("live")
+    directory = small_model.save(root / "Format-Serving")
+    (directory / EXTRAS).mkdir()
+    fares = np.array([row["fare"] for row in rows if row["fare"]], np.float32)
+    text = kept_scores.to_json({"probability": fares / 10})
+    (directory / EXTRAS / SCORES_FILE).write_text(text)
+    artifact = Model()
+    artifact.uri = str(root)
+    return artifact
+
+
+def test_answers_of_the_live_model_are_compared(
+    gate: _Gate, rows: Rows, live_model: Artifact
+) -> None:
+    """The same rows give the same answers, and others a warning, with how many."""
+    raised = [{**row, "fare": f"{float(row['fare'] or 0) * 1.3}"} for row in rows]
+
+    same = _read(gate.run(rows, live_model=[live_model]).uri)
+    other = _read(gate.run(raised, live_model=[live_model]).uri)
+
+    assert same.findings == ()
+    assert same.compared_with["live model's eval"] == "2,000 answers, and 2,000 now"
+    assert same.without_baseline.keys() == {"previous", "live model's"}
+    (value,) = [v for v in same.measured if v.against == "live model's eval"]
+    assert value.column == "predicted probability"
+    assert value.value < 0.001
+    (finding,) = other.findings
+    assert finding.anomaly == "PREDICTION_DRIFT"
+    assert finding.severity == "warn"
+    (exhibit,) = other.exhibits
+    assert exhibit.bins
+
+
+def test_a_model_that_can_not_be_asked_is_told(
+    gate: _Gate, rows: Rows, live_model: Artifact, tmp_path: Path
+) -> None:
+    """The verdict says why its answers weren't compared; the data is judged."""
+    broken, older = Model(), Model()
+    broken.uri, older.uri = str(tmp_path / "broken"), str(tmp_path / "older")
+    for artifact in (broken, older):
+        shutil.copytree(live_model.uri, artifact.uri)
+    (tmp_path / "broken" / "Format-Serving" / "saved_model.pb").unlink()
+    shutil.rmtree(tmp_path / "older" / "Format-Serving" / EXTRAS)
+
+    texts = [
+        _read(gate.run(rows[:200], live_model=[model]).uri).without_baseline[
+            "live model's eval"
+        ]
+        for model in (broken, older)
+    ]
+
+    assert all(f"the live model in {tmp_path}" in text for text in texts)
+    assert "SavedModel file does not exist" in texts[0]
+    assert "it was trained before the distribution of its answers" in texts[1]
 
 
 def test_drifted_data_is_refused(gate: _Gate, rows: Rows) -> None:

@@ -97,3 +97,39 @@ def test_the_threshold_is_the_model_s_own(tmp_path: Path) -> None:
 
     assert without is None
     assert RawModel(tmp_path).threshold == 0.25
+
+
+def test_columns_of_examples_are_answered(small: RawModel) -> None:
+    """Lists of one value, and columns that the data doesn't have."""
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "fare": pa.array([[5.0], None, []], pa.large_list(pa.float32())),
+            "payment": pa.array([[b"Card"], [b"Card"], None]),
+            "other": pa.array([["x"], ["y"], None]),
+        }
+    )
+
+    scores = small.of_lists(batch)
+
+    assert scores["probability"].to_pylist() == pytest.approx([2.5, 2.0, 0.0])
+
+
+def test_lists_of_examples_stay_lists(tmp_path: Path) -> None:
+    """Where the model reads several values."""
+    model = _OfClasses()
+    tf.saved_model.save(
+        model, str(tmp_path), signatures={"serving_raw": model.serving_raw}
+    )
+    rows = pa.array([[b"x", b"y"], None, [b"z"]], pa.large_list(pa.large_binary()))
+
+    found = RawModel(tmp_path).of_lists(pa.RecordBatch.from_arrays([rows], ["a_b"]))
+
+    assert found["class"].to_pylist() == ["2", "0", "1"]
+
+
+def test_text_is_no_number(small: RawModel) -> None:
+    """A column of another type than the model reads is an error, not a guess."""
+    batch = pa.RecordBatch.from_pydict({"fare": pa.array([["much"]])})
+
+    with pytest.raises(pa.ArrowInvalid, match="much"):
+        small.of_lists(batch)

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import kept_predictions, tasks, trainer
+from models import decision, kept_predictions, kept_scores, tasks, trainer
 from models.declarations import WEIGHT
 from models.declared import LABEL
 from models.hyperparameters import Hyperparameters
@@ -59,6 +59,18 @@ def test_predictions_are_kept_for_a_check_of_the_export(trained: TrainedModel) -
     assert len(scores) == kept_predictions.ROWS
     assert all(0 < score < 1 for score in scores)
     assert set(kept["columns"]).isdisjoint({LABEL.name, WEIGHT})
+
+
+def test_the_distribution_of_the_answers_is_kept(trained: TrainedModel) -> None:
+    """Of each row of the eval split with a label; later data is compared with it."""
+    (name, kept), *others = kept_scores.read(Path(trained.directory)).items()
+
+    assert (name, others) == ("probability", [])
+    values, rows = zip(*kept, strict=True)
+    assert list(values) == sorted(values)
+    assert 0 < values[0] < values[-1] < 1
+    chosen_on = decision.read(Path(trained.directory))["chosen_on"]
+    assert sum(rows) == chosen_on["rows"]
 
 
 def test_the_pipelines_settings_are_read() -> None:

@@ -1,0 +1,97 @@
+"""Prediction drift: does the live model answer otherwise for new data than before?
+
+What it answered for the rows of its eval split is stored with the model
+(`models.kept_scores`). The measures and thresholds are those of the columns' drift.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from models.kept_scores import Kept
+from models.names import CLASS, PREDICTION, PROBABILITY
+from pipeline.trust import drift, profile
+from pipeline.trust.checks import Check
+from pipeline.trust.policy import Exhibit, Finding, Policy, Value
+from pipeline.trust.profile import Column, Profile, RowHashes
+
+AGAINST = "live model's eval"
+"""Name of the baseline: the data of its eval split, and what it answered there."""
+
+ROWS = 10_000
+"""Most rows that the live model is asked about: a random sample."""
+
+# Not the answers' own names, which columns of the data may have too.
+_TITLES = {
+    CLASS: "predicted class",
+    PROBABILITY: "predicted probability",
+    PREDICTION: "predicted number",
+}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The answers of a live model.
+
+    Attributes:
+        before: For the rows of its eval split.
+        now: For new rows.
+    """
+
+    before: Profile
+    now: Profile
+
+    @classmethod
+    def of(cls, kept: Kept, answers: pa.RecordBatch) -> "Scores":
+        """Pairs stored answers with new ones.
+
+        Args:
+            kept: What is stored with the model.
+            answers: The new ones, a column for each.
+        """
+        names = [name for name in answers.schema.names if name in kept]
+        nothing = np.zeros(answers.num_rows, np.int64)
+        now = profile.of_batch(answers.select(names), nothing, nothing)
+        columns = {name: _column(kept[name]) for name in names}
+        rows = max((column.rows for column in columns.values()), default=0)
+        none = RowHashes.none()
+        return cls(_titled(Profile(rows, 0, 0, columns, none, 0)), _titled(now))
+
+    def __str__(self) -> str:
+        """Returns what is compared, such as "1,444 answers, and 10,000 now"."""
+        return f"{self.before.rows:,} answers, and {self.now.rows:,} now"
+
+
+def find_drift(scores: Scores, policy: Policy) -> Iterator[Finding | Value | Exhibit]:
+    """Compares the answers.
+
+    Args:
+        scores: Before and now.
+        policy: Has the probability of a false alarm.
+    """
+    for each in drift.compare(scores.before, scores.now, AGAINST, policy):
+        # An answer is never missing.
+        if each.value.measure == drift.MISSING_SHARE:
+            continue
+        yield each.value
+        if each.over:
+            yield replace(each.finding(), anomaly=Check.PREDICTION_DRIFT)
+            if each.exhibit:
+                yield replace(each.exhibit, anomaly=Check.PREDICTION_DRIFT)
+
+
+def _column(kept: Sequence[tuple[Any, int]]) -> Column:
+    values = [value for value, _ in kept]
+    rows = np.array([count for _, count in kept], np.int64)
+    numeric = not any(isinstance(value, str) for value in values)
+    counts = np.stack([rows, np.zeros_like(rows), np.zeros_like(rows)], axis=1)
+    kind = np.float64 if numeric else object
+    return Column(numeric, 0, np.array(values, kind), counts)
+
+
+def _titled(found: Profile) -> Profile:
+    columns = {_TITLES[name]: column for name, column in found.columns.items()}
+    return replace(found, columns=columns)
