@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from models import declared, search_space, tuning
+from models import declared
 from models.declarations import Task
 from models.groups import GROUPS
 from models.hyperparameters import Hyperparameters
@@ -391,12 +391,10 @@ class Tune:
     """Most seconds for a trial, after which it counts as failed; 0 for no limit."""
 
     def __post_init__(self) -> None:
-        """Rejects values out of bounds, and a search space that can't be searched."""
+        """Rejects values out of bounds."""
         require(self, "trials", at_least=1, at_most=LARGEST, group="tune")
         for name in ("train_steps", "max_trial_seconds"):
             require(self, name, at_least=0, at_most=LARGEST, group="tune")
-        if self.enabled:
-            search_space.check(tuning.SPACE)
 
 
 @dataclass(frozen=True)

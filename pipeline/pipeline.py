@@ -32,7 +32,7 @@ from tfx.types.channel import BaseChannel
 from tfx.types.standard_artifacts import Model, ModelBlessing, TransformCache
 from tfx.types.standard_component_specs import ANALYZER_CACHE_KEY
 
-from models import declared
+from models import declared, search_space, tuning
 from models.groups import GROUPS
 from pipeline.components import example_validator as validator_executor
 from pipeline.components import schema_gen as schema_gen_executor
@@ -259,6 +259,9 @@ def _tuner(
     """Returns the node that searches hyperparameters, if the settings ask for it."""
     if not config.tune.enabled:
         return None
+    # Here, not with the other settings: nodes depend on these, and would all be new if
+    # another space is searched.
+    search_space.check(tuning.SPACE)
     # keras-tuner, which only this node needs.
     from tfx.components.tuner.component import Tuner
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from tfx.utils.dependency_utils import make_beam_dependency_flags
 
-from models import tuning
-from models.search_space import Range
 from pipeline import config as settings
 from pipeline.columnar import files
 from pipeline.config import (
@@ -138,18 +136,6 @@ def test_values_out_of_bounds_are_refused(
 def test_bounds_themselves_are_allowed(make: Callable[[], object]) -> None:
     """The lowest and the highest value of a setting are accepted."""
     make()
-
-
-def test_a_wrong_search_space_is_told_before_anything_runs(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """If it is to be searched; who doesn't tune needs no search space."""
-    monkeypatch.setattr(tuning, "SPACE", {"learn_rate": Range(0.1, 0.2)})
-
-    with pytest.raises(UsageError, match=r"models/tuning\.py: 'learn_rate' is no"):
-        Tune(enabled=True)
-
-    assert not Tune().enabled
 
 
 @pytest.mark.parametrize("name", ["", "9taxi", "a/b", "a b", "a.b", "taxi\n", "täxi"])

@@ -15,10 +15,13 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
+from models import tuning
 from models.hyperparameters import Hyperparameters
+from models.search_space import Range
 from pipeline import create_pipeline
 from pipeline.beam.engines import IN_PROCESS, Beam
 from pipeline.config import Config, Gate, Splits, Tune
+from pipeline.errors import UsageError
 from pipeline.runners import compiler
 from pipeline.runners.compiler import compile_pipeline
 from pipeline.trust.checks import Severity
@@ -211,6 +214,18 @@ def test_with_tune_the_trainer_reads_what_the_tuner_found(tmp_path: Path) -> Non
     assert (of_search.pop("trials"), of_search.pop("max_trial_seconds")) == (7, 9)
     assert of_search.items() <= of_training.items()
     assert of_search["batch_size"] == 13
+
+
+def test_a_wrong_search_space_is_told_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it is to be searched; who doesn't tune needs no search space."""
+    monkeypatch.setattr(tuning, "SPACE", {"learn_rate": Range(0.1, 0.2)})
+
+    with pytest.raises(UsageError, match=r"models/tuning\.py: 'learn_rate' is no"):
+        create_pipeline(Config(output=tmp_path, tune=Tune(enabled=True)))
+
+    assert create_pipeline(Config(output=tmp_path))
 
 
 def test_a_trial_has_the_steps_of_the_training(tmp_path: Path) -> None:
