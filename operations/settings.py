@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import UsageError, require
+from pipeline.errors import UsageError, require, require_positive
 from pipeline.runners import checks
 
 Trigger = Literal["span", "labels", "drift", "skew", "performance"]
@@ -43,8 +43,7 @@ class Joining:
 
     def __post_init__(self) -> None:
         """Rejects a window of no time."""
-        if not self.window_days > 0:
-            raise UsageError(f"window-days is {self.window_days}; it must be above 0")
+        require_positive(self, "window_days")
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Rejects values out of bounds."""
-        # "not >" rather than "<=", because every comparison with NaN is false.
-        if not self.window_hours > 0:
-            raise UsageError(f"window-hours is {self.window_hours}; it must be above 0")
+        require_positive(self, "window_hours")
         for name, least in (("min_rows", 1), ("min_traffic", 0), ("max_latency_ms", 0)):
             require(self, name, at_least=least)
         if not 0 <= self.max_failed <= 1:
@@ -165,9 +162,7 @@ class Operate:
         for name, least in _AT_LEAST.items():
             require(self, name, at_least=least)
         for name in ("tick_seconds", "monitor_minutes"):
-            if not getattr(self, name) > 0:
-                flag = name.replace("_", "-")
-                raise UsageError(f"{flag} is {getattr(self, name)}; it must be above 0")
+            require_positive(self, name)
         if self.schedule:
             checks.schedule(self.schedule)
         if self.notify_webhook and not self.notify_webhook.startswith(

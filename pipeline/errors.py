@@ -3,6 +3,7 @@
 import difflib
 import errno
 import io
+import math
 import os
 import re
 import sys
@@ -266,10 +267,28 @@ def require(
             f"at least {at_least}" if at_least is not None else "",
             f"at most {at_most}" if at_most is not None else "",
         ]
-        expected = " and ".join(filter(None, bounds))
-        flag = (f"{group}.{name}" if group else name).replace("_", "-")
-        msg = f"{flag} is {value}; it must be {expected}"
-        raise UsageError(msg)
+        raise _out_of_bounds(name, group, value, " and ".join(filter(None, bounds)))
+
+
+def require_positive(settings: object, name: str, *, group: str = "") -> None:
+    """Rejects a setting that isn't above 0 and finite, by the name of its flag.
+
+    Args:
+        settings: Has the setting as an attribute.
+        name: The attribute.
+        group: The flag's prefix.
+
+    Raises:
+        UsageError: The value is 0, below, infinite, or not a number.
+    """
+    value = getattr(settings, name)
+    if not 0 < value < math.inf:
+        raise _out_of_bounds(name, group, value, "above 0")
+
+
+def _out_of_bounds(name: str, group: str, value: float, expected: str) -> UsageError:
+    flag = (f"{group}.{name}" if group else name).replace("_", "-")
+    return UsageError(f"{flag} is {value}; it must be {expected}")
 
 
 def nearest(name: str, known: Collection[str]) -> str:

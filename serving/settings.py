@@ -1,11 +1,10 @@
 """The settings of a server; each is a flag of `throughline serve`."""
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, require_positive
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _HIGHEST_PORT = 65_535
@@ -31,7 +30,7 @@ class Limits:
     def __post_init__(self) -> None:
         """Rejects limits below their minimum."""
         for name in ("body_megabytes", "rows", "text_bytes", "seconds", "waiting"):
-            _require_positive(f"limits.{name}", getattr(self, name))
+            require_positive(self, name, group="limits")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Batching:
 
     def __post_init__(self) -> None:
         """Rejects a wait outside 0-2 ms."""
-        _require_positive("batching.rows", self.rows)
+        require_positive(self, "rows", group="batching")
         if not 0 <= self.wait_ms <= 2:  # noqa: PLR2004 - the two bounds of the message
             raise UsageError(
                 f"batching.wait-ms is {self.wait_ms}; it must be 0 to 2, since every "
@@ -83,10 +82,10 @@ class Log:
         if not 0 <= self.sample <= 1:
             raise UsageError(f"log.sample is {self.sample}; it must be 0 to 1")
         for name in ("flush_seconds", "segment_seconds", "segment_megabytes"):
-            _require_positive(f"log.{name}", getattr(self, name))
+            require_positive(self, name, group="log")
         for name in ("keep_days", "keep_megabytes"):
             if getattr(self, name) is not None:
-                _require_positive(f"log.{name}", getattr(self, name))
+                require_positive(self, name, group="log")
 
 
 @dataclass(frozen=True)
@@ -125,8 +124,3 @@ class Settings:
                 "--token-file with the tokens that clients must send, or --insecure "
                 "if something else protects it"
             )
-
-
-def _require_positive(name: str, value: float) -> None:
-    if not (value > 0 and math.isfinite(value)):
-        raise UsageError(f"{name.replace('_', '-')} is {value}; it must be above 0")

@@ -139,9 +139,9 @@ class Executor(BaseBeamExecutor):
             sources = _sources(exec_properties, settings)
             tally, rule = self._ingest(sources, settings, directories, refuge.uri)
             _check(tally, sources, settings, refuge.uri)
-            examples.set_string_custom_property(
-                properties.FILES, _fingerprints(exec_properties, sources, examples.uri)
-            )
+            noted = _fingerprints(exec_properties, sources, examples.uri)
+            for name, text in properties.divided(properties.FILES, noted).items():
+                examples.set_string_custom_property(name, text)
         except DataRefusedError:
             for directory in directories.values():
                 files.remove_directory(directory)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
+from pipeline.columnar import files
 from pipeline.errors import UsageError
 from pipeline.store import properties, upkeep, windows
 from pipeline.store.connection import existing_store
@@ -105,6 +106,19 @@ def find(
         and (artifact.live or path.exists())
         and not any(_overlap(path, other) for other in needed if other)
     ]
+
+
+def buckets(pipeline: Pipeline) -> tuple[str, ...]:
+    """Returns the buckets that hold artifacts of a pipeline, such as s3://name."""
+    graph = Graph(MetadataStore(existing_store(pipeline.url)))
+    ours = graph.ids_of_pipeline(pipeline.name)
+    written = graph.events(graph.states()).written_by(ours)
+    found = {
+        "://".join(urlsplit(artifact.uri)[:2])
+        for artifact in graph.all_artifacts()
+        if artifact.id in written and artifact.live and files.is_remote(artifact.uri)
+    }
+    return tuple(sorted(found))
 
 
 def working_directories(pipeline: Pipeline, keep: int) -> list[Path]:

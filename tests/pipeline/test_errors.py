@@ -19,6 +19,7 @@ from pipeline.errors import (
     is_one_line,
     printable,
     require,
+    require_positive,
 )
 
 CHAINED = """bundle failed: Traceback (most recent call last):
@@ -262,6 +263,17 @@ def test_a_setting_out_of_bounds_is_named_by_its_flag(
         require(settings, "some_rows", at_least=1, at_most=9, group="group")
 
     assert str(failed.value) == expected
+
+
+@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
+def test_a_positive_setting_is_above_0_and_finite(value: float) -> None:
+    """A limit of infinity would be none, and one of 0 would let nothing pass."""
+    require_positive(SimpleNamespace(wait_ms=1e-9), "wait_ms")
+
+    with pytest.raises(UsageError) as failed:
+        require_positive(SimpleNamespace(wait_ms=value), "wait_ms", group="group")
+
+    assert str(failed.value) == f"group.wait-ms is {value}; it must be above 0"
 
 
 @pytest.mark.parametrize(("at_least", "at_most"), [(1, None), (None, 9)])

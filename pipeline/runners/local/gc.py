@@ -31,12 +31,14 @@ class Plan:
         versions: Old versions in the model's serving directory.
         working: What failed nodes of old runs left outside of their outputs.
         runs: Old runs, with their records, logs and reports.
+        buckets: Where else artifacts are; nothing is deleted there.
     """
 
     artifacts: list[Unused]
     versions: list[Version]
     working: list[Path]
     runs: list[Run]
+    buckets: tuple[str, ...] = ()
 
     def sizes(self) -> Mapping[str, list[int]]:
         """Sizes in bytes of what can be deleted, by artifact type or other kind."""
@@ -86,6 +88,7 @@ def find(config: Config, keep: int, keep_versions: int) -> Plan:
         versions=old,
         working=retention.working_directories(pipeline, keep),
         runs=list(_old_runs(config, keep, {str(base / str(n)) for n in stay})),
+        buckets=retention.buckets(pipeline),
     )
 
 
@@ -115,7 +118,13 @@ def lines(plan: Plan, *, dry_run: bool) -> list[str]:
     ]
     verb = "would be freed" if dry_run else "freed"
     total = _megabytes(size for each in sizes.values() for size in each)
-    return [*found, f"{len(plan.artifacts)} artifacts, {total} in all {verb}"]
+    summed = f"{len(plan.artifacts)} artifacts, {total} in all {verb}"
+    stay = [
+        f"artifacts in {bucket} are not deleted, since no lock there shows that a node "
+        "is reading; nor may the bucket expire them by age: the live model's may be old"
+        for bucket in plan.buckets
+    ]
+    return [*found, summed, *stay]
 
 
 def _old_runs(config: Config, keep: int, served: set[str]) -> Iterator[Run]:

@@ -212,7 +212,9 @@ def _gates(evaluated: files.Location) -> Iterator[str]:
         for value, low, high in [overall[name]]
     ]
     if shown:
-        yield f"decided as positive above {found['threshold']:.4g}: {', '.join(shown)}"
+        # Two lines, since one is wider than a terminal of 80 columns.
+        yield f"decided as positive above {found['threshold']:.4g}:"
+        yield f"  {', '.join(shown)}"
     for each in found["findings"]:
         if each.get("doubt") and each["outcome"] == "passed":
             yield each["text"]

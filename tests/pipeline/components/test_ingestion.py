@@ -30,6 +30,7 @@ from pipeline.config import IN_PROCESS_BEAM_RUNNER, Config
 from pipeline.errors import DataRefusedError
 from pipeline.ingestion.quarantine import read_rows, read_tally
 from pipeline.ingestion.splitting import SplitRule
+from pipeline.store import properties
 from schema import SCHEMA_PATH
 
 Row = dict[str, list[Any]]
@@ -767,3 +768,22 @@ def test_the_sample_as_the_stock_component_reads_it(
     (expected,) = _stock([sample])
     assert len(ours) == 15_002
     assert _counted(ours) == _counted(expected)
+
+
+def test_many_files_are_noted_in_properties_that_any_store_takes(
+    tmp_path: Path,
+) -> None:
+    """PostgreSQL rejects a text above 2,704 bytes, which 15 files' digests have."""
+    files = {f"part-{n:03}.csv": f"fare\n{n}\n" for n in range(200)}
+    data = _write(tmp_path / "data", files)
+
+    examples = _ingest(data, tmp_path / "out")
+
+    texts = {
+        name: value.string_value
+        for name, value in examples.mlmd_artifact.custom_properties.items()
+    }
+    noted = json.loads(properties.joined(texts)[properties.FILES])
+    assert max(len(text.encode()) for text in texts.values()) <= properties.LONGEST
+    assert [Path(each["path"]).name for each in noted] == sorted(files)
+    assert len({each["sha256"] for each in noted}) == 200

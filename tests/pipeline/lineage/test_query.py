@@ -15,6 +15,7 @@ from pipeline.errors import UsageError
 from pipeline.lineage.answers import Change
 from pipeline.lineage.query import Lineage, open_lineage
 from pipeline.lineage.views import show
+from pipeline.store import properties
 from pipeline.store.properties import WINDOW
 from pipeline.store.windows import EarlierSpan, Window
 from tests.pipeline.tfx_store import StockStore, train
@@ -261,24 +262,26 @@ def test_what_a_window_lacks_is_said(
 
 def test_spans_that_were_read_together(config: Config, store: StockStore) -> None:
     """Examples of a window are found by each span; each file has its own span."""
-    files = [f"/data/span-{n}/a.csv" for n in (3, 4)]
+    files = [f"/data/span-{n}/{part:03}.csv" for n in (3, 4) for part in range(100)]
     entries = [{"path": path, "bytes": 1, "sha256": "a" * 64} for path in files]
     noted = [{"span": n, "version": None, "pattern": f"span-{n}/*"} for n in (3, 4)]
     examples = store.examples(
         span=4,
-        source_files=json.dumps(entries),
         spans=json.dumps(noted),
+        # As ingestion notes 200 files: no store need take 20,000 bytes at once.
+        **properties.divided(properties.FILES, json.dumps(entries)),
     )
-    properties = {"input_base": "/data"}
     outputs = {"examples": examples}
-    store.ran("monday", "ExampleGen", outputs=outputs, properties=properties)
+    store.ran(
+        "monday", "ExampleGen", outputs=outputs, properties={"input_base": "/data"}
+    )
 
     lineage = ask(config)
 
     (data,) = lineage.data("3").data
     assert data == lineage.data("4").data[0]
     assert (data.span, data.spans) == (4, (3, 4))
-    assert [file.span for file in data.files] == [3, 4]
+    assert [file.span for file in data.files] == [3] * 100 + [4] * 100
     assert "span 3 to 4, examples" in show(config, ["data", "3"], "tree")
     with pytest.raises(UsageError, match=r"spans are 3, 4\."):
         lineage.data("2")

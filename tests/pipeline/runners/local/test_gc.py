@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.config import Config, smoke
@@ -131,6 +132,24 @@ def test_a_linked_run_directory_is_left_alone(config: Config, tmp_path: Path) ->
     plan = gc.find(config, keep=1, keep_versions=1)
 
     assert plan.runs == []
+
+
+def test_artifacts_in_a_bucket_are_said_to_stay(config: Config) -> None:
+    """Someone who pays for them must not believe that they are gone."""
+    store = StockStore(config.metadata_url, config.output / "artifacts", config.name)
+    examples = store.examples(span=1)
+    store.ran("monday", "ExampleGen", outputs={"examples": examples})
+    database = MetadataStore(open_store(config.metadata_url))
+    before = gc.find(config, keep=1, keep_versions=1)
+    (artifact,) = database.get_artifacts_by_id([examples])
+    artifact.uri = "s3://bucket/taxi/ExampleGen/examples/1"
+    database.put_artifacts([artifact])
+
+    plan = gc.find(config, keep=1, keep_versions=1)
+
+    said = gc.lines(plan, dry_run=False)
+    assert before.buckets == ()
+    assert said[-1].startswith("artifacts in s3://bucket are not deleted")
 
 
 def test_the_live_version_must_stay(config: Config) -> None:
