@@ -5,7 +5,7 @@
 # command, 3 data rejected, 4 model not blessed) call `.venv/bin/python run_local.py`.
 
 .DEFAULT_GOAL := help
-.PHONY: help env dev airflow-env run test test-fast test-clusters test-containers coverage lint format bench bench-ingestion notebooks tensorboard image lock clean distclean
+.PHONY: help env dev airflow-env run test test-fast test-clusters test-containers coverage lint format demo bench bench-ingestion notebooks tensorboard image lock clean distclean
 # `make -j` must not run targets such as clean and test at the same time.
 .NOTPARALLEL:
 
@@ -57,6 +57,9 @@ format: dev ## format the code, and fix what ruff can fix
 	@$(PYTHON_HERE) -m ruff check --fix-only $(ARGS)
 	@$(PYTHON_HERE) -m ruff format
 
+demo: env ## a day in production in four minutes: serve, watch, train again, refuse
+	@$(PYTHON_HERE) -m demo $(ARGS)
+
 bench: dev ## measure against TFX's template and a plain script; ROWS=15002,300000
 	@$(PYTHON_HERE) -m benchmarks pipeline $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
@@ -76,8 +79,8 @@ image: ## build the image of the nodes; IMAGE=REGISTRY/throughline:1 BASE=... DO
 lock: ## resolve requirements.lock again from setup.py; ARGS="--upgrade" for the newest
 	@./bootstrap --lock $(ARGS)
 
-clean: ## remove output/ and the tools' caches
-	rm -rf output build dist htmlcov .pytest_cache .mypy_cache .ruff_cache
+clean: ## remove output/, output-demo/ and the tools' caches
+	rm -rf output output-demo build dist htmlcov .pytest_cache .mypy_cache .ruff_cache
 	rm -rf .coverage .coverage.* *.egg-info
 	find . -name '.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
 

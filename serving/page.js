@@ -96,6 +96,8 @@ function show(found) {
   byId("model").textContent = found.model;
   const log = found.log ? `${number(found.log.written)} written, ${number(found.log.dropped)} dropped` : "off";
   showFacts("facts", {
+    // Of a demo: its hours are not the viewer's.
+    ...(found.simulated ? { "simulated time": found.simulated } : {}),
     "live version": found.version === null ? "none" : String(found.version),
     "live since": found.since ? new Date(1e3 * found.since).toLocaleString() : "-",
     "loaded in": found.seconds === null ? "-" : `${number(found.seconds)} s`,

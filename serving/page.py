@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from pipeline import clock
 from pipeline.project.settings_file import PROJECT
 from serving.activity import Activity
 from serving.journal import Counts
@@ -68,8 +69,10 @@ def status(
     """
     version = live.version
     info: Mapping[str, Any] = version.info if version is not None else {}
+    simulated = f"{clock.now():%Y-%m-%d %H:%M} UTC" if clock.is_simulated() else None
     return {
         "model": live.model,
+        "simulated": simulated,
         "ready": live.is_ready,
         "version": version.number if version is not None else None,
         "since": live.since,

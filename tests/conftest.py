@@ -35,6 +35,11 @@ def _group_of(path: str) -> tuple[int, str]:
     return len(_SHARING), path
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the number of kills of the test with faults: all of them take minutes."""
+    parser.addoption("--kills", type=int, default=9, help="kills of e2e/test_faults.py")
+
+
 def pytest_configure() -> None:
     """Collects no garbage while test modules are imported.
 

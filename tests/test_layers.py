@@ -49,6 +49,7 @@ LAYERS = (
     ("operations",),
     ("pipeline.commands",),
     ("pipeline.cli",),
+    ("demo",),
 )
 # They compute: what they are given is data, and the graph is the components' business.
 WITHOUT_MLMD = ("pipeline.columnar", "pipeline.ingestion", "pipeline.quality", "models")
@@ -73,6 +74,11 @@ NO_TWIN = {
     "serving.rest": "as above",
     "serving.upkeep": "as above",
     "serving.version": "as above",
+    "demo.__main__": "tests/e2e/test_demo.py starts it",
+    "demo.client": "as above",
+    "demo.conductor": "as above",
+    "demo.places": "as above",
+    "demo.processes": "as above",
     "data.__main__": "its two forms are in test_taxi.py and test_quarters.py",
 }
 
@@ -80,7 +86,15 @@ FILES = {
     ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(
         ".__init__"
     ): path
-    for package in ("pipeline", "models", "schema", "data", "serving", "operations")
+    for package in (
+        "pipeline",
+        "models",
+        "schema",
+        "data",
+        "serving",
+        "operations",
+        "demo",
+    )
     for path in sorted((PROJECT / package).rglob("*.py"))
 }
 

@@ -34,7 +34,7 @@ _CODE = (
     "CONTRIBUTING.md",
 )
 # Those of the sample and of this checkout, which a project of its own has no use for.
-_SAMPLE = ("data", "tests", "benchmarks", "examples", "CHANGELOG.md")
+_SAMPLE = ("data", "demo", "tests", "benchmarks", "examples", "CHANGELOG.md")
 _DOCKERFILE, _COPIES_DATA = "Dockerfile", "COPY data data\n"
 
 

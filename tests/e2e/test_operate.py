@@ -25,7 +25,7 @@ from tests.e2e.warm import MOMENTS, PROJECT, WarmProcess
 pytestmark = pytest.mark.e2e
 
 # Runs in a fork of the warm process, and is killed where the file says, the first time.
-_CLIENT = """\
+CLIENT = """\
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {project!r})
@@ -60,7 +60,7 @@ class Operated:
         client = root / "client.py"
         address = str(warm.directory / "socket")
         client.write_text(
-            _CLIENT.format(project=str(PROJECT), address=address, kill=str(self.kill))
+            CLIENT.format(project=str(PROJECT), address=address, kill=str(self.kill))
         )
         self._program = (sys.executable, str(client))
         self.said: list[str] = []

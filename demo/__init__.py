@@ -1,0 +1,1 @@
+"""A day in production in a few minutes: `make demo`."""
