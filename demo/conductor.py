@@ -120,7 +120,7 @@ class Conductor:
             *("--gate.min-share-of-rows", "0.01"),
             # Labels are learned from when there is a reason, not for their number.
             *("--on", "span", "drift"),
-            *("--tick-seconds", "0.3", "--cool-down-minutes", "45"),
+            *("--tick-seconds", "0.4", "--cool-down-minutes", "45"),
             *("--monitor-minutes", "60", "--monitor.window-hours", "1"),
             *("--inbox.directory", str(self.places.inbox)),
             # Training, server and clients share the cores: latency says nothing here.
@@ -242,7 +242,7 @@ class Conductor:
         directory = facts.directory_of(self.config)
         # The one that is under way may have looked already, and the next is whole when
         # the one after it begins.
-        enough = tick_lock.count(directory) + 3
+        enough = tick_lock.count(directory) + 2
         self.processes.wait_until(
             lambda: tick_lock.count(directory) >= enough or self._run_is_open(),
             "a tick of `throughline operate`",

@@ -46,7 +46,7 @@ from tests.serving.conftest import Server, wait_until
 pytestmark = pytest.mark.e2e
 
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
-ROWS = 300
+ROWS = 400
 BOUND_SECONDS = 1.0
 WATCH = timedelta(hours=6)
 # Those whose kill leaves most behind, and a cheap one.
@@ -119,7 +119,8 @@ class Production:
             data=root / "data",
             pattern="span-{SPAN}/*.csv",
             output=root / "out",
-            train_steps=20,
+            # So that a model is good enough for another to be worse.
+            train_steps=100,
             quality=Quality(
                 min_auc=0.01,
                 max_auc_loss=1,
@@ -359,8 +360,8 @@ def test_two_operators_at_once_start_one_run(
 def test_a_full_disk_stops_no_answer(production: Production, traffic: Traffic) -> None:
     """Log rows are dropped and counted: none is missing that isn't counted."""
     server = production.server
-    production.wait_for_log(list(traffic.acknowledged)[-1])
-    since = len(traffic.acknowledged)
+    last = list(traffic.acknowledged)[-1]
+    production.wait_for_log(last)
     soft, hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
 
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (16, hard))
@@ -372,7 +373,7 @@ def test_a_full_disk_stops_no_answer(production: Production, traffic: Traffic) -
     production.wait_for_log(ids[-5])
 
     logged = production.logged()
-    missing = [i for i in ids[since:-5] if i not in logged]
+    missing = [i for i in ids[ids.index(last) : -5] if i not in logged]
     assert traffic.refused.total() == refused
     assert len(missing) == server.ask("/status").json()["log"]["dropped"]
     assert ids[-5] in logged
