@@ -90,7 +90,8 @@ class Traffic:
 
     def of(self, version: int) -> list[str]:
         """Returns the ids of requests that a version has answered."""
-        return [i for i, v in list(self.versions.items()) if v == str(version)]
+        # Copied at once, since the thread goes on.
+        return [i for i, v in self.versions.copy().items() if v == str(version)]
 
     def wait_for_more(self, count: int) -> None:
         """Waits until so many more requests have been answered."""
@@ -297,7 +298,7 @@ def test_kills_lose_nothing_and_start_nothing_twice(
         settled(production)
         assert not production.kill.exists()
 
-    ids = list(traffic.acknowledged)
+    ids = list(traffic.acknowledged.copy())
     production.wait_for_log(ids[-1])
     logged = production.logged()
     missing = [traffic.acknowledged[i] for i in ids if i not in logged]
@@ -360,7 +361,7 @@ def test_two_operators_at_once_start_one_run(
 def test_a_full_disk_stops_no_answer(production: Production, traffic: Traffic) -> None:
     """Log rows are dropped and counted: none is missing that isn't counted."""
     server = production.server
-    last = list(traffic.acknowledged)[-1]
+    last = list(traffic.acknowledged.copy())[-1]
     production.wait_for_log(last)
     soft, hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
 
@@ -369,7 +370,7 @@ def test_a_full_disk_stops_no_answer(production: Production, traffic: Traffic) -
     wait_until(lambda: server.ask("/status").json()["log"]["dropped"] > 20)
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (soft, hard))
     traffic.wait_for_more(60)
-    ids = list(traffic.acknowledged)
+    ids = list(traffic.acknowledged.copy())
     production.wait_for_log(ids[-5])
 
     logged = production.logged()
@@ -391,7 +392,7 @@ def test_a_broken_version_is_not_served(
     (base / str(live + 1)).mkdir()
     production.server.process.wait_for(f"version {live + 1} can't be loaded")
     traffic.wait_for_more(20)
-    answered = set(list(traffic.versions.values())[-20:])
+    answered = set(list(traffic.versions.copy().values())[-20:])
     (base / str(live + 1)).rmdir()
 
     assert answered == {str(live)}
@@ -402,7 +403,9 @@ def test_labels_that_come_twice_are_used_once(
     production: Production, traffic: Traffic
 ) -> None:
     """The same file, under another name, and with a killed tick in between."""
-    ids = [i for i in list(traffic.acknowledged) if i in production.logged()][:150]
+    ids = [i for i in list(traffic.acknowledged.copy()) if i in production.logged()][
+        :150
+    ]
     text = day.as_csv([outcome(production, i) for i in ids])
     for name in ("a.csv", "b.csv"):
         (production.inbox / name).write_bytes(text)
