@@ -6,9 +6,12 @@ which reads and writes the same files but for the analyzer cache, and the log sa
 
 import json
 import logging
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import tensorflow_transform as tft
@@ -16,19 +19,22 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.components.transform import executor as stock
 from tfx.components.transform import executor_utils, labels
 from tfx.components.util import examples_utils
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import inputs_utils
 from tfx.proto import example_gen_pb2
+from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import Artifact, artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import io_utils
 
 from models.names import RULE_FILE
-from pipeline.beam.executors import clear, runner_of
+from pipeline.beam.executors import clear, is_in_process, runner_of
 from pipeline.caching.fingerprint import digest
 from pipeline.caching.key import code_behind
 from pipeline.columnar import files, progress, shards, transformation
 from pipeline.columnar.analysis_cache import Cache, Span
 from pipeline.columnar.shards import Shard
-from pipeline.columnar.transformation import Analysis
+from pipeline.columnar.transformation import Analysis, BuiltAnalysis
 from pipeline.components.local_files import stock_files, written_by_tensorflow
 from pipeline.components.span_order import by_span
 from pipeline.store import properties
@@ -45,6 +51,34 @@ _BEYOND = {
 
 class Executor(stock.Executor):
     """The executor of the standard Transform, on columns."""
+
+    # A literal: with `pipeline.config` behind this executor, a new default of any
+    # setting would be another key in the cache.
+    PREPARE_AFTER = "ExampleGen"
+
+    @staticmethod
+    def prepare(pipeline: pipeline_pb2.Pipeline, node_id: str) -> None:
+        """Builds the analysis, which needs the schema only, while rows are checked."""
+        nodes = {n.pipeline_node.node_info.id: n.pipeline_node for n in pipeline.nodes}
+        node = nodes[node_id]
+        given = inputs_utils.resolve_parameters(node.parameters)
+        deployment = runner_utils.extract_local_deployment_config(pipeline)
+        spec = runner_utils.extract_executor_spec(deployment, node_id)
+        arguments = [e.value.string_value for e in spec.beam_pipeline_args_placeholders]
+        executor = Executor(Executor.Context(arguments))
+        if (
+            # Other engines and the cache have the shards' names in their pipelines.
+            is_in_process(executor)
+            and specs.UPDATED_ANALYZER_CACHE_KEY not in node.outputs.outputs
+            and not _beyond_parameters(given)
+        ):
+            (schema,) = node.inputs.inputs[specs.SCHEMA_KEY].channels
+            producer = nodes[schema.producer_node_query.id].parameters
+            file = inputs_utils.resolve_parameters(producer)[specs.SCHEMA_FILE_KEY]
+            reviewed = io_utils.SchemaReader().read(file)
+            graph = tempfile.mkdtemp(prefix="throughline-")
+            analysis = executor._analysis(reviewed, given, graph)
+            _early[_key(reviewed, given)] = BuiltAnalysis(analysis)
 
     def Do(  # noqa: N802 - the name is TFX's
         self,
@@ -77,19 +111,16 @@ class Executor(stock.Executor):
         )
         graph = artifact_utils.get_single_uri(output_dict[specs.TRANSFORM_GRAPH_KEY])
         with written_by_tensorflow(self, graph) as written:
-            analysis = Analysis(
-                _schema(input_dict),
-                self._GetPreprocessingFn(_functions(exec_properties), {}),
-                written,
-                self._make_beam_pipeline,
-            )
+            schema = _schema(input_dict)
+            analysis = self._analysis(schema, exec_properties, written)
             if output_dict.get(specs.UPDATED_ANALYZER_CACHE_KEY):
                 spans = spans_of(input_dict, splits.analyze, exec_properties)
                 _analyze_spans(spans, analysis, _cache(input_dict, output_dict))
             else:
                 analyzed = _shards(input_dict[specs.EXAMPLES_KEY], splits.analyze)
+                early = _early.pop(_key(schema, exec_properties), None)
                 with _analyzing(analyzed):
-                    transformation.analyze(analyzed, analysis)
+                    _analyze(analyzed, analysis, early)
         _keep_split_rule(input_dict, graph)
         transformed = output_dict.get(specs.TRANSFORMED_EXAMPLES_KEY)
         if not transformed:
@@ -107,6 +138,36 @@ class Executor(stock.Executor):
                 _LOG.info("%s: %s rows transformed", split, f"{rows:,}")
         clear(artifact.uri)
         _mark(artifact)
+
+    def _analysis(
+        self, schema: schema_pb2.Schema, given: Mapping[str, Any], graph: str
+    ) -> Analysis:
+        preprocess = self._GetPreprocessingFn(_functions(given), {})
+        return Analysis(schema, preprocess, graph, self._make_beam_pipeline)
+
+
+_early: dict[tuple[bytes, str], BuiltAnalysis] = {}
+"""What this process has built before there were rows."""
+
+
+def _key(schema: schema_pb2.Schema, given: Mapping[str, Any]) -> tuple[bytes, str]:
+    """Returns what an analysis depends on, besides the rows."""
+    functions = json.dumps(_functions(given), sort_keys=True)
+    return schema.SerializeToString(deterministic=True), functions
+
+
+def _analyze(
+    found: Sequence[Shard], analysis: Analysis, early: BuiltAnalysis | None
+) -> None:
+    """Analyzes shards, by a pipeline that was built before if there is one."""
+    if not early:
+        transformation.analyze(found, analysis)
+        return
+    _LOG.info("The analysis was built before there were rows")
+    early.run(shards.split_up(found))
+    for each in Path(early.analysis.graph).iterdir():
+        shutil.move(each, analysis.graph)
+    Path(early.analysis.graph).rmdir()
 
 
 def _analyze_spans(spans: Sequence[Span], analysis: Analysis, cache: Cache) -> None:
@@ -128,15 +189,21 @@ def _beyond(
     input_dict: Mapping[str, list[Artifact]], exec_properties: Mapping[str, Any]
 ) -> str | None:
     """Names what we leave to the stock executor; None if nothing is asked for."""
+    if reason := _beyond_parameters(exec_properties):
+        return reason
+    kinds = map(examples_utils.get_payload_format, input_dict[specs.EXAMPLES_KEY])
+    other = [kind for kind in kinds if kind != example_gen_pb2.FORMAT_PARQUET]
+    if other:
+        return f"examples in {example_gen_pb2.PayloadFormat.Name(other[0])}"
+    return None
+
+
+def _beyond_parameters(exec_properties: Mapping[str, Any]) -> str | None:
     for key, what in _BEYOND.items():
         if exec_properties.get(key):
             return what
     if not exec_properties.get(specs.DISABLE_STATISTICS_KEY):
         return "statistics before and after"
-    kinds = map(examples_utils.get_payload_format, input_dict[specs.EXAMPLES_KEY])
-    other = [kind for kind in kinds if kind != example_gen_pb2.FORMAT_PARQUET]
-    if other:
-        return f"examples in {example_gen_pb2.PayloadFormat.Name(other[0])}"
     return None
 
 

@@ -4,6 +4,7 @@ A node's inputs come from the metadata store and its outputs are registered ther
 needs nothing but the compiled pipeline, its own id and the name of the run.
 """
 
+import functools
 import logging
 import sys
 from collections.abc import Callable
@@ -86,23 +87,32 @@ def node_of(pipeline: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.Pipel
     return nodes[node_id]
 
 
-def preparation_of(
-    pipeline: pipeline_pb2.Pipeline, node_id: str
-) -> Callable[[], None] | None:
-    """Returns what a node can do before its inputs exist; `None` if nothing.
+@dataclass(frozen=True)
+class Preparation:
+    """What a node can do before its inputs exist: its executor's `prepare`.
 
-    It is the static method `prepare` of the executor. What it prepares is for this
-    process, and an executor that runs without it does the same, later.
+    Attributes:
+        after: Id of the node whose work shows that this one will have work too.
+        run: Does it, for the node in this process; without it, the node takes longer.
     """
+
+    after: str
+    run: Callable[[], None]
+
+
+def preparations(pipeline: pipeline_pb2.Pipeline) -> dict[str, Preparation]:
+    """Returns what nodes can do before their inputs exist, by node id."""
     deployment = runner_utils.extract_local_deployment_config(pipeline)
-    spec = runner_utils.extract_executor_spec(deployment, node_id)
-    # Resolvers have no executor; that of a node on Beam is wrapped.
-    path = getattr(getattr(spec, "python_executor_spec", spec), "class_path", "")
-    if not path:
-        return None
-    found: Callable[[], None] | None = getattr(
-        import_utils.import_class_by_path(path), "prepare", None
-    )
+    found = {}
+    for each in pipeline.nodes:
+        node_id = each.pipeline_node.node_info.id
+        spec = runner_utils.extract_executor_spec(deployment, node_id)
+        # Resolvers have no executor; that of a node on Beam is wrapped.
+        path = getattr(getattr(spec, "python_executor_spec", spec), "class_path", "")
+        executor: Any = import_utils.import_class_by_path(path) if path else None
+        if hasattr(executor, "prepare"):
+            run = functools.partial(executor.prepare, pipeline, node_id)
+            found[node_id] = Preparation(executor.PREPARE_AFTER, run)
     return found
 
 

@@ -3,8 +3,8 @@
 A fork of a process that has imported TFX costs 0.1 s; a fresh process needs 8 s. The
 crash of a node doesn't affect the others, and its memory is freed when it ends.
 
-Of a node whose executor has a `prepare`, the process is forked early, when a worker is
-free while the nodes run that it waits for. It prepares, and waits to be told to run.
+Of a node whose executor has a `prepare`, the process is forked before its inputs exist,
+when a worker is free. It prepares, and waits to be told to run.
 """
 
 import functools
@@ -26,7 +26,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.columnar import progress
-from pipeline.columnar.engine import limit_workers
+from pipeline.columnar.engine import limit_workers, return_freed_memory
 from pipeline.columnar.processes import exit_cause
 from pipeline.errors import EXIT_FAILED, cause_of, exit_code_of
 from pipeline.orphans import die_with
@@ -36,9 +36,8 @@ from pipeline.runners.logs import LogLevel, start_log
 
 _LOG = logging.getLogger(__name__)
 _REFRESH_SECONDS = 0.25
-_PREPARE_SECONDS = 1.0
-"""How long a node runs before those after it prepare: from the cache it takes less, and
-then they are found there too."""
+_WORKS_SECONDS = 1.0
+"""A node that runs for so long isn't taken from the cache, which takes less."""
 _ORPHAN_SECONDS = 5.0
 
 Upstream = Mapping[str, Collection[str]]
@@ -121,6 +120,7 @@ class Scheduler:
     failures: dict[str, Failure] = field(default_factory=dict)
     _children: dict[str, _Child] = field(default_factory=dict)
     _prepared: dict[str, _Child] = field(default_factory=dict)
+    _executed: set[str] = field(default_factory=set)
 
     def run(self, upstream: Upstream, workers: int) -> dict[str, Failure]:
         """Runs nodes; after a failure starts no more, and waits for the running ones.
@@ -138,15 +138,21 @@ class Scheduler:
         waiting = {node_id: set(before) for node_id, before in upstream.items()}
         # Nodes that the most others wait for go first: Transform before SchemaGen.
         urgency = {n: len(descendants(upstream, n)) for n in upstream}
+        preparations = node.preparations(self.job.pipeline)
         try:
             while self._children or (waiting and not self.failures):
                 ready = [n for n, before in waiting.items() if not before]
-                ready.sort(key=urgency.__getitem__, reverse=True)
-                free = 0 if self.failures else workers - len(self._children)
-                for node_id in ready[:free]:
-                    del waiting[node_id]
-                    self._start(node_id, workers)
-                self._prepare(waiting, workers)
+                early = self._preparations(waiting, preparations)
+                work = sorted([*ready, *early], key=urgency.__getitem__, reverse=True)
+                for node_id in [] if self.failures else work:
+                    # One that still prepares has a worker already.
+                    busy = len(self._children) + len(self._preparing - {node_id})
+                    if busy < workers and node_id in early:
+                        prepare = early[node_id]
+                        self._prepared[node_id] = self._fork(node_id, workers, prepare)
+                    elif busy < workers:
+                        del waiting[node_id]
+                        self._start(node_id, workers)
                 for done in self._wait():
                     for before in waiting.values():
                         before.discard(done)
@@ -166,16 +172,25 @@ class Scheduler:
             child = self._fork(node_id, workers)
         self._children[node_id] = child
 
-    def _prepare(self, waiting: Upstream, workers: int) -> None:
-        """Forks the nodes that can prepare while those run that they wait for."""
-        before = time.monotonic() - _PREPARE_SECONDS
+    @property
+    def _preparing(self) -> set[str]:
+        """The nodes that still prepare."""
+        # Those that have are waiting, and have sent that; it is read when they run.
+        return {n for n, child in self._prepared.items() if not child.pipe.poll()}
+
+    def _preparations(
+        self, waiting: Upstream, known: Mapping[str, node.Preparation]
+    ) -> dict[str, Callable[[], None]]:
+        """Returns what can be prepared and will have work: not all is in the cache."""
+        before = time.monotonic() - _WORKS_SECONDS
         running = {n for n, child in self._children.items() if child.started < before}
-        for node_id, needed in waiting.items():
-            free = workers > len(self._children) + len(self._prepared)
-            if free and needed and running.issuperset(needed):
-                prepare = node.preparation_of(self.job.pipeline, node_id)
-                if prepare and node_id not in self._prepared:
-                    self._prepared[node_id] = self._fork(node_id, workers, prepare)
+        return {
+            node_id: preparation.run
+            for node_id, preparation in known.items()
+            if waiting.get(node_id)
+            and node_id not in self._prepared
+            and preparation.after in running | self._executed
+        }
 
     def _fork(
         self, node_id: str, workers: int, prepare: Callable[[], None] | None = None
@@ -184,7 +199,7 @@ class Scheduler:
         context = multiprocessing.get_context("fork")
         ours, theirs = context.Pipe(duplex=False)
         told, start = context.Pipe(duplex=False)
-        first = functools.partial(_prepare_and_wait, prepare, told) if prepare else None
+        first = prepare and functools.partial(_prepare_and_wait, prepare, told, theirs)
         process = context.Process(
             target=_run_in_child,
             name=node_id,
@@ -211,6 +226,9 @@ class Scheduler:
         except EOFError:
             self._process_ended(node_id, child)
             return node_id not in self.failures
+        if message is State.WAITING:
+            # It was prepared, and runs by now.
+            return False
         if isinstance(message, State):
             self._ended(node_id, message)
         elif isinstance(message, Failure):
@@ -221,6 +239,8 @@ class Scheduler:
         return False
 
     def _ended(self, node_id: str, state: State, note: str = "") -> None:
+        if state is State.DONE:
+            self._executed.add(node_id)
         self._children[node_id].ended = True
         self.console.ended(node_id, state, note)
         self.note()
@@ -315,10 +335,17 @@ def _run_in_child(
         pipe.close()
 
 
-def _prepare_and_wait(prepare: Callable[[], None], told: Connection) -> None:
-    """Prepares a node, and waits until the parent says that it can run."""
+def _prepare_and_wait(
+    prepare: Callable[[], None], told: Connection, pipe: Connection
+) -> None:
+    """Prepares a node, says so, and waits until the parent says that it can run."""
     parent = os.getppid()
-    prepare()
+    return_freed_memory()
+    try:
+        prepare()
+    except Exception:  # noqa: BLE001 - the node itself meets it, and fails as others do
+        _LOG.warning("It could not be prepared", exc_info=True)
+    pipe.send(State.WAITING)
     # Its end is no end of the pipe: this process holds a copy of the parent's side.
     while not told.poll(_ORPHAN_SECONDS):
         if os.getppid() != parent:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +10,15 @@ import numpy as np
 import pytest
 import tensorflow_data_validation as tfdv
 import tensorflow_transform as tft
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.transform import executor as stock
+from tfx.components.transform.component import Transform
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+from tfx.dsl.components.common.importer import Importer
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import Artifact
 from tfx.types.standard_artifacts import Examples, TransformCache, TransformGraph
 
@@ -19,6 +26,8 @@ from pipeline.columnar import progress, shards
 from pipeline.columnar.progress import Progress
 from pipeline.columnar.shards import ShardWriter
 from pipeline.components import transform
+from pipeline.config import Config
+from pipeline.runners import compiler
 from tests.pipeline.components.small_examples import (
     ROWS,
     SCHEMA,
@@ -155,6 +164,62 @@ def test_nothing_temporary_is_left(outputs: tuple[Path, Path]) -> None:
     )
 
     assert ours == theirs
+
+
+def test_analysis_that_was_built_before_gives_the_same(
+    examples: Artifact,
+    outputs: tuple[Path, Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is used for its own schema and parameters only, and leaves nothing behind."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    schema = Path(schema_artifact(tmp_path / "reviewed").uri, "schema.pbtxt")
+    for shops in (20, 21):
+        pipeline = compiled(tmp_path, schema, shops)
+        transform.Executor.prepare(pipeline, "Transform")
+    caplog.set_level("INFO")
+
+    run(transform.Executor, examples, tmp_path)
+
+    assert "The analysis was built before there were rows" in caplog.text
+    (other,) = transform._early.values()
+    transform._early.clear()
+    for name, values in rows_of(outputs[0], "train").items():
+        np.testing.assert_array_equal(rows_of(tmp_path, "train")[name], values)
+    here, there = (
+        {path.relative_to(root / "graph") for path in (root / "graph").rglob("*")}
+        for root in (tmp_path, outputs[0])
+    )
+    assert here == there
+    assert list((tmp_path / "tmp").glob("throughline-*")) == [
+        Path(other.analysis.graph)
+    ]
+
+
+def compiled(root: Path, schema: Path, shops: int) -> pipeline_pb2.Pipeline:
+    """Compiles a pipeline of a reviewed schema, examples, and our Transform."""
+    reviewed = ImportSchemaGen(schema_file=str(schema))
+    rows = Importer(source_uri=str(root), artifact_type=Examples).with_id("ExampleGen")
+    node = Transform(
+        examples=rows.outputs["result"],
+        schema=reviewed.outputs["schema"],
+        preprocessing_fn=PROPERTIES["preprocessing_fn"],
+        custom_config={"shops": shops},
+        disable_statistics=True,
+        disable_analyzer_cache=True,
+    )
+    node.executor_spec = BeamExecutorSpec(transform.Executor)
+    return compiler.compile_pipeline(
+        Pipeline(
+            "early",
+            str(root),
+            components=[reviewed, rows, node],
+            beam_pipeline_args=Config().beam_pipeline_args,
+        )
+    )
 
 
 def test_empty_split_is_written(outputs: tuple[Path, Path]) -> None:

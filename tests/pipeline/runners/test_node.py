@@ -16,10 +16,16 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline import cli, create_pipeline
 from pipeline.columnar import progress
 from pipeline.columnar.shards import ShardWriter
-from pipeline.config import Config
+from pipeline.config import DATA_NODE, TRAINER_NODE, Config
 from pipeline.errors import DataRefusedError, ThroughlineError, UsageError
 from pipeline.runners import compiler
-from pipeline.runners.node import NodeResult, node_of, run_command, run_node
+from pipeline.runners.node import (
+    NodeResult,
+    node_of,
+    preparations,
+    run_command,
+    run_node,
+)
 from pipeline.store import locks, retention
 from pipeline.store.connection import open_store
 from pipeline.store.graph import Graph
@@ -97,6 +103,16 @@ class _Project:
 def project(tmp_path: Path) -> _Project:
     """A project whose pipeline has not run."""
     return _Project(tmp_path)
+
+
+def test_what_can_prepare_names_nodes_of_the_pipeline(project: _Project) -> None:
+    """The executors know no configuration, so they spell the names of these nodes."""
+    found = preparations(project.pipeline)
+
+    assert {name: each.after for name, each in found.items()} == {
+        "Transform": DATA_NODE,
+        "ServingCheck": TRAINER_NODE,
+    }
 
 
 def test_a_node_runs(project: _Project) -> None:

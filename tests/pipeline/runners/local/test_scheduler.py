@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from pipeline import create_pipeline
+from pipeline.components.serving_check import Executor
 from pipeline.config import Config
 from pipeline.errors import EXIT_DATA_REFUSED
 from pipeline.runners import compiler
@@ -87,7 +89,8 @@ def test_a_node_prepares_while_those_before_it_run(
     scheduled: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A prepared process is the one that runs the node, once it can."""
-    monkeypatch.setattr(scheduler, "_PREPARE_SECONDS", 0.0)
+    monkeypatch.setattr(scheduler, "_WORKS_SECONDS", 0.0)
+    monkeypatch.setattr(Executor, "PREPARE_AFTER", "ImportSchemaGen")
     seen: list[tuple[str, int | None]] = []
 
     def note() -> None:
@@ -115,7 +118,8 @@ def test_nothing_prepares_without_a_free_worker(
     prepared: int,
 ) -> None:
     """What is prepared and never runs is ended with the run."""
-    monkeypatch.setattr(scheduler, "_PREPARE_SECONDS", 0.0)
+    monkeypatch.setattr(scheduler, "_WORKS_SECONDS", 0.0)
+    monkeypatch.setattr(Executor, "PREPARE_AFTER", "ExampleGen")
     processes: list[BaseProcess] = []
     scheduled.note = lambda: processes.extend(
         child.process for child in scheduled._prepared.values()
@@ -127,6 +131,22 @@ def test_nothing_prepares_without_a_free_worker(
 
     assert list(failures) == ["ExampleGen"]
     assert [p.exitcode for p in processes] == [-signal.SIGTERM] * prepared
+
+
+def test_only_executed_nodes_show_that_others_will_have_work(
+    scheduled: Scheduler,
+) -> None:
+    """After a node that was taken from the cache, nothing is prepared."""
+    upstream: scheduler.Upstream = {"ImportSchemaGen": []}
+    run(scheduled, upstream)
+    tuesday = replace(scheduled.job, run_id="tuesday")
+    again = Scheduler(tuesday, scheduled.console, scheduled.note)
+
+    states = run(again, upstream)
+
+    assert scheduled._executed == {"ImportSchemaGen"}
+    assert states == {"ImportSchemaGen": State.CACHED}
+    assert again._executed == set()
 
 
 def test_what_much_waits_for_is_urgent() -> None:
