@@ -37,16 +37,17 @@ _SHOWN: Mapping[str, tuple[str, ...]] = {
 _ABOUT_METRICS: Mapping[str, str] = {
     "binary": (
         "Accuracy and rates are those of decisions by the threshold. The AUC is that "
-        "of the scores as they are; the report's comes from TFMA's bins of scores and "
-        "differs in the fourth digit."
+        "of the run's summary and report, from TFMA's bins of scores; gates and slices "
+        "have that of the scores as they are, which may differ in the fourth digit."
     ),
     "classes": (
         "A row is predicted to be of its most probable class. The AUC is the mean of "
-        "each class against the others, of bins of the scores: the report's differs in "
-        "the fourth digit."
+        "each class against the others, as in the run's summary and report; gates and "
+        "slices have that of bins of the scores, which may differ in the fourth digit."
     ),
     "regression": "Errors are in the label's unit; R2 of predicting the mean is 0.",
 }
+_AUC = "auc"
 _NO_THRESHOLD = (
     "- there is no decision threshold: the most probable class, or the number, is the "
     "answer"
@@ -80,11 +81,12 @@ def markdown(lineage: Lineage, registry: Registry, number: int) -> str:
     """
     model = registered.lineage_of(lineage, registry, number)
     known = decision.read(versions.version_of(registry.base, number).path)
-    gates = results.read_gates(place) if (place := _evaluation(lineage, model)) else {}
+    place = _evaluation(lineage, model)
+    gates = results.read_gates(place) if place else {}
     sections = {
         "Data": _data(model),
         "Label and decision": _label(model, known),
-        "Metrics on the test split": _metrics(gates, model),
+        "Metrics on the test split": _metrics(gates, model, place),
         "Groups and slices": _slices(gates),
         "Gates": _gates(gates, model),
         "Limits": _limits(gates, known),
@@ -127,14 +129,17 @@ def _label(model: ModelLineage | None, known: Mapping[str, Any]) -> Iterator[str
         yield _NO_THRESHOLD
 
 
-def _metrics(gates: Mapping[str, Any], model: ModelLineage | None) -> Iterator[str]:
+def _metrics(
+    gates: Mapping[str, Any], model: ModelLineage | None, place: str | None
+) -> Iterator[str]:
     overall = [each for each in gates.get("metrics", ()) if not each["where"]]
     if overall:
+        measured = {**overall[0]["metrics"], **_auc(model, place)}
         yield from _table(
             ["metric", "value", "95 % interval"],
             [
                 [name, f"{value:.4g}", _between(low, high)]
-                for name, (value, low, high) in overall[0]["metrics"].items()
+                for name, (value, low, high) in measured.items()
             ],
         )
         yield ""
@@ -143,6 +148,18 @@ def _metrics(gates: Mapping[str, Any], model: ModelLineage | None) -> Iterator[s
     found = model.metrics.get(results.CANDIDATE, {}) if model else {}
     rows = [[name, results.metric_text(value)] for name, value in found.items()]
     yield from _table(["metric", "value"], rows) if rows else ()
+
+
+def _auc(
+    model: ModelLineage | None, place: str | None
+) -> dict[str, tuple[float, float | None, float | None]]:
+    """Returns the AUC that summary and report show, with its interval."""
+    found = model.metrics.get(results.CANDIDATE, {}).get(_AUC) if model else None
+    if found is None or place is None:
+        return {}
+    intervals = results.read_intervals(place).get(results.CANDIDATE, {})
+    low, high = intervals.get(results.OVERALL, {}).get(_AUC, (None, None))
+    return {_AUC: (found, low, high)}
 
 
 def _slices(gates: Mapping[str, Any]) -> Iterator[str]:

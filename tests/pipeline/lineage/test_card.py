@@ -27,7 +27,12 @@ ABOUT = {
 }
 GATES = {
     "metrics": [
-        {"where": [], "rows": 90, "metrics": {"recall": [0.5, 0.4, 0.625]}},
+        {
+            "where": [],
+            "rows": 90,
+            # The evaluation's own AUC is 0.87.
+            "metrics": {"auc": [0.8697, 0.8, 0.9], "recall": [0.5, 0.4, 0.625]},
+        },
         {
             "where": [["company", "A|B"]],
             "rows": 30,
@@ -75,6 +80,7 @@ def test_a_card_has_what_is_known(config: Config, store: StockStore) -> None:
     for line in (
         f"# Model taxi, version {second}",
         "- rows: 70 train, 30 eval; spans: 0",
+        "| auc | 0.87 | - |",
         "| recall | 0.5 | 0.4 to 0.625 |",
         "| company A&#124;B | 30 | - | - | 0.75 | - | - |",
         "- passed: `auc >= 0.5`: overall: auc is 0.87",
