@@ -19,6 +19,7 @@ Importing this module imports nothing but the standard library.
 """
 
 from models.declarations import (
+    AnyLabel,
     Binary,
     Bucketized,
     Cyclic,
@@ -77,7 +78,7 @@ FEATURES: tuple[Feature, ...] = (
     Numeric(DROPOFF_LONGITUDE),
 )
 
-LABEL = Binary(
+LABEL: AnyLabel = Binary(
     name="big_tipper",
     column=TIPS,
     above=Share(of=FARE, percent=20),

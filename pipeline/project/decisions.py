@@ -259,7 +259,9 @@ def _decision(column: Column, rows: int, labelled: Profile, *, steps: bool) -> D
     features, reason = _features(column, rows)
     if steps and type(features[0]) is Numeric and len(column.values) > 2 * _STEPS:
         # A number often follows another in steps, which a line through it can't.
-        cuts = [column.quantile(at / _STEPS) for at in range(1, _STEPS)]
+        # Numbers have 32 bits; the shortest text of each is the one to declare.
+        found = (column.quantile(at / _STEPS) for at in range(1, _STEPS))
+        cuts = [float(str(np.float32(cut))) for cut in found]
         features = (*features, Bucketized(column.name, tuple(sorted({*cuts}))))
         reason = f"{reason}, and its {_STEPS} quantiles"
     return Decision(column.name, features, reason)

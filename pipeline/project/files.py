@@ -61,7 +61,7 @@ def generated(found: Survey, plan: Plan, name: str, data: str) -> dict[str, str]
 
 def _features(plan: Plan) -> str:
     declared = [type(f).__name__ for f in plan.features]
-    names = sorted({*declared, type(plan.label).__name__, "Feature"})
+    names = sorted({*declared, type(plan.label).__name__, "AnyLabel", "Feature"})
     lines = [
         '"""Declares the features and the label of the model.',
         "",
@@ -82,10 +82,8 @@ def _features(plan: Plan) -> str:
             lines.append(f"    # {_comment(each.reason)}")
             lines += [f"{_call(feature, 4)}," for feature in each.features]
     lines += [")", "", f"# {_comment(plan.about_label)}"]
-    lines += [f"LABEL = {_call(plan.label, 0).lstrip()}", ""]
-    slices = "".join(f"{_text(each)}, " for each in plan.slices).rstrip()
-    slices = slices if len(plan.slices) < 2 else slices.rstrip(",")  # noqa: PLR2004
-    lines += [f"SLICE_COLUMNS: tuple[str, ...] = ({slices})"]
+    lines += [_call(plan.label, 0, "LABEL: AnyLabel = "), ""]
+    lines += [_assigned("SLICE_COLUMNS: tuple[str, ...] = ", plan.slices, 0)]
     lines += ['"""Raw columns whose values are the slices of the evaluation."""', ""]
     return "\n".join(lines)
 
@@ -96,7 +94,7 @@ def _comment(text: str) -> str:
     return line if len(line) < _WIDTH - 6 else f"{line[: _WIDTH - 10]}..."
 
 
-def _call(declared: Any, indent: int) -> str:
+def _call(declared: Any, indent: int, head: str = "") -> str:
     """Formats a declaration as Python code, without what is the default."""
     given = []
     for each in fields(declared):
@@ -106,20 +104,51 @@ def _call(declared: Any, indent: int) -> str:
             default = each.default_factory()
         if default is MISSING or value != default:
             keyword = "" if each.name == "column" and not each.kw_only else each.name
-            given.append(f"{keyword}={_value(value)}" if keyword else _value(value))
-    name, space = type(declared).__name__, " " * indent
-    line = f"{space}{name}({', '.join(given)})"
+            given.append((f"{keyword}=" if keyword else "", value))
+    name, space = f"{head}{type(declared).__name__}", " " * indent
+    line = f"{space}{name}({', '.join(k + _value(v) for k, v in given)})"
+    # A comma follows.
     if len(line) < _WIDTH:
         return line
-    inner = f"{space}    "
-    return "\n".join([f"{space}{name}(", *(f"{inner}{g}," for g in given), f"{space})"])
+    inner = [f"{_assigned(keyword, value, indent + 4)}," for keyword, value in given]
+    return "\n".join([f"{space}{name}(", *inner, f"{space})"])
+
+
+def _assigned(head: str, value: Any, indent: int) -> str:
+    """Formats a value behind its name, a line per item if one line is too short."""
+    space = " " * indent
+    line = f"{space}{head}{_value(value)}"
+    if len(line) < _WIDTH or not isinstance(value, tuple | list | dict):
+        return line
+    opened, closed = tuple(_value(type(value)()))
+    pairs = value.items() if isinstance(value, dict) else (("", each) for each in value)
+    inner = [
+        _assigned(f"{_text(key)}: " if key else "", item, indent + 4)
+        for key, item in pairs
+    ]
+    # A text of the data may be longer than any line.
+    too_long = [len(each) >= _WIDTH and "\n" not in each for each in inner]
+    inner = [
+        f"{each},{'  # noqa: E501' if long else ''}"
+        for each, long in zip(inner, too_long, strict=True)
+    ]
+    return "\n".join([f"{space}{head}{opened}", *inner, f"{space}{closed}"])
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, tuple):
-        inner = ", ".join(map(_value, value))
-        return f"({inner},)" if len(value) == 1 else f"({inner})"
-    return _text(value) if isinstance(value, str) else repr(value)
+    match value:
+        case dict():
+            return (
+                f"{{{', '.join(f'{_text(k)}: {_value(v)}' for k, v in value.items())}}}"
+            )
+        case tuple():
+            inner = ", ".join(map(_value, value))
+            return f"({inner},)" if len(value) == 1 else f"({inner})"
+        case list():
+            return f"[{', '.join(map(_value, value))}]"
+        case str():
+            return _text(value)
+    return repr(value)
 
 
 def _text(text: str) -> str:
@@ -243,10 +272,14 @@ def _above(share: float) -> float:
 
 
 def _tests(found: Survey, plan: Plan) -> str:
-    rows = "\n".join(f"    {_row(row)}," for row in found.first)
+    rows = _assigned(
+        "ROWS: list[dict[str, Any]] = ", [dict(row) for row in found.first], 0
+    )
     label, name = plan.label, plan.label.name
     expected = [_expected(label, row.get(label.column)) for row in found.first]
     return f'''"""The project's declarations, on the first rows of its data."""
+
+from typing import Any
 
 import tensorflow as tf
 
@@ -257,9 +290,7 @@ from pipeline.config import local
 from pipeline.trust import schema_review
 from schema import SCHEMA_PATH
 
-ROWS = [
 {rows}
-]
 LABELS = {expected!r}
 """None where a row has no label."""
 
@@ -294,16 +325,6 @@ def test_declarations_agree_with_each_other_and_with_the_schema() -> None:
     assert known >= {{*RAW_COLUMNS, *LABEL.read, *SLICE_COLUMNS}}
     assert local().name
 '''
-
-
-def _row(row: Any) -> str:
-    return "{" + ", ".join(f"{_text(k)}: {_cell(v)}" for k, v in row.items()) + "}"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_cell, value)) + "]"
-    return _text(value) if isinstance(value, str) else repr(value)
 
 
 def _expected(label: AnyLabel, value: Any) -> Any:

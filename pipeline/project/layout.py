@@ -35,7 +35,13 @@ _CODE = (
 )
 # Those of the sample and of this checkout, which a project of its own has no use for.
 _SAMPLE = ("data", "demo", "tests", "benchmarks", "examples", "CHANGELOG.md")
-_DOCKERFILE, _COPIES_DATA = "Dockerfile", "COPY data data\n"
+_NAMES_OF_SAMPLE = (
+    ("Dockerfile", "COPY data data\n", ""),
+    ("pyproject.toml", '"models", "data", ', '"models", '),
+    # pipeline/runners/sample.py imports it, where there is no data of one's own.
+    ("pyproject.toml", '    "fairlearn.*",\n', '    "data.*",\n    "fairlearn.*",\n'),
+)
+"""Text about the sample's directory in files that are copied, and what replaces it."""
 
 
 def write(directory: Path, own: Mapping[str, str]) -> list[str]:
@@ -67,9 +73,10 @@ def write(directory: Path, own: Mapping[str, str]) -> list[str]:
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    dockerfile = directory / _DOCKERFILE
-    if dockerfile.exists():
-        dockerfile.write_text(dockerfile.read_text().replace(_COPIES_DATA, ""))
+    for name, old, new in _NAMES_OF_SAMPLE:
+        path = directory / name
+        if path.exists():
+            path.write_text(path.read_text().replace(old, new))
     return removed
 
 

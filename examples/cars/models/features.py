@@ -5,6 +5,7 @@ of features and labels are in `models/declarations.py`.
 """
 
 from models.declarations import (
+    AnyLabel,
     Bucketized,
     Feature,
     FreeText,
@@ -38,10 +39,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     # 8 to 24.8, and its 8 quantiles
     Numeric("Acceleration"),
-    Bucketized(
-        "Acceleration",
-        boundaries=(12.5, 13.699999809265137, 14.5, 15.5, 16.200000762939453, 17.200000762939453, 19.0),
-    ),
+    Bucketized("Acceleration", boundaries=(12.5, 13.7, 14.5, 15.5, 16.2, 17.2, 19.0)),
     # 12 dates over 4,383 days, age too, for a trend
     Timestamp("Year", parts=(), age=True),
     # 3 distinct values
@@ -49,7 +47,7 @@ FEATURES: tuple[Feature, ...] = (
 )
 
 # regression: 129 numbers, half of them up to 23, 9 to 46.6: learned by its loga...
-LABEL = Regression(column="Miles_per_Gallon", log=True, middle=23.0)
+LABEL: AnyLabel = Regression(column="Miles_per_Gallon", log=True, middle=23.0)
 
 SLICE_COLUMNS: tuple[str, ...] = ("Origin",)
 """Raw columns whose values are the slices of the evaluation."""

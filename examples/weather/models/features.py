@@ -5,6 +5,7 @@ of features and labels are in `models/declarations.py`.
 """
 
 from models.declarations import (
+    AnyLabel,
     Binary,
     Feature,
     Numeric,
@@ -25,7 +26,7 @@ FEATURES: tuple[Feature, ...] = (
 )
 
 # binary: 'rain' is yes, in 17.7% of the labelled rows
-LABEL = Binary(
+LABEL: AnyLabel = Binary(
     column="weather",
     positive=("rain",),
     negative=("drizzle", "fog", "snow", "sun"),

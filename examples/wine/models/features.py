@@ -5,6 +5,7 @@ of features and labels are in `models/declarations.py`.
 """
 
 from models.declarations import (
+    AnyLabel,
     Classes,
     Feature,
     Numeric,
@@ -40,7 +41,7 @@ FEATURES: tuple[Feature, ...] = (
 )
 
 # classes: 3 distinct values
-LABEL = Classes(column="target", values=(0, 1, 2))
+LABEL: AnyLabel = Classes(column="target", values=(0, 1, 2))
 
 SLICE_COLUMNS: tuple[str, ...] = ()
 """Raw columns whose values are the slices of the evaluation."""

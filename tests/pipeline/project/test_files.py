@@ -1,5 +1,8 @@
 """The files of a project are code that means what was decided."""
 
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from models.declarations import Classes, Regression
 from pipeline.project import decisions, files, survey
 from pipeline.project.decisions import Plan
+from pipeline.project.settings_file import PROJECT
 from pipeline.project.survey import Survey
 from tests.pipeline.project.test_survey import write
 
@@ -101,3 +105,30 @@ def test_the_path_of_the_data(tmp_path: Path) -> None:
     """Relative if the data moves with the project, else as it is."""
     assert files.relative(tmp_path / "p/data", tmp_path / "p") == "data"
     assert files.relative(tmp_path / "data", tmp_path / "p") == str(tmp_path / "data")
+
+
+def test_what_is_written_passes_the_project_s_own_lint(tmp_path: Path) -> None:
+    """Many classes, long texts and other alphabets: `make lint` has nothing to say."""
+    long = {f"a long name of a column {n}": [f"{n} " * 60] * 100 for n in range(3)}
+    types = [f"вид {n % 7}" for n in range(100)]
+    given = {**long, "тип": types, "x": CHANCE.normal(0, 1, 100).tolist()}
+    found = survey.survey(write(tmp_path / "in", **given), "*", "utf-8")
+    label, about = decisions.label_of(found.column("тип", "label"), None, None, "")
+    plan = decisions.decide(found, label, about, survey.labelled(found, label))
+    for name, text in files.generated(found, plan, "long", "in").items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    # As in a project, where models/ is a package.
+    shutil.copy(PROJECT / "models/__init__.py", tmp_path / "models")
+
+    ruff = [sys.executable, "-m", "ruff"]
+    for command in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
+        done = subprocess.run(
+            [*ruff, *command, "."],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout

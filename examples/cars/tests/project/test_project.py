@@ -1,5 +1,7 @@
 """The project's declarations, on the first rows of its data."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from models import preprocessing
@@ -9,10 +11,40 @@ from pipeline.config import local
 from pipeline.trust import schema_review
 from schema import SCHEMA_PATH
 
-ROWS = [
-    {"Name": "chevrolet chevelle malibu", "Miles_per_Gallon": 18.0, "Cylinders": 8, "Displacement": 307.0, "Horsepower": 130.0, "Weight_in_lbs": 3504, "Acceleration": 12.0, "Year": "1970-01-01", "Origin": "USA"},
-    {"Name": "buick skylark 320", "Miles_per_Gallon": 15.0, "Cylinders": 8, "Displacement": 350.0, "Horsepower": 165.0, "Weight_in_lbs": 3693, "Acceleration": 11.5, "Year": "1970-01-01", "Origin": "USA"},
-    {"Name": "plymouth satellite", "Miles_per_Gallon": 18.0, "Cylinders": 8, "Displacement": 318.0, "Horsepower": 150.0, "Weight_in_lbs": 3436, "Acceleration": 11.0, "Year": "1970-01-01", "Origin": "USA"},
+ROWS: list[dict[str, Any]] = [
+    {
+        "Name": "chevrolet chevelle malibu",
+        "Miles_per_Gallon": 18.0,
+        "Cylinders": 8,
+        "Displacement": 307.0,
+        "Horsepower": 130.0,
+        "Weight_in_lbs": 3504,
+        "Acceleration": 12.0,
+        "Year": "1970-01-01",
+        "Origin": "USA",
+    },
+    {
+        "Name": "buick skylark 320",
+        "Miles_per_Gallon": 15.0,
+        "Cylinders": 8,
+        "Displacement": 350.0,
+        "Horsepower": 165.0,
+        "Weight_in_lbs": 3693,
+        "Acceleration": 11.5,
+        "Year": "1970-01-01",
+        "Origin": "USA",
+    },
+    {
+        "Name": "plymouth satellite",
+        "Miles_per_Gallon": 18.0,
+        "Cylinders": 8,
+        "Displacement": 318.0,
+        "Horsepower": 150.0,
+        "Weight_in_lbs": 3436,
+        "Acceleration": 11.0,
+        "Year": "1970-01-01",
+        "Origin": "USA",
+    },
 ]
 LABELS = [18.0, 15.0, 18.0]
 """None where a row has no label."""

@@ -1,5 +1,7 @@
 """The project's declarations, on the first rows of its data."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from models import preprocessing
@@ -9,10 +11,31 @@ from pipeline.config import local
 from pipeline.trust import schema_review
 from schema import SCHEMA_PATH
 
-ROWS = [
-    {"date": "2012-01-01", "precipitation": 0.0, "temp_max": 12.8, "temp_min": 5.0, "wind": 4.7, "weather": "drizzle"},
-    {"date": "2012-01-02", "precipitation": 10.9, "temp_max": 10.6, "temp_min": 2.8, "wind": 4.5, "weather": "rain"},
-    {"date": "2012-01-03", "precipitation": 0.8, "temp_max": 11.7, "temp_min": 7.2, "wind": 2.3, "weather": "rain"},
+ROWS: list[dict[str, Any]] = [
+    {
+        "date": "2012-01-01",
+        "precipitation": 0.0,
+        "temp_max": 12.8,
+        "temp_min": 5.0,
+        "wind": 4.7,
+        "weather": "drizzle",
+    },
+    {
+        "date": "2012-01-02",
+        "precipitation": 10.9,
+        "temp_max": 10.6,
+        "temp_min": 2.8,
+        "wind": 4.5,
+        "weather": "rain",
+    },
+    {
+        "date": "2012-01-03",
+        "precipitation": 0.8,
+        "temp_max": 11.7,
+        "temp_min": 7.2,
+        "wind": 2.3,
+        "weather": "rain",
+    },
 ]
 LABELS = [0, 1, 1]
 """None where a row has no label."""
