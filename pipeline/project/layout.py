@@ -1,5 +1,6 @@
 """Lays a project out: the code and tests of this one, and its own files."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Collection, Mapping
@@ -38,10 +39,13 @@ _SAMPLE = ("data", "demo", "tests", "benchmarks", "examples", "CHANGELOG.md")
 _NAMES_OF_SAMPLE = (
     ("Dockerfile", "COPY data data\n", ""),
     ("pyproject.toml", '"models", "data", ', '"models", '),
+    ("pyproject.toml", '"operations", "demo", ', '"operations", '),
     # pipeline/runners/sample.py imports it, where there is no data of one's own.
     ("pyproject.toml", '    "fairlearn.*",\n', '    "data.*",\n    "fairlearn.*",\n'),
 )
 """Text about the sample's directory in files that are copied, and what replaces it."""
+_TARGETS = ("demo", "bench", "bench-ingestion", "test-clusters", "test-containers")
+"""Those of the Makefile for what is not copied."""
 
 
 def write(directory: Path, own: Mapping[str, str]) -> list[str]:
@@ -73,11 +77,24 @@ def write(directory: Path, own: Mapping[str, str]) -> list[str]:
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    makefile = directory / "Makefile"
+    if makefile.exists():
+        makefile.write_text(_without_targets(makefile.read_text()))
     for name, old, new in _NAMES_OF_SAMPLE:
         path = directory / name
         if path.exists():
             path.write_text(path.read_text().replace(old, new))
     return removed
+
+
+def _without_targets(makefile: str) -> str:
+    for target in _TARGETS:
+        rule = rf"^{re.escape(target)}:.*\n(?:\t.*\n)*\n?"
+        makefile = re.sub(rule, "", makefile, flags=re.MULTILINE)
+        makefile = re.sub(
+            rf"(?m)^(\.PHONY:.*) {re.escape(target)}(?= |$)", r"\1", makefile
+        )
+    return makefile
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -27,7 +27,13 @@ def test_a_project_has_the_code_and_its_own_files(tmp_path: Path) -> None:
     assert (made / "tests/pipeline/columnar/test_lists.py").is_file()
     assert not (made / "tests/project").exists()
     assert "COPY data" not in (made / "Dockerfile").read_text()
-    assert '"data", ' not in (made / "pyproject.toml").read_text()
+    settings = (made / "pyproject.toml").read_text()
+    assert '"data", ' not in settings
+    assert '"demo", "tests"' not in settings
+    makefile = (made / "Makefile").read_text()
+    assert "benchmarks" not in makefile
+    assert "run: env ##" in makefile
+    assert "-m demo" not in makefile
 
 
 def test_every_part_of_the_checkout_is_copied_or_the_samples() -> None:
