@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from models import kept_scores
-from pipeline.trust import predictions
+from pipeline.trust import drift, predictions
 from pipeline.trust.policy import Exhibit, Finding, Policy, Value
 from pipeline.trust.predictions import Scores
 
@@ -78,6 +78,20 @@ def test_the_same_answers_are_measured_and_are_no_finding(task: str) -> None:
     assert {each.against for each in found if isinstance(each, Value)} == {
         "live model's eval"
     }
+
+
+def test_a_season_is_no_finding() -> None:
+    """A divergence that would be one of a column isn't one of a model's answers."""
+    numbers = np.random.default_rng(1)
+    before, now = numbers.beta(2, 5, 20_000), numbers.beta(2, 3.8, 20_000)
+    kept = json.loads(kept_scores.to_json({"probability": before}))
+    scores = Scores.of(kept, pa.RecordBatch.from_pydict({"probability": now}))
+
+    (value,) = predictions.find_drift(scores, Policy())
+
+    assert isinstance(value, Value)
+    assert drift.SMALLEST_EFFECT[drift.JENSEN_SHANNON] < value.value < 0.03
+    assert (value.threshold, value.because) == (0.03, drift.BY_EFFECT)
 
 
 def test_answers_that_were_not_stored_are_not_compared() -> None:
