@@ -40,7 +40,7 @@ test-fast: dev ## run all but the end-to-end tests
 test-clusters: dev ## run the pipeline on a Flink cluster of this machine, and kill a worker
 	@$(PYTHON_HERE) -m pytest tests/clusters $(ARGS)
 
-test-containers: dev ## build the images, and start them
+test-containers: dev ## build the images, and run a package for Kubeflow in them
 	@$(PYTHON_HERE) -m pytest tests/containers $(ARGS)
 
 # Only on request: tests of TensorFlow and Beam take two thirds more processor time.

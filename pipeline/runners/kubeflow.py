@@ -1,4 +1,4 @@
-"""Compiles the pipeline for Kubeflow Pipelines, and submits it.
+"""Compiles the pipeline for Kubeflow Pipelines, and submits it or runs it here.
 
 Each node is a container that runs `throughline node`: the open-source backend rejects
 TFX's resolver executors, and the lineage stays in our metadata store. Kubeflow's cache
@@ -19,7 +19,7 @@ import tyro
 from pipeline.config import VERTEX_MOUNT, Config, given_metadata
 from pipeline.errors import EXIT_DONE, EXIT_FAILED, ThroughlineError, UsageError
 from pipeline.ingestion.spans import Between, Newest
-from pipeline.runners import checks
+from pipeline.runners import checks, kubeflow_local
 from pipeline.runners.containers import (
     IMAGE_PROJECT,
     SECRET_KEY,
@@ -56,6 +56,9 @@ class Options:
     """Directory to write the package to."""
     submit: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Upload the package and start a run."""
+    run_local: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Run the package at once on this machine, in containers of its Docker, with the
+    output directory as the volume."""
     wait: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Wait until the run has ended; the exit code is 1 unless it succeeded."""
     host: str | None = None
@@ -73,6 +76,11 @@ class Options:
                 "submit is for Kubeflow Pipelines' API; docs/vertex.md has the command "
                 "that gives a package to Vertex AI"
             )
+        if self.run_local and (self.submit or self.target == "vertex"):
+            raise UsageError(
+                "run-local runs a package for Kubeflow on this machine; leave "
+                f"{'--submit' if self.submit else '--target vertex'} out"
+            )
         local_path(self.out, "out")
         if self.namespace is not None:
             checks.kubernetes_object(self.namespace, "namespace")
@@ -83,7 +91,7 @@ class Options:
 
 
 def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"]) -> int:
-    """Compiles for the target, and submits if `options.submit` is set.
+    """Compiles for the target, and submits or runs the package if `options` say so.
 
     Args:
         config: What to run; its paths are paths in the containers.
@@ -95,7 +103,7 @@ def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"])
 
     Raises:
         UsageError: A setting is not valid in containers or on Kubernetes.
-        ThroughlineError: The backend can't be reached or rejects the package.
+        ThroughlineError: The backend or Docker can't be reached, or a node failed.
     """
     package = options.out / PACKAGES[options.target]
     if options.target == "vertex":
@@ -107,6 +115,8 @@ def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"])
         return EXIT_DONE
     check(config, options.containers)
     checks.kubernetes_name(config.name, "name")
+    if options.run_local:
+        kubeflow_local.check(config)
     options.out.mkdir(parents=True, exist_ok=True)
     from pipeline.runners import compiler
 
@@ -115,6 +125,8 @@ def run(config: Config, options: Options, build: Callable[[Config], "Pipeline"])
     # kfp writes the file itself, readable by all.
     durable.make_private(package)
     sys.stdout.write(f"{package} is the package\n")
+    if options.run_local:
+        return kubeflow_local.run(package, config, options.containers.image)
     sys.stdout.write(f"{metadata_note(options.containers)}\n")
     return submit(config, options, package) if options.submit else EXIT_DONE
 
