@@ -24,6 +24,9 @@ NARROWED = {
     "cd ../cars && make run": " -o env PYTHON_HERE=$VIRTUAL_ENV/bin/python",
 }
 
+# An environment that is complete is no news.
+SILENT = {". .venv/bin/activate", "make dev"}
+
 
 @pytest.mark.parametrize("command", commands())
 def test_command_works(
@@ -37,7 +40,7 @@ def test_command_works(
     done = in_clone(clone, command + NARROWED.get(command, ""))
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout or command == ". .venv/bin/activate"
+    assert done.stdout or command in SILENT
 
 
 def test_shared_run_is_the_readme_s() -> None:
