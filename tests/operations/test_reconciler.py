@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
-from operations import launching, reconciler, tick_lock
+from operations import launching, reconciler, status, tick_lock
 from operations.decisions import Action
 from operations.facts import RUNNING_FILE, directory_of
 from operations.requests import Log
@@ -487,6 +487,22 @@ def test_a_version_worse_than_its_shadow_is_rolled_back(
     assert code == 5
     assert said in decision.because
     assert shadow_order.read(live.config.serving_directory) is None
+
+
+def test_the_status_sums_up_what_both_answered(live: Operated) -> None:
+    """Of the version that is watched, as long as it is."""
+    traffic(live)
+    shadow_of(live)
+    live.tick()
+
+    said = status.lines(live.config, live.settings, live._time)
+
+    (watched,) = [line for line in said if line.startswith("watched")]
+    assert watched.startswith("watched    on 800 requests, 0 failed only here, 0 only")
+    assert "100.0% of the answers agree" in watched
+    unwatched = replace(live.settings, watch=Watch(hours=0))
+    later = status.lines(live.config, unwatched, live._time)
+    assert not [line for line in later if line.startswith("watched")]
 
 
 def test_requests_that_both_reject_are_no_reason(live: Operated) -> None:

@@ -281,3 +281,15 @@ def test_an_unknown_signature_is_named() -> None:
     """With those that there are."""
     with pytest.raises(RejectedError, match="the model has raw, serving_default"):
         contract().of_rows("raws", [GOOD])
+
+
+def test_versions_that_take_the_same_rows_are_known() -> None:
+    """Then a shadow takes rows as the live version has checked them, else it may not.
+
+    Required values count too: one of the two would reject what the other answers.
+    """
+    narrow, wide = vectors(types_pb2.DT_FLOAT, 2), vectors(types_pb2.DT_FLOAT, 3)
+
+    assert contract().takes_the_same(contract())
+    assert not narrow.takes_the_same(wide)
+    assert not contract().takes_the_same(contract(schema=False))

@@ -1,6 +1,5 @@
 """An earlier version's answers to the requests that the live one has answered."""
 
-import json
 import os
 import shutil
 import signal
@@ -57,9 +56,11 @@ def server(
     running.stop()
 
 
-def order(output: Path, live: int = 2, share: float = 1.0) -> None:
+def order(
+    output: Path, live: int = 2, share: float = 1.0, seconds: float = 3600
+) -> None:
     """Asks for the answers of version 1."""
-    until = datetime.now(UTC) + timedelta(hours=1)
+    until = datetime.now(UTC) + timedelta(seconds=seconds)
     base = output / "serving" / MODEL
     shadow_order.follow(base, Order(live, 1, until, share))
 
@@ -209,19 +210,24 @@ def test_without_an_order_there_is_no_shadow(
     assert "version 1 gives shadow answers" not in server.printed.read_text()
 
 
-def test_another_live_version_ends_it(
+def test_it_ends_by_itself(
     warm: WarmProcess, saved_model: Path, tmp_path: Path
 ) -> None:
-    """A rollback or the next push: what was compared is over."""
+    """When its time is over, also if nobody deletes the order, or another is live."""
     for number in (1, 2):
         publish(tmp_path, saved_model, number)
     order(tmp_path)
     server = start(warm, tmp_path).wait()
     server.process.wait_for("version 1 gives shadow answers")
 
-    publish(tmp_path, saved_model, 3)
+    order(tmp_path, seconds=0.1)
     server.process.wait_for("version 1 gives no shadow answers any more")
+    expired = server.ask("/status").json()["shadow"]
+    order(tmp_path)
+    wait_until(lambda: server.ask("/status").json()["shadow"])
+    publish(tmp_path, saved_model, 3)
+    wait_until(lambda: server.ask("/status").json()["shadow"] is None)
 
-    assert server.predict(ROW).headers["X-Model-Version"] == "3"
-    assert json.loads(server.ask("/status").text)["shadow"] is None
+    wait_until(lambda: server.predict(ROW).headers["X-Model-Version"] == "3")
+    assert expired is None
     assert server.stop() == 0
