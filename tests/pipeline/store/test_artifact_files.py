@@ -119,3 +119,26 @@ def test_real_tfma_works_after_its_protos_alone() -> None:
     )
 
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("direction", "order"), [("max", [1, 0, 2]), ("min", [0, 1, 2])]
+)
+def test_the_best_trial_comes_first(direction: str, order: list[int]) -> None:
+    """An AUC is to be high and an error low; failed trials come last."""
+    trials = [
+        {"trial": 2, "error": "no memory"},
+        {"trial": 0, "score": 0.1},
+        {"trial": 1, "score": 0.2},
+    ]
+
+    found = artifact_files.best_first({"direction": direction, "trials": trials})
+
+    assert [each["trial"] for each in found] == order
+
+
+def test_another_tuners_results_have_no_trials(tmp_path: Path) -> None:
+    """TFX's own executor writes other files; nor has every training a warm start."""
+    assert artifact_files.read_trials(tmp_path) == {}
+    assert artifact_files.read_warm_start(tmp_path) == {}
+    assert artifact_files.read_best_hyperparameters(tmp_path) is None

@@ -34,6 +34,22 @@ def trained(label: AnyLabel, labels: np.ndarray) -> tuple[Any, dict[str, float]]
     return model, {name: values[-1] for name, values in found.history.items()}
 
 
+@pytest.mark.parametrize(
+    ("label", "direction"),
+    [
+        (Binary(column="y"), "max"),
+        (Classes(column="y", values=(0, 1)), "max"),
+        (Regression(column="y"), "min"),
+    ],
+)
+def test_a_search_knows_what_is_better(label: AnyLabel, direction: str) -> None:
+    """AUC and accuracy are to be high, an error is to be low."""
+    measure = tasks.measure_of(label)
+
+    assert measure.direction == direction
+    assert measure == tasks.training_of(label, LabelScale()).shown
+
+
 def test_classes_are_told_apart() -> None:
     """Three ranges of a number are three classes."""
     labels = np.digitize(ROWS, [-0.7, 0.7])
