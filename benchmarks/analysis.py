@@ -156,7 +156,8 @@ def main(arguments: list[str]) -> int:
                 print(json.dumps(asdict(found[-1])))
                 sys.stdout.flush()
     about = {"when": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
-    path = results.DIRECTORY / "analysis" / f"{about['when']}.json"
+    sizes = "-".join(map(str, given.rows))
+    path = results.DIRECTORY / "analysis" / f"{about['when']}-{sizes}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     report = {**about, "turns": given.turns, "compared": [asdict(f) for f in found]}
     path.write_text(json.dumps(report, indent=1) + "\n")
