@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
@@ -60,6 +61,14 @@ _LOG = logging.getLogger(__name__)
 _NO_PREVIOUS = "no baseline yet: no earlier data was accepted"
 _NO_MODEL = "no live model is known, or it has learned from this data"
 _NO_LIVE = "no live model is known, or it has learned from this or the previous data"
+
+_CANT_ASK = (
+    UsageError,
+    DataRefusedError,
+    OSError,
+    pa.ArrowException,
+    tf.errors.OpError,
+)
 
 Artifacts = Mapping[str, Sequence[Artifact]]
 
@@ -161,7 +170,7 @@ def _with_scores(
     for model in models:
         try:
             return replace(evidence, scores=_scores(model, found, label_of))
-        except (UsageError, DataRefusedError, OSError, pa.ArrowInvalid) as error:
+        except _CANT_ASK as error:
             why = f"the live model in {model.uri} can't be asked: {error}"
     without = {**evidence.without_baseline, predictions.AGAINST: why}
     return replace(evidence, without_baseline=without)
@@ -177,7 +186,8 @@ def _scores(
             no such rows.
         DataRefusedError: A column holds lists where it reads one value.
         OSError: It can't be read.
-        ArrowInvalid: A column isn't of the type that it reads.
+        ArrowException: A column isn't of the type that it reads.
+        OpError: TensorFlow can't compute the answers.
     """
     with files.local_copy(path_utils.serving_model_path(model.uri)) as directory:
         kept = kept_scores.read(Path(directory))

@@ -104,7 +104,7 @@ class RawModel:
             The columns of `answers`.
 
         Raises:
-            ArrowInvalid: A column's values aren't of the type that the model reads.
+            ArrowException: A column's values aren't of the type that the model reads.
         """
         several = {self._columns[n] for n, s in self._specs.items() if s.shape.rank > 1}
         columns = {}

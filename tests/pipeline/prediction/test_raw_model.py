@@ -127,9 +127,15 @@ def test_lists_of_examples_stay_lists(tmp_path: Path) -> None:
     assert found["class"].to_pylist() == ["2", "0", "1"]
 
 
-def test_text_is_no_number(small: RawModel) -> None:
-    """A column of another type than the model reads is an error, not a guess."""
-    batch = pa.RecordBatch.from_pydict({"fare": pa.array([["much"]])})
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [("fare", [[b"much"]], "much"), ("payment", [[3]], "large_binary")],
+)
+def test_a_column_of_another_type_is_an_error(
+    small: RawModel, column: str, values: list[list[object]], said: str
+) -> None:
+    """Text is no number, and a number no text: nothing is guessed."""
+    batch = pa.RecordBatch.from_pydict({column: pa.array(values)})
 
-    with pytest.raises(pa.ArrowInvalid, match="much"):
+    with pytest.raises(pa.ArrowException, match=said):
         small.of_lists(batch)
