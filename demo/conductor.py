@@ -97,7 +97,7 @@ class Conductor:
         self.places.deliver(1, day.history())
         story.say("span 1 arrives: trips from January 2014 to June 2015", "data")
         self.processes.start("operate", self._operate_flags())
-        self._wait_for_version(0)
+        self._wait_for_model()
         story.catch_up()
         self.processes.start("serve", self._serve_flags())
         self.processes.wait_until(
@@ -163,8 +163,8 @@ class Conductor:
             clock.write(self.places.clock, trip.at)
             self.client.ask(trip)
             if time.monotonic() - looked > _LOOK_SECONDS:
-                looked, is_busy = time.monotonic(), self._is_busy()
                 self.processes.check()
+                looked, is_busy = time.monotonic(), self._is_busy()
                 self.story.catch_up()
                 self._tell_of_reload()
             left = len(trips) - place - 1
@@ -192,11 +192,12 @@ class Conductor:
     def _wait_until_idle(self) -> None:
         self.processes.wait_until(lambda: not self._is_busy(), "a run and its reload")
 
-    def _wait_for_version(self, before: int) -> None:
+    def _wait_for_model(self) -> None:
+        """Waits until the first model is live and its run has ended."""
         self.processes.wait_until(
-            lambda: (self._live() or 0) > before, "the training of a model"
+            lambda: self._live() is not None and not self._run_is_open(),
+            "the training of the first model",
         )
-        self.processes.wait_until(lambda: not self._run_is_open(), "the end of a run")
 
     def _tell_of_reload(self) -> None:
         """Tells once of each version that the server has begun to serve."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from pipeline import clock
+from pipeline.config import METADATA_VARIABLE
 from pipeline.errors import ThroughlineError
 from pipeline.project.settings_file import PROJECT
 
@@ -61,7 +62,7 @@ class Processes:
             self._running[command] = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.cli", command, *flags],
                 cwd=PROJECT,
-                env={**os.environ, clock.VARIABLE: str(self.clock)},
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -69,12 +70,17 @@ class Processes:
                 start_new_session=True,
             )
 
+    def _environment(self) -> dict[str, str]:
+        """Returns this process's, with the clock and without the user's store."""
+        inherited = {n: v for n, v in os.environ.items() if n != METADATA_VARIABLE}
+        return {**inherited, clock.VARIABLE: str(self.clock)}
+
     def log_of(self, command: str) -> Path:
         """Returns the file with what a command prints."""
         return self.logs / f"{command}.txt"
 
     def wait_until(
-        self, holds: Callable[[], bool], what: str, seconds: float = 300.0
+        self, holds: Callable[[], bool], what: str, seconds: float = 600.0
     ) -> None:
         """Waits until something holds.
 

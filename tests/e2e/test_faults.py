@@ -400,9 +400,11 @@ def test_a_broken_version_is_not_served(
     production.server.process.wait_for(f"version {live + 1} can't be loaded")
     traffic.wait_for_more(20)
     answered = set(list(traffic.versions.copy().values())[-20:])
+    shown = production.server.ask("/status").json()["simulated"]
     (base / str(live + 1)).rmdir()
 
     assert answered == {str(live)}
+    assert shown == f"{production.now:%Y-%m-%d %H:%M} UTC"
     assert traffic.refused.total() == refused
 
 
