@@ -21,6 +21,7 @@ prints processor time and the shortest duration for data up to 1 TB. What it ass
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +141,11 @@ def main(arguments: list[str]) -> int:
         for path in sorted(given.results.glob("*.json"))
         for run in json.loads(path.read_text())["runs"]
     ]
-    local, cluster = fit(runs, 0), fit(runs, given.workers)
+    try:
+        local, cluster = fit(runs, 0), fit(runs, given.workers)
+    except ValueError as error:
+        print(f"scale: {error}", file=sys.stderr)
+        return 1
     print(table(local, cluster))
     print(summary(local, cluster))
     return 0
