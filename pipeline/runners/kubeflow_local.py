@@ -84,7 +84,7 @@ def run(package: Path, config: Config, image: str) -> int:
             raise ThroughlineError(
                 f"{_COLORS.sub('', str(error))} Its log is above"
             ) from error
-    (run_directory,) = _directories(compiled) - before
+    run_directory = _new_run(compiled, before)
     nodes = json.loads((run_directory / DAG_FILE).read_text())
     require_complete(config.metadata_url, run_directory.name, [n["id"] for n in nodes])
     sys.stdout.write(f"run {run_directory.name} of {config.name} is complete\n")
@@ -190,6 +190,21 @@ def _own_containers(client: "DockerClient") -> Iterator[str]:
         left: list[Any] = client.containers.list(filters={"label": f"{_LABEL}={label}"})
         for container in left:
             container.kill()
+
+
+def _new_run(compiled: Path, before: set[Path]) -> Path:
+    """Returns the directory that the step Compile has written; its name is the run's.
+
+    Raises:
+        ThroughlineError: There is none: its container vanished.
+    """
+    new = _directories(compiled) - before
+    if not new:
+        raise ThroughlineError(
+            f"kfp reported success, but {compiled} has no new run; the container of "
+            "the step Compile has ended before it did"
+        )
+    return max(new)
 
 
 def _directories(parent: Path) -> set[Path]:

@@ -57,6 +57,19 @@ def test_a_container_that_vanished_is_an_error(
     assert "complete: Trainer (RUNNING), Pusher (no execution);" in str(refused.value)
 
 
+def test_a_compile_that_vanished_is_an_error(tmp_path: Path) -> None:
+    """Without a compiled pipeline of its own a run has no name."""
+    (tmp_path / "11").mkdir()
+    before = kubeflow_local._directories(tmp_path)
+
+    with pytest.raises(ThroughlineError, match="the step Compile has ended before it"):
+        kubeflow_local._new_run(tmp_path, before)
+    (tmp_path / "12").mkdir()
+    new = kubeflow_local._new_run(tmp_path, before)
+
+    assert new == tmp_path / "12"
+
+
 def test_no_docker_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
