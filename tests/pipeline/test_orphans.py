@@ -1,7 +1,9 @@
 """Processes whose parent is gone."""
 
 import os
+import select
 import signal
+import time
 
 from pipeline.orphans import die_with
 
@@ -29,8 +31,9 @@ def test_a_process_is_killed_when_its_parent_dies() -> None:
         if not os.fork():
             die_with(myself)
             os.write(writing, b"asked")
-            signal.pause()
-        signal.pause()
+        # Both: a parent that goes on until it is killed, and a child that would.
+        time.sleep(60)
+        os._exit(0)
     os.close(writing)
 
     asked = os.read(reading, 5)
@@ -39,5 +42,7 @@ def test_a_process_is_killed_when_its_parent_dies() -> None:
 
     assert asked == b"asked"
     # Nobody holds the pipe any more: the child is gone too.
+    ended, _, _ = select.select([reading], [], [], 10)
+    assert ended
     assert os.read(reading, 1) == b""
     os.close(reading)
