@@ -99,7 +99,7 @@ class Pairs:
         ]
         if self.latency_ms is not None and self.before_latency_ms is not None:
             parts.append(
-                f"95 % within {self.latency_ms:.3g} and {self.before_latency_ms:.3g} ms"
+                f"95 % within {self.latency_ms:.4g} and {self.before_latency_ms:.4g} ms"
             )
         if self.agreement is not None:
             parts.append(f"{self.agreement:.1%} of the answers agree")
