@@ -49,7 +49,7 @@ def read(base: Path) -> Order | None:
     """
     path = base / FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
     except FileNotFoundError:
         return None
     try:
@@ -86,7 +86,7 @@ def follow(base: Path, order: Order | None) -> None:
         path.unlink(missing_ok=True)
         return
     text = order.to_json()
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    if not path.is_file() or path.read_bytes() != text.encode():
         # Readable by others: a model server may run as another user.
         part = path.with_name(f".{FILE}.part")
         durable.stage(part, text, mode=0o644).replace(path)

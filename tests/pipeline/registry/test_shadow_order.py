@@ -44,11 +44,12 @@ def test_the_same_order_is_not_written_again(tmp_path: Path) -> None:
         '{"live": 2}',
         '{"live": 2, "shadow": "x", "until": "2026-03-01T12:00+00:00", "share": 1}',
         '{"live": 2, "shadow": 1, "until": "2026-03-01T12:00", "share": 1}',
+        "\xff",
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
     """With what to do about it; a time without a zone is no time."""
-    (tmp_path / shadow_order.FILE).write_text(text)
+    (tmp_path / shadow_order.FILE).write_bytes(text.encode("latin-1"))
 
     with pytest.raises(ThroughlineError, match="no order for shadow answers"):
         shadow_order.read(tmp_path)
