@@ -1,6 +1,7 @@
 """The main job on the real taxi data."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -113,6 +114,14 @@ def test_logs_are_kept_by_node(main_run: Finished) -> None:
 
     assert "Going to run a new execution" in (logs / "Trainer.log").read_text()
     assert {path.stem for path in logs.iterdir()} >= {"ExampleGen", "Pusher", "runner"}
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there is no free worker to prepare")
+def test_the_analysis_is_built_before_there_are_rows(main_run: Finished) -> None:
+    """Transform's process is there while StatisticsGen and DataGate still run."""
+    log = (main_run.run / "logs" / "Transform.log").read_text()
+
+    assert "The analysis was built before there were rows" in log
 
 
 def test_pushed_model_answers_raw_rows(main_run: Finished, sample_rows: Rows) -> None:
