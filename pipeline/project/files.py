@@ -291,7 +291,7 @@ from pipeline.trust import schema_review
 from schema import SCHEMA_PATH
 
 {rows}
-LABELS = {expected!r}
+LABELS: list[Any] = {expected!r}
 """None where a row has no label."""
 
 

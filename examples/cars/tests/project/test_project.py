@@ -46,7 +46,7 @@ ROWS: list[dict[str, Any]] = [
         "Origin": "USA",
     },
 ]
-LABELS = [18.0, 15.0, 18.0]
+LABELS: list[Any] = [18.0, 15.0, 18.0]
 """None where a row has no label."""
 
 

@@ -37,7 +37,7 @@ ROWS: list[dict[str, Any]] = [
         "weather": "rain",
     },
 ]
-LABELS = [0, 1, 1]
+LABELS: list[Any] = [0, 1, 1]
 """None where a row has no label."""
 
 

@@ -61,7 +61,7 @@ ROWS: list[dict[str, Any]] = [
         "target": 0,
     },
 ]
-LABELS = [0, 0, 0]
+LABELS: list[Any] = [0, 0, 0]
 """None where a row has no label."""
 
 
