@@ -22,7 +22,7 @@ from pyarrow import csv
 from sklearn import metrics
 
 from benchmarks.settings import BATCH, STEPS
-from models import features
+from models import features, tasks
 from models.declarations import (
     FIRST_ID,
     MISSING_ID,
@@ -36,7 +36,7 @@ from models.declarations import (
     transformed_name,
 )
 from models.hyperparameters import Hyperparameters
-from models.model import build_model
+from models.model import LabelScale, build_model
 
 Columns = dict[str, np.ndarray[Any, Any]]
 
@@ -180,7 +180,7 @@ def fit(
     schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, STEPS)
     model.compile(
         optimizer=keras.optimizers.Adam(schedule),
-        loss="binary_crossentropy",
+        loss=tasks.training_of(features.LABEL, LabelScale()).loss,
         weighted_metrics=[keras.metrics.AUC(name="auc")],
         steps_per_execution=settings.steps_per_evaluation,
         jit_compile=False,

@@ -18,6 +18,10 @@ class Hyperparameters:
     """Adam's first learning rate; it falls to 0 along a cosine over all steps."""
     hidden_layers: tuple[int, ...] = (64, 32)
     """Units of each hidden layer, first to last; empty for a linear model."""
+    members: int = 4
+    """Networks whose answers are averaged; they share embeddings and hidden layers."""
+    frequencies: int = 8
+    """Learned frequencies of the sines of each number; 0 for the number alone."""
     embedding_width: int = 8
     """Length of the embedding vector of a category's value."""
     dropout: float = 0.2
@@ -45,6 +49,12 @@ class Hyperparameters:
                 "hidden_layers",
                 all(1 <= units <= _LARGEST for units in self.hidden_layers),
                 f"whole numbers of at least 1 and at most {_LARGEST}",
+            ),
+            ("members", 1 <= self.members <= _LARGEST, _COUNT),
+            (
+                "frequencies",
+                0 <= self.frequencies <= _LARGEST,
+                f"at least 0 and at most {_LARGEST}",
             ),
             ("embedding_width", 1 <= self.embedding_width <= _LARGEST, _COUNT),
             ("dropout", 0 <= self.dropout < 1, "from 0 to below 1"),

@@ -28,16 +28,20 @@ from models.declarations import (
 )
 from models.declared import FEATURES, LABEL
 from models.hyperparameters import Hyperparameters
+from models.layers import MeanOfMembers, Network, Periodic, ScaledByMember
 
 # Layers have names of their own, by which `models.warm_start` finds their weights.
 _HIDDEN = "hidden_"
 FIRST_HIDDEN = f"{_HIDDEN}0"
+SINES = "sines"
+MEMBERS = "members"
 HEADS = ("probability", "probabilities", "deviations")
 """Names of the last layer, of which a network has one."""
 
 # A number further from the mean than this, in standard deviations, is not predicted:
 # with a logarithm it would overflow before the first weights are any good.
 _FARTHEST = 10.0
+_WIDTH = 4  # Inputs that the sines of a number become.
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ def build_model(
 
     Categories get embeddings in front of the hidden layers, where they are combined
     with each other; weights of their own to the output (wide & deep) gained nothing.
+    Numbers enter as they are and as sines. What comes out is the mean of several
+    members' answers; see `models.layers` for both.
 
     Args:
         hyperparameters: Sizes and regularization.
@@ -74,7 +80,8 @@ def build_model(
     Returns:
         A model, not compiled, from a dict of transformed columns (float32 [N] or
         [N, any], int64 [N]) to float32 [N, 1], the probability of the label or the
-        predicted number, or [N, classes], the probability of each class.
+        predicted number, or [N, classes], the probability of each class. In training
+        there is one such answer for each member: [N, members, 1 or classes].
     """
     inputs: dict[str, keras.KerasTensor] = {}
     parts: list[keras.KerasTensor] = []
@@ -91,7 +98,12 @@ def build_model(
                 for name in names:
                     inputs[name] = _number_input(feature, name)
                     parts.append(_as_column(inputs[name]))
-    hidden = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+    quantities = [_as_column(inputs[name]) for name in _quantity_names(features)]
+    if quantities and hyperparameters.frequencies:
+        sines = Periodic(hyperparameters.frequencies, _WIDTH, name=SINES)
+        parts.append(sines(_joined(quantities)))
+    hidden = _joined(parts)
+    hidden = ScaledByMember(hyperparameters.members, name=MEMBERS)(hidden)
     for number, units in enumerate(hyperparameters.hidden_layers):
         hidden = keras.layers.Dense(
             units,
@@ -100,7 +112,7 @@ def build_model(
             name=f"{_HIDDEN}{number}",
         )(hidden)
         hidden = keras.layers.Dropout(hyperparameters.dropout)(hidden)
-    return keras.Model(inputs, _head(label, scale, hidden))
+    return Network(inputs, _head(label, scale, hidden))
 
 
 def embedding_name(name: str) -> str:
@@ -111,7 +123,10 @@ def embedding_name(name: str) -> str:
 def input_widths(
     hyperparameters: Hyperparameters, features: tuple[Feature, ...] = FEATURES
 ) -> dict[str, int]:
-    """Returns how many rows of the first layer's weights each input has, in order."""
+    """Returns how many rows of the first layer's weights each input has, in order.
+
+    The sines of a number are an input like any other, named by `sines_name`.
+    """
     widths: dict[str, int] = {}
     for feature in features:
         for name in transformed_names(feature):
@@ -120,7 +135,14 @@ def input_widths(
             else:
                 shape = _number_input(feature, name).shape[1:]
                 widths[name] = int(shape[0]) if shape else 1
+    if hyperparameters.frequencies:
+        widths |= {sines_name(name): _WIDTH for name in _quantity_names(features)}
     return widths
+
+
+def sines_name(name: str) -> str:
+    """Returns the name in `input_widths` of the sines of a transformed column."""
+    return f"{SINES} of {name}"
 
 
 def id_count(feature: Category, vocabulary_sizes: Mapping[str, int]) -> int:
@@ -132,6 +154,22 @@ def id_count(feature: Category, vocabulary_sizes: Mapping[str, int]) -> int:
             return FIRST_ID + maximum - minimum + 1
         case Vocabulary():
             return FIRST_ID + vocabulary_sizes[transformed_name(feature)]
+
+
+def _quantity_names(features: tuple[Feature, ...]) -> list[str]:
+    """Returns the transformed names of numbers that may take any value."""
+    names = []
+    for feature in features:
+        match feature:
+            case Numeric():
+                names.append(transformed_name(feature))
+            case Timestamp(age=True):
+                names.append(age_name(feature))
+    return names
+
+
+def _joined(parts: list[keras.KerasTensor]) -> keras.KerasTensor:
+    return keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
 
 
 def _number_input(feature: Feature, name: str) -> keras.KerasTensor:
@@ -156,20 +194,32 @@ def _as_column(tensor: keras.KerasTensor) -> keras.KerasTensor:
 def _head(
     label: AnyLabel, scale: LabelScale, hidden: keras.KerasTensor
 ) -> keras.KerasTensor:
+    """Answers of each member in training, else their mean."""
     match label:
         case Binary():
-            return keras.layers.Dense(1, activation="sigmoid", name="probability")(
-                hidden
-            )
+            answers = _answers(hidden, 1, "probability", activation="sigmoid")
+            return MeanOfMembers()(answers)
         case Classes(values=values):
-            return keras.layers.Dense(
-                len(values), activation="softmax", name="probabilities"
-            )(hidden)
+            answers = _answers(
+                hidden, len(values), "probabilities", activation="softmax"
+            )
+            return MeanOfMembers()(answers)
         case Regression(log=log):
-            number = keras.layers.Dense(1, name="deviations")(hidden)
+            number = MeanOfMembers()(_answers(hidden, 1, "deviations"))
             number = keras.ops.clip(number, -_FARTHEST, _FARTHEST)
             number = number * scale.deviation + scale.mean
             return keras.ops.expm1(number) if log else number
+
+
+def _answers(
+    hidden: keras.KerasTensor, outputs: int, name: str, activation: str | None = None
+) -> keras.KerasTensor:
+    """Adds an output layer of its own to each member: [N, members, outputs]."""
+    shape = (hidden.shape[1], outputs)
+    layer = keras.layers.EinsumDense(
+        "nmh,mho->nmo", shape, activation=activation, bias_axes="mo", name=name
+    )
+    return layer(hidden)
 
 
 def _embedding(

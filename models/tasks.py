@@ -33,7 +33,8 @@ class Training:
     """How a network is trained for a label.
 
     Attributes:
-        loss: What is minimized.
+        loss: What is minimized; of answers [N, outputs], or [N, members, outputs], of
+            which it is the members' mean.
         metrics: What is also measured on each evaluation.
         shown: The one of them that is shown beside the loss.
     """
@@ -59,13 +60,13 @@ def training_of(label: AnyLabel, scale: LabelScale) -> Training:
     match label:
         case Binary():
             return Training(
-                keras.losses.BinaryCrossentropy(),
+                _binary_crossentropy,
                 [keras.metrics.AUC(name="auc")],
                 measure_of(label),
             )
         case Classes():
             return Training(
-                keras.losses.SparseCategoricalCrossentropy(),
+                _crossentropy,
                 [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
                 measure_of(label),
             )
@@ -106,11 +107,33 @@ def _unexplained(scale: LabelScale, *, log: bool) -> Callable[..., tf.Tensor]:
     """
 
     def loss(labels: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
+        labels = tf.cast(_like(labels, predictions), predictions.dtype)
         if log:
             labels = tf.math.log1p(tf.maximum(labels, 0.0))
             # A prediction is above -1: it is an exponential minus 1.
             predictions = tf.math.log1p(predictions)
-        error = (tf.cast(labels, predictions.dtype) - predictions) / scale.deviation
-        return tf.reduce_mean(tf.square(error), axis=-1)
+        return _by_row(tf.square((labels - predictions) / scale.deviation))
 
     return loss
+
+
+def _binary_crossentropy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    labels = tf.broadcast_to(_like(labels, probabilities), tf.shape(probabilities))
+    labels = tf.cast(labels, probabilities.dtype)
+    return _by_row(keras.ops.binary_crossentropy(labels, probabilities))
+
+
+def _crossentropy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    found = _like(labels, probabilities)[..., 0]
+    found = tf.broadcast_to(found, tf.shape(probabilities)[:-1])
+    return _by_row(keras.ops.sparse_categorical_crossentropy(found, probabilities))
+
+
+def _like(labels: tf.Tensor, answers: tf.Tensor) -> tf.Tensor:
+    """Reshapes labels [N] or [N, 1] to [N, 1], or to [N, 1, 1] for members."""
+    return tf.reshape(labels, [-1, *[1] * (len(answers.shape) - 1)])
+
+
+def _by_row(losses: tf.Tensor) -> tf.Tensor:
+    """Averages the losses of a row's members."""
+    return tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)

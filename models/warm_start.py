@@ -2,9 +2,9 @@
 
 A network may differ from the one before: a vocabulary has other tokens, a feature was
 added, a layer is wider. Weights are matched by what they belong to, never by position:
-rows of an embedding by their token, rows of the first layer by their input, all others
-by the layer's name and their shape. What doesn't fit keeps its random initial values,
-and the result says what and why.
+rows of an embedding by their token, rows of the first layer, of the members' scales and
+of the sines by their input, all others by the layer's name and their shape. What
+doesn't fit keeps its random initial values, and the result says what and why.
 """
 
 import json
@@ -28,7 +28,14 @@ from models.declarations import (
 )
 from models.hyperparameters import Hyperparameters
 from models.kept_predictions import EXTRAS
-from models.model import FIRST_HIDDEN, HEADS, embedding_name, input_widths
+from models.model import (
+    FIRST_HIDDEN,
+    HEADS,
+    MEMBERS,
+    SINES,
+    embedding_name,
+    input_widths,
+)
 from models.names import WEIGHTS_FILE
 
 Array = npt.NDArray[np.float32]
@@ -156,17 +163,27 @@ def _fitted(
     layer, _, kind = name.partition("/")
     if layer in HEADS and before["predicts"] != about["predicts"]:
         return "the live model predicts something else"
-    if random.shape[1:] != old.shape[1:]:
-        return f"its shape is {old.shape} in the live model and {random.shape} here"
+    differs = f"its shape is {old.shape} in the live model and {random.shape} here"
     for column, tokens in about["tokens"].items():
         if layer == embedding_name(column):
-            return _by_token(random, old, before["tokens"].get(column, []), tokens)
+            known = before["tokens"].get(column, [])
+            alike = random.shape[1:] == old.shape[1:]
+            return _by_token(random, old, known, tokens) if alike else differs
     has_hidden = any(each.startswith(FIRST_HIDDEN) for each in about["weights"])
-    if kind == "kernel" and layer in ((FIRST_HIDDEN,) if has_hidden else HEADS):
-        return _by_input(random, old, before["inputs"], about["inputs"])
-    if random.shape != old.shape:
-        return f"its shape is {old.shape} in the live model and {random.shape} here"
-    return old, ""
+    first = (FIRST_HIDDEN,) if has_hidden else HEADS
+    if layer in (MEMBERS, SINES) or (kind == "kernel" and layer in first):
+        # Each member has scales, and an output layer, of its own.
+        axis = 1 if layer in (MEMBERS, *HEADS) else 0
+        there, here = (_widths(each["inputs"], layer) for each in (before, about))
+        return _by_input(random, old, there, here, axis) or differs
+    return (old, "") if random.shape == old.shape else differs
+
+
+def _widths(inputs: Mapping[str, int], layer: str) -> dict[str, int]:
+    """Returns how many rows of a layer's weights each input has, in order."""
+    if layer != SINES:
+        return dict(inputs)
+    return {name: 1 for name in inputs if name.startswith(f"{SINES} of ")}
 
 
 def _by_token(
@@ -186,16 +203,21 @@ def _by_token(
 
 
 def _by_input(
-    random: Array, old: Array, before: Mapping[str, int], now: Mapping[str, int]
-) -> tuple[Array, str] | str:
-    """Moves the rows of the first layer to their inputs' new places."""
+    random: Array,
+    old: Array,
+    before: Mapping[str, int],
+    now: Mapping[str, int],
+    axis: int,
+) -> tuple[Array, str] | None:
+    """Moves what belongs to an input, along an axis, to the input's new place."""
+    old, values = np.moveaxis(old, axis, 0), np.moveaxis(random.copy(), axis, 0)
+    if len(old) != sum(before.values()) or old.shape[1:] != values.shape[1:]:
+        return None
     places, at = {}, 0
-    if len(old) != sum(before.values()):
-        return f"its shape is {old.shape} in the live model and {random.shape} here"
     for name, width in before.items():
         places[name] = (at, width)
         at += width
-    values, at, new = random.copy(), 0, []
+    at, new = 0, []
     for name, width in now.items():
         start, had = places.get(name, (0, 0))
         if had == width:
@@ -203,4 +225,5 @@ def _by_input(
         else:
             new.append(name)
         at += width
-    return values, f"random rows of the inputs {', '.join(new)}" if new else ""
+    text = f"random rows of the inputs {', '.join(new)}" if new else ""
+    return np.moveaxis(values, 0, axis), text

@@ -106,13 +106,13 @@ def test_a_model_is_pushed_and_answers_raw_rows(made: Made) -> None:
 
 
 def test_the_model_is_about_as_good_as_gradient_boosting(made: Made) -> None:
-    """Within 0.02 of accuracy or AUC, or 10 % of the error, on the same rows."""
+    """Within 0.02 of accuracy or AUC, or 5 % of the error, on the same rows."""
     ours = made.run.metrics()["candidate"]
     theirs = _boosted(made.run, LABELS[made.name][1])
 
     if made.name == "cars":
         # 84 test rows: another seed moves the error by 5 % either way.
-        assert ours["rmse"] <= 1.1 * theirs
+        assert ours["rmse"] <= 1.05 * theirs
     else:
         metric = {"wine": "accuracy", "weather": "auc"}[made.name]
         assert ours[metric] >= theirs - 0.02

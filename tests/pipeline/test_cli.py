@@ -102,6 +102,8 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
         ["9", "8"],
         Config(model=Hyperparameters(hidden_layers=(9, 8))),
     ),
+    "model.members": (["3"], Config(model=Hyperparameters(members=3))),
+    "model.frequencies": (["0"], Config(model=Hyperparameters(frequencies=0))),
     "model.embedding-width": (
         ["10"],
         Config(model=Hyperparameters(embedding_width=10)),

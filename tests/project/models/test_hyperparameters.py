@@ -14,6 +14,8 @@ from models.hyperparameters import Hyperparameters
     [
         ("learning_rate", 0.0, "above 0"),
         ("hidden_layers", (64, 0), "whole numbers of at least 1"),
+        ("members", 0, "at least 1"),
+        ("frequencies", -1, "at least 0"),
         ("embedding_width", 0, "at least 1"),
         ("dropout", 1.0, "from 0 to below 1"),
         ("l2", -0.1, "at least 0"),
@@ -23,6 +25,8 @@ from models.hyperparameters import Hyperparameters
         ("learning_rate", float("inf"), "finite"),
         ("l2", float("inf"), "finite"),
         ("hidden_layers", (2**63,), "at most"),
+        ("members", 2**63, "at most"),
+        ("frequencies", 2**63, "at most"),
         ("embedding_width", 2**63, "at most"),
         ("steps_per_evaluation", 2**63, "at most"),
         ("patience", 2**63, "at most"),

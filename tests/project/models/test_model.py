@@ -19,6 +19,7 @@ from models.declarations import (
     Vocabulary,
 )
 from models.hyperparameters import Hyperparameters
+from models.layers import Periodic
 from models.model import LabelScale, build_model, id_count
 
 ONE_OF_EACH: tuple[Feature, ...] = (
@@ -90,9 +91,33 @@ def test_hyperparameters_shape_the_network() -> None:
     kinds = keras.layers
     dense = [layer.units for layer in model.layers if isinstance(layer, kinds.Dense)]
     widths = {la.output_dim for la in model.layers if isinstance(la, kinds.Embedding)}
-    assert dense == [7, 5, 1]
+    assert dense == [7, 5]
     assert widths == {3}
     assert len(model.losses) == 5
+
+
+def test_members_are_trained_apart_and_answer_together() -> None:
+    """In training each member has an answer of its own; else there is their mean."""
+    settings = Hyperparameters(members=3, dropout=0.0)
+    model = build_model(settings, SIZES, ONE_OF_EACH)
+
+    apart, together = (model(ROWS, training=each).numpy() for each in (True, False))
+
+    assert apart.shape == (2, 3, 1)
+    assert len(np.unique(apart[0])) == 3
+    np.testing.assert_allclose(together, apart.mean(axis=1), rtol=1e-6)
+
+
+def test_only_numbers_get_frequencies() -> None:
+    """Quantities and ages do; flags, points on circles and counts don't."""
+    with_them, without = (
+        build_model(Hyperparameters(frequencies=count), SIZES, ONE_OF_EACH)
+        for count in (5, 0)
+    )
+
+    (layer,) = (la for la in with_them.layers if isinstance(la, Periodic))
+    assert layer.turns.shape == (2, 5)
+    assert not [la for la in without.layers if isinstance(la, Periodic)]
 
 
 def test_no_hidden_layers_make_a_linear_model() -> None:

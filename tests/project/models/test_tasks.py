@@ -6,6 +6,7 @@ from typing import Any, cast
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models import tasks
 from models.declarations import AnyLabel, Binary, Classes, Numeric, Regression
@@ -89,4 +90,55 @@ def test_a_scale_is_of_the_labels_as_they_are_learned() -> None:
     assert tasks.label_scale(Binary(column="y"), table) == LabelScale()
     assert tasks.label_scale(Regression(column="y", log=True), table).mean == (
         pytest.approx(np.log(2) * 1.5)
+    )
+
+
+@pytest.mark.parametrize(
+    ("label", "labels", "answers"),
+    [
+        (Binary(column="y"), [0, 1], [[[0.1], [0.4]], [[0.7], [0.8]]]),
+        (
+            Classes(column="y", values=("a", "b")),
+            [0, 1],
+            [[[0.9, 0.1], [0.6, 0.4]], [[0.3, 0.7], [0.2, 0.8]]],
+        ),
+        (Regression(column="y"), [2.0, 5.0], [[[1.0], [2.5]], [[5.0], [4.0]]]),
+        (Regression(column="y", log=True), [2, 5], [[[1.0], [2.5]], [[5.0], [4.0]]]),
+    ],
+)
+def test_the_loss_of_members_is_the_mean_of_their_losses(
+    label: AnyLabel, labels: list[float], answers: list[list[list[float]]]
+) -> None:
+    """One loss per row, as if each member were measured alone."""
+    loss = tasks.training_of(label, LabelScale(3.0, 2.0)).loss
+    members = tf.constant(answers)
+
+    found = loss(tf.constant(labels), members)
+
+    alone = [loss(tf.constant(labels), members[:, at]) for at in range(2)]
+    np.testing.assert_allclose(found, np.mean(alone, axis=0), rtol=1e-6)
+    assert found.shape == (2,)
+    assert (np.abs(alone[0] - alone[1]) > 0.001).all()
+
+
+def test_the_losses_are_those_of_keras() -> None:
+    """Cross-entropies of a binary label and of classes."""
+    yes = tf.constant([0, 1])
+    of_label = tf.constant([[0.2], [0.9]])
+    of_classes = tf.constant([[0.2, 0.8], [0.1, 0.9]])
+
+    binary = tasks.training_of(Binary(column="y"), LabelScale()).loss
+    classes = tasks.training_of(
+        Classes(column="y", values=("a", "b")), LabelScale()
+    ).loss
+
+    np.testing.assert_allclose(
+        np.mean(binary(yes, of_label)),
+        keras.losses.BinaryCrossentropy()(yes, of_label),
+        rtol=1e-6,
+    )
+    np.testing.assert_allclose(
+        np.mean(classes(yes, of_classes)),
+        keras.losses.SparseCategoricalCrossentropy()(yes, of_classes),
+        rtol=1e-6,
     )

@@ -115,6 +115,22 @@ def test_rows_of_the_first_layer_follow_their_input(
         at += width
     assert at == len(now) == len(random) < len(before)
     assert not taken.left
+    scales = [each["members/scales"] for each in (base(trained), values(model))]
+    place = starts["fare_scaled"], sum(widths_before(about["inputs"], "fare_scaled"))
+    assert (scales[0][:, place[0]] == scales[1][:, place[1]]).all()
+    turns = [each["sines/turns"] for each in (base(trained), values(model))]
+    names = [
+        [name for name in each if name.startswith("sines of ")]
+        for each in (before_widths, about["inputs"])
+    ]
+    assert [len(each) for each in turns] == [len(each) for each in names]
+    for row, name in enumerate(names[1]):
+        assert (turns[1][row] == turns[0][names[0].index(name)]).all(), name
+
+
+def widths_before(widths: dict[str, int], name: str) -> list[int]:
+    """Widths of the inputs in front of one."""
+    return list(widths.values())[: list(widths).index(name)]
 
 
 def test_what_has_no_place_in_the_earlier_model_stays_random(
@@ -130,10 +146,13 @@ def test_what_has_no_place_in_the_earlier_model_stays_random(
     now = values(model)
     assert "its shape is (" in taken.left[COMPANY]
     assert taken.left["hidden_1/kernel"] == "the live model has none of that name"
-    assert "its shape is (16, 1)" in taken.left["probability/kernel"]
+    assert "its shape is (4, 16, 1)" in taken.left["probability/kernel"]
     assert all((now[name] == random[name]).all() for name in taken.left)
     assert "company_id" in taken.new_rows["hidden_0/kernel"]
-    assert set(taken.taken) == {"hidden_0/kernel", "hidden_0/bias", "probability/bias"}
+    assert set(taken.taken) == {
+        *("hidden_0/kernel", "hidden_0/bias", "probability/bias"),
+        *("members/scales", "sines/turns", "sines/kernel", "sines/bias"),
+    }
     assert "random embedding_of_company_id/embeddings: its shape is" in str(taken)
 
 
@@ -158,7 +177,7 @@ def test_a_network_without_hidden_layers_takes_no_hidden_ones_rows(
 
     taken = warm_start.start(model, about, trained.directory)
 
-    assert "its shape is (16, 1)" in taken.left["probability/kernel"]
+    assert "its shape is (4, 16, 1)" in taken.left["probability/kernel"]
 
 
 def test_without_an_earlier_model_all_is_random(
