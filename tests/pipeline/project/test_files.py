@@ -97,7 +97,7 @@ def test_the_tests_hold_the_first_rows(tmp_path: Path) -> None:
 
     assert isinstance(plan.label, Classes)
     labels = [plan.label.values.index(row["class"]) for row in found.first]
-    assert f"LABELS = {labels!r}" in text
+    assert f"LABELS: list[Any] = {labels!r}" in text
     compile(text, "test_project.py", "exec")
 
 
