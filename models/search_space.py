@@ -104,15 +104,16 @@ def encoded(value: Any) -> Encoded:
 
 
 def decoded(value: Encoded) -> Any:
-    """Returns the value of a hyperparameter; a sampled fraction has three digits.
+    """Returns the value of a hyperparameter that keras-tuner has stored."""
+    return tuple(json.loads(value)) if isinstance(value, str) else value
+
+
+def rounded(value: Encoded) -> Encoded:
+    """Returns a sampled value; a fraction has three digits.
 
     More of them make no other model, and a diff that is harder to read.
     """
-    if isinstance(value, str):
-        return tuple(json.loads(value))
-    if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}")
-    return value
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
 
 
 def first_point(start: Hyperparameters, space: Space) -> dict[str, Encoded]:

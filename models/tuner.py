@@ -274,7 +274,10 @@ class _Oracle(RandomSearchOracle):
         if not self.trials:
             return {"status": TrialStatus.RUNNING, "values": self._first}
         proposed: dict[str, Any] = super().populate_space(trial_id)
-        return proposed
+        values = proposed["values"] or {}
+        # Not those in use, which stay as they are.
+        sampled = {name: search_space.rounded(value) for name, value in values.items()}
+        return {**proposed, "values": sampled}
 
 
 def _parameters(space: Space) -> keras_tuner.HyperParameters:

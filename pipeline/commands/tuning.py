@@ -76,6 +76,11 @@ def _accept(arguments: list[str]) -> int:
     best = _values_of_best(found)
     path = settings_file.PROJECT / settings_file.FILE_NAME
     in_use = asdict(settings.local().model)
+    if gone := sorted(best.keys() - in_use.keys()):
+        raise UsageError(
+            f"run {run} searched {', '.join(gone)}, which models/hyperparameters.py "
+            "doesn't have any more; `python run_local.py --tune` searches again"
+        )
     new = {name: value for name, value in best.items() if value != _plain(in_use[name])}
     if not new:
         say(f"{path} has the best values of run {run} already; nothing was changed")

@@ -127,6 +127,20 @@ def test_a_form_that_is_not_edited_is_told(
         cli.COMMANDS["tuning"](["accept", *flags])
 
 
+def test_a_hyperparameter_that_is_no_more_is_told(
+    store: StockStore, flags: list[str], tmp_path: Path
+) -> None:
+    """A search of an older version of the project may have another."""
+    found = trials()
+    found["trials"][1]["values"]["momentum"] = 0.9
+    search(store, "monday", found)
+
+    with pytest.raises(UsageError, match="run monday searched momentum, which"):
+        cli.COMMANDS["tuning"](["accept", *flags])
+
+    assert not (tmp_path / "throughline.toml").exists()
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

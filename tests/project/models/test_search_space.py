@@ -61,8 +61,16 @@ def test_a_point_has_the_values_of_the_searched_ones() -> None:
 
 def test_sampled_fractions_have_three_digits() -> None:
     """More of them make no other model, and a diff that is harder to read."""
-    sampled = {"learning_rate": 0.00123456789, "embedding_width": 12}
+    sampled = (0.00123456789, 12, "[9, 8]")
 
-    found = search_space.with_values(Hyperparameters(), sampled)
+    assert [search_space.rounded(value) for value in sampled] == [0.00123, 12, "[9, 8]"]
 
-    assert (found.learning_rate, found.embedding_width) == (0.00123, 12)
+
+def test_values_in_use_are_not_rounded() -> None:
+    """The first trial is of them, digit by digit."""
+    start = Hyperparameters(learning_rate=0.00123456789)
+    space: Space = {"learning_rate": Range(0.001, 0.1)}
+
+    point = search_space.first_point(start, space)
+
+    assert search_space.with_values(Hyperparameters(), point) == start

@@ -96,7 +96,7 @@ def test_what_a_tuner_found_replaces_the_settings() -> None:
     )
 
     assert settings.hyperparameters == Hyperparameters(
-        dropout=0.5, l2=0.000123, hidden_layers=(7, 6)
+        dropout=0.5, l2=0.00012345, hidden_layers=(7, 6)
     )
 
 

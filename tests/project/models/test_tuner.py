@@ -18,7 +18,7 @@ from tests.project.models.conftest import Records
 from tests.project.models.searches import Request
 
 ROOT = Path(__file__).parents[3]
-START = {"hidden_layers": [8], "learning_rate": 0.05, "steps_per_evaluation": 10}
+START = {"hidden_layers": [8], "learning_rate": 0.05125, "steps_per_evaluation": 10}
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,12 @@ def test_the_first_trial_is_of_the_values_in_use(found: Searches) -> None:
     """So the best of a search is never worse than they are; the others are new."""
     first, *others = found.whole["trials"]
 
-    assert first["values"] == {"learning_rate": 0.05, "hidden_layers": [8]}
+    assert first["values"] == {"learning_rate": 0.05125, "hidden_layers": [8]}
     assert len({json.dumps(t["values"]) for t in found.whole["trials"]}) == 3
     for trial in others:
-        assert 0.001 <= trial["values"]["learning_rate"] <= 0.1
+        rate = trial["values"]["learning_rate"]
+        assert 0.001 <= rate <= 0.1
+        assert rate == float(f"{rate:.3g}")
         assert trial["values"]["hidden_layers"] in ([4], [16], [16, 8])
 
 
