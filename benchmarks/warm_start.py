@@ -5,9 +5,10 @@
 
 For each seed, a model of the first span becomes live. Then the second span arrives, and
 two models learn from it with the same settings: one from random weights, and one from
-the live model's. Counted are the steps after which each first reached the best AUC on
-the eval split that the one from random weights ever had. The spans are the halves of
-the sample, by the time of the trips.
+the live model's. Counted are the steps after which each first reached the AUC on the
+eval split of the one from random weights: its best one, and that of the weights that
+were kept, which have the least loss. The spans are the halves of the sample, by the
+time of the trips.
 """
 
 import argparse
@@ -35,6 +36,9 @@ class Saved:
         cold_steps: Steps after which the cold training first had it.
         warm_steps: Steps after which the warm one had it; `None` if it never did.
         warm_auc: Best AUC on the eval split that the warm training reached.
+        kept_auc: AUC of the weights that the cold training kept.
+        cold_kept_step: Step of these.
+        warm_kept_step: Steps after which the warm training first had that AUC.
     """
 
     seed: int
@@ -42,6 +46,9 @@ class Saved:
     cold_steps: int
     warm_steps: int | None
     warm_auc: float
+    kept_auc: float
+    cold_kept_step: int
+    warm_kept_step: int | None
 
 
 def compare(seed: int, place: Path) -> Saved:
@@ -57,12 +64,16 @@ def compare(seed: int, place: Path) -> Saved:
     cold = _run(place, seed, "--to", "Trainer")
     warm = _run(place, seed, "--to", "Trainer", "--warm-start")
     target = max(cold["eval_auc"])
+    kept = min(range(len(cold["step"])), key=cold["eval_loss"].__getitem__)
     return Saved(
         seed,
         round(target, 4),
         _first(cold, target) or 0,
         _first(warm, target),
         round(max(warm["eval_auc"]), 4),
+        round(cold["eval_auc"][kept], 4),
+        int(cold["step"][kept]),
+        _first(warm, cold["eval_auc"][kept]),
     )
 
 
