@@ -10,11 +10,12 @@ from pathlib import Path
 
 from pyarrow import parquet
 
+from data.quarters import PATTERN
 from demo import counts, day
 from demo.client import Client
 from demo.counts import Counts
 from demo.day import Trip
-from demo.places import PATTERN, Places
+from demo.places import Places
 from demo.processes import Processes, free_port
 from demo.story import Story
 from operations import facts, requests, tick_lock

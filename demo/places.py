@@ -4,11 +4,11 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data.quarters import PATTERN
 from pipeline import config as settings
 from pipeline.config import Config
 from pipeline.errors import UsageError
 
-PATTERN = "span-{SPAN}/*.csv"
 _MARK = ".throughline-demo"
 
 
