@@ -170,6 +170,8 @@ class Production:
         header, *rows = b"".join(files[:1]).splitlines(keepends=True)
         for content in files[1:]:
             rows += content.splitlines(keepends=True)[1:]
+        # In the order of quarters, spans differ enough for the gate to refuse one.
+        random.Random(1).shuffle(rows)  # noqa: S311 - no secret depends on it
         path = self.root / "data" / f"span-{span}" / "trips.csv"
         path.parent.mkdir(parents=True)
         path.write_bytes(header + b"".join(rows[ROWS * span : ROWS * (span + 1)]))
