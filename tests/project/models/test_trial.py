@@ -64,9 +64,10 @@ def test_weights_are_those_of_a_column(transform: tft.TFTransformOutput) -> None
     """An embedding and its rows of the first layer; the rest of it isn't a column's."""
     found = weights_by_column(transform, HIDDEN)
 
-    # 77 areas, missing and unseen, 4 wide; then 4 inputs of 16 units.
-    assert found[features.PICKUP_COMMUNITY_AREA] == 79 * 4 + 4 * 16
-    assert found[features.TRIP_START_HOUR] == 2 * 16
+    # 77 areas, missing and unseen, 4 wide; then 4 inputs of 16 units, each with a
+    # scale of each of 4 members.
+    assert found[features.PICKUP_COMMUNITY_AREA] == 79 * 4 + 4 * (16 + 4)
+    assert found[features.TRIP_START_HOUR] == 2 * (16 + 4)
     assert found.keys() == set(RAW_COLUMNS)
     wider = weights_by_column(transform, replace(HIDDEN, hidden_layers=(32,)))
-    assert wider[features.TRIP_START_HOUR] == 2 * 32
+    assert wider[features.TRIP_START_HOUR] == 2 * (32 + 4)
