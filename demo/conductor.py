@@ -20,9 +20,9 @@ from demo.processes import Processes, free_port
 from demo.story import Story
 from operations import facts, requests, tick_lock
 from operations.decisions import Action
-from pipeline import clock
 from pipeline.ingestion.columns import kinds_of_schema
 from pipeline.registry import history
+from pipeline.store import clock
 from pipeline.trust import schema_review
 from serving import request_log
 

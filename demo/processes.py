@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from pipeline import clock
 from pipeline.config import METADATA_VARIABLE
 from pipeline.errors import ThroughlineError
 from pipeline.project.settings_file import PROJECT
+from pipeline.store import clock
 
 _STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.05

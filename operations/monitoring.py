@@ -20,10 +20,10 @@ from operations.observation import Alarm, Comparison, Kind, Observation, Quality
 from operations.requests import PREDICTION, Log
 from operations.settings import Limits
 from operations.windows import Window
-from pipeline import clock
 from pipeline.config import Config
 from pipeline.ingestion.columns import Kinds, kinds_of_schema
 from pipeline.quality import titles
+from pipeline.store import clock
 from pipeline.trust import drift, gate, schema_review
 from pipeline.trust.policy import Policy
 

@@ -592,7 +592,7 @@ def given_metadata(config: Config) -> str | None:
 def environment() -> Mapping[str, str]:
     """Returns the process's environment; where settings are read from it.
 
-    `pipeline.clock`, which is below this module, reads its own variable.
+    `pipeline.store.clock`, which is below this module, reads its own variable.
     """
     return os.environ
 

@@ -23,9 +23,8 @@ import numpy as np
 import orjson
 
 from models.names import PROBABILITIES
-from pipeline import clock
 from pipeline.errors import UsageError
-from pipeline.store import durable
+from pipeline.store import clock, durable
 from serving import request_log
 
 _LOG = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipeline import clock
 from pipeline.errors import ThroughlineError
 from pipeline.registry import versions
+from pipeline.store import clock
 from serving.metrics import Metrics
 from serving.model_process import Priority
 from serving.nursery import Nursery

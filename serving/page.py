@@ -7,8 +7,8 @@ from typing import Any
 
 from aiohttp import web
 
-from pipeline import clock
 from pipeline.project.settings_file import PROJECT
+from pipeline.store import clock
 from serving.activity import Activity
 from serving.journal import Counts
 from serving.live import Live

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline import clock
+from pipeline.store import clock
 from serving.batching import Answers
 from serving.contract import Job
 from serving.journal import Entry, Journal, as_logged

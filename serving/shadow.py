@@ -16,10 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from pipeline import clock
 from pipeline.errors import ThroughlineError
 from pipeline.registry import shadow_order
 from pipeline.registry.shadow_order import Order
+from pipeline.store import clock
 from serving.batching import Answers
 from serving.contract import Job
 from serving.journal import Entry, Journal, as_logged, is_sampled

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline import clock
 from pipeline.errors import cause_of
+from pipeline.store import clock
 from serving import request_log
 
 _LOG = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ PROJECT = Path(__file__).parents[1]
 # Lowest first. Those in one line know nothing of each other; a module belongs to the
 # longest name that it begins with.
 LAYERS = (
-    ("pipeline.errors", "pipeline.orphans", "pipeline.columnar.progress"),
-    ("pipeline.clock",),
+    ("pipeline.errors", "pipeline.columnar.orphans", "pipeline.columnar.progress"),
+    ("pipeline.store.clock",),
     (
         "pipeline.store.names",
         "schema",

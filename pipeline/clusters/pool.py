@@ -28,7 +28,7 @@ import grpc
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 from apache_beam.runners.worker.sdk_worker import SdkHarness
 
-from pipeline.orphans import die_with
+from pipeline.columnar.orphans import die_with
 
 WARM = (
     "models.preprocessing",

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pipeline.columnar.orphans import die_with
 from pipeline.errors import ThroughlineError
-from pipeline.orphans import die_with
 
 _SECONDS_TO_STOP = 15
 _POLL_SECONDS = 0.2

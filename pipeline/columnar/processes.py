@@ -18,8 +18,8 @@ from typing import Any, Generic, TypeVar
 
 from pipeline.columnar import progress
 from pipeline.columnar.engine import limit_workers
+from pipeline.columnar.orphans import die_with
 from pipeline.errors import cause_of
-from pipeline.orphans import die_with
 
 In = TypeVar("In")
 Out = TypeVar("Out")

@@ -6,11 +6,11 @@ from pathlib import Path
 import tyro
 
 from operations.settings import Joining
-from pipeline import clock
 from pipeline.commands.flags import StoreFlags, answer_without_action, say
 from pipeline.errors import EXIT_DONE
 from pipeline.ingestion.source import UTF_8
 from pipeline.ingestion.spans import Pattern
+from pipeline.store import clock
 
 ACTIONS = ("add",)
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import tyro
 
 from operations.settings import Limits
-from pipeline import clock
 from pipeline.commands.flags import StoreFlags, say
 from pipeline.errors import EXIT_ALARM, EXIT_DONE
 from pipeline.ingestion.times import seconds_in
+from pipeline.store import clock
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from operations.settings import Operate
-from pipeline import clock
 from pipeline import config as settings
 from pipeline.commands.flags import parse, say
 from pipeline.errors import (
@@ -20,6 +19,7 @@ from pipeline.errors import (
     printable,
     without_secrets,
 )
+from pipeline.store import clock
 
 if TYPE_CHECKING:
     from operations.reconciler import Reconciler

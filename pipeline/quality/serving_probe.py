@@ -35,7 +35,7 @@ from models.names import (
     SERVING_RAW,
     TRANSFORM_FEATURES,
 )
-from pipeline.orphans import die_with
+from pipeline.columnar.orphans import die_with
 
 TOLERANCE = 1e-6
 """Largest difference of two answers, as a share of those above 1."""

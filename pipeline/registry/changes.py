@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import clock
 from pipeline.errors import ThroughlineError, UsageError
 from pipeline.registry import history, versions
 from pipeline.registry.history import Action, Event, Registry
 from pipeline.registry.versions import Version
-from pipeline.store import durable
+from pipeline.store import clock, durable
 
 RETENTION = "retention"
 _SHOWN = 5

@@ -19,10 +19,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline import clock
 from pipeline.errors import UsageError
 from pipeline.registry import versions
-from pipeline.store import durable
+from pipeline.store import clock, durable
 
 _LOG = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 from operations.reconciler import Reconciler
 from operations.tick_lock import HeldError
-from pipeline import clock
+from pipeline.store import clock
 
 
 def main(file: Path, moment: int) -> int:

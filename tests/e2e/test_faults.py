@@ -33,10 +33,10 @@ from operations.decisions import Action, Decision
 from operations.joining import Status
 from operations.requests import Log
 from operations.settings import Inbox, Operate, Watch
-from pipeline import clock
 from pipeline.config import Config, Gate, Quality, ServingCheck, smoke
 from pipeline.ingestion.columns import kinds_of_schema
 from pipeline.registry import changes, history
+from pipeline.store import clock
 from pipeline.trust import schema_review
 from serving import request_log
 from tests.e2e.runs import PROJECT

@@ -16,14 +16,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline import clock
 from pipeline.caching.fingerprint import digest, sources
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.ingestion import digests, spans
 from pipeline.project.settings_file import PROJECT
 from pipeline.registry import versions
-from pipeline.store import locks, url
+from pipeline.store import clock, locks, url
 from pipeline.store.run_files import LOCK_FILE, Outcome, Run, read_runs
 
 _TIME_FORMAT = "%Y%m%d-%H%M%S"

@@ -27,9 +27,9 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.columnar import progress
 from pipeline.columnar.engine import limit_workers, return_freed_memory
+from pipeline.columnar.orphans import die_with
 from pipeline.columnar.processes import exit_cause
 from pipeline.errors import EXIT_FAILED, cause_of, exit_code_of
-from pipeline.orphans import die_with
 from pipeline.runners import node
 from pipeline.runners.local.console import RunConsole, State, redirect_output
 from pipeline.runners.logs import LogLevel, start_log

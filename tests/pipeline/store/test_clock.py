@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import clock
 from pipeline.errors import UsageError
+from pipeline.store import clock
 
 MORNING = datetime(2026, 3, 2, 6, 30, 0, 250_000, tzinfo=UTC)
 
@@ -52,7 +52,7 @@ def test_a_files_time_counts_until_it_is_set(file: Path) -> None:
 
 def test_other_processes_have_it_too(file: Path) -> None:
     """By the environment that they inherit."""
-    program = "from pipeline import clock; print(clock.now().isoformat())"
+    program = "from pipeline.store import clock; print(clock.now().isoformat())"
 
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -5,7 +5,7 @@ import select
 import signal
 import time
 
-from pipeline.orphans import die_with
+from pipeline.columnar.orphans import die_with
 
 
 def test_a_process_whose_parent_is_gone_ends_itself() -> None:
