@@ -17,7 +17,7 @@ class Hyperparameters:
     learning_rate: float = 0.002
     """Adam's first learning rate; it falls to 0 along a cosine over all steps."""
     hidden_layers: tuple[int, ...] = (64, 32)
-    """Units of each hidden layer, first to last; empty for a linear model."""
+    """Units of each hidden layer, first to last; empty and no `frequencies`: linear."""
     members: int = 4
     """Networks whose answers are averaged; they share embeddings and hidden layers."""
     frequencies: int = 8
