@@ -224,6 +224,11 @@ def _next_step_after_success(config: Config, run: Run) -> str:
         return f"{accept} makes the best hyperparameters the project's"
     if run.last and run.last != "Pusher":
         return "python run_local.py runs the rest; what is done comes from the cache"
+    if config.data is not None:
+        # A server needs no metadata store.
+        plain = replace(config, metadata="")
+        serve = command_for(plain, "throughline serve", "name", "output", "schema")
+        return f"{serve} answers requests with it: docs/serving.md"
     return "python run_local.py --train-steps 2000, or your own data: README.md"
 
 

@@ -102,6 +102,24 @@ def test_the_hint_to_resume_names_the_output(config: Config) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (None, "or your own data: README.md"),
+        (Path("mine"), "throughline serve --name cars answers requests with it"),
+    ],
+)
+def test_the_hint_after_a_push_depends_on_whose_data_it_is(
+    data: Path | None, hint: str, config: Config
+) -> None:
+    """Who has data of their own already is shown how to ask the model."""
+    run = ended(config, Outcome.DONE)
+
+    said = runner._next_step(replace(local(), name="cars", data=data), run)
+
+    assert hint in said
+
+
 def test_what_has_not_changed_is_told_in_lines(
     config: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
