@@ -21,7 +21,7 @@ def commands() -> list[str]:
 NARROWED = {
     "make test": " ARGS=tests/pipeline/store/test_names.py",
     # A minute of processor time for one more environment; this clone's serves as well.
-    "cd ../cars && make run": " -o env PYTHON_HERE=$VIRTUAL_ENV/bin/python",
+    "cd ../cars && make run": " -o env PYTHON_HERE=\"'$VIRTUAL_ENV/bin/python'\"",
 }
 
 # An environment that is complete is no news.

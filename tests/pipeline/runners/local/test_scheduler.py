@@ -90,6 +90,8 @@ def test_a_node_prepares_while_those_before_it_run(
 ) -> None:
     """A prepared process is the one that runs the node, once it can."""
     monkeypatch.setattr(scheduler, "_WORKS_SECONDS", 0.0)
+    # Less than the first node takes on any machine.
+    monkeypatch.setattr(scheduler, "_REFRESH_SECONDS", 0.001)
     monkeypatch.setattr(Executor, "PREPARE_AFTER", "ImportSchemaGen")
     seen: list[tuple[dict[str, int | None], dict[str, int | None]]] = []
 
@@ -122,6 +124,8 @@ def test_nothing_prepares_without_a_free_worker(
 ) -> None:
     """What is prepared and never runs is ended with the run."""
     monkeypatch.setattr(scheduler, "_WORKS_SECONDS", 0.0)
+    # Less than the first node takes on any machine.
+    monkeypatch.setattr(scheduler, "_REFRESH_SECONDS", 0.001)
     monkeypatch.setattr(Executor, "PREPARE_AFTER", "ExampleGen")
     processes: list[BaseProcess] = []
     scheduled.note = lambda: processes.extend(
