@@ -5,15 +5,18 @@ made for one of them.
 """
 
 import json
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from nbclient import NotebookClient
 from pyarrow import parquet
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -236,6 +239,29 @@ def _log_requests(made: Made) -> list[str]:
     table = pa.Table.from_pylist(logged, request_log.schema(features))
     parquet.write_table(table, path)
     return ids
+
+
+def test_notebooks_show_this_data(made: Made) -> None:
+    """The notebooks of a new project read its run, whatever its task and columns."""
+    parts = sorted((made.project / "notebooks").glob("*.ipynb"))
+    whole = nbformat.read(parts[0], as_version=4)
+    # One kernel for all: each would import TensorFlow again.
+    for part in parts[1:]:
+        whole.cells += nbformat.read(part, as_version=4).cells
+    for number, cell in enumerate(whole.cells):
+        cell["id"] = f"cell-{number}"
+
+    NotebookClient(
+        whole,
+        timeout=180,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(made.project / "notebooks")}},
+    ).execute(env={**os.environ, "PYTHONPATH": str(made.project)})
+
+    outputs = json.dumps([c.get("outputs", []) for c in whole.cells])
+    for shown in (LABELS[made.name][1], MAIN[made.name], "image/svg+xml", "image/png"):
+        assert shown in outputs
+    assert "payment_type" not in outputs
 
 
 def test_a_kubeflow_package_is_compiled(made: Made) -> None:
