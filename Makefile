@@ -57,7 +57,7 @@ format: dev ## format the code, and fix what ruff can fix
 	@$(PYTHON_HERE) -m ruff check --fix-only $(ARGS)
 	@$(PYTHON_HERE) -m ruff format
 
-demo: env ## a day in production in four minutes: serve, watch, train again, refuse
+demo: env ## a day in production in two minutes: serve, watch, train again, refuse
 	@$(PYTHON_HERE) -m demo $(ARGS)
 
 bench: dev ## measure against TFX's template and a plain script; ROWS=15002,300000

@@ -1,4 +1,4 @@
-"""A day in production: `make demo`, or `python -m demo` (three to four minutes).
+"""A day in production: `make demo`, or `python -m demo` (about two minutes).
 
 It trains a model, serves it, replays trips as live traffic and operates the model, all
 with the real commands, on a clock that runs faster. Expect 2,664 requests, all answered

@@ -196,6 +196,11 @@ def _scores(
                 "it was trained before the distribution of its answers was stored with "
                 "it; the next model has one"
             )
+        if (known := predictions.count(kept)) < predictions.FEWEST:
+            raise UsageError(
+                f"it answered {known:,} rows of its eval split, and a comparison needs "
+                f"{predictions.FEWEST}"
+            )
         rows = shards.sample(found, predictions.ROWS)
         rows = rows.filter(pa.array(label_of(rows)[0] > 0))
         if not rows.num_rows:

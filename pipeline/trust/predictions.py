@@ -29,6 +29,12 @@ SMALLEST_EFFECT = 0.05
 from, a model of the sample's first nine quarters moves by 0.028; one of the first eight
 moves by up to 0.022 within the next year."""
 
+FEWEST = 250
+"""Fewest rows of the eval split that a live model must have answered. One that learned
+from fewer than about 2,000 rows answers new rows otherwise, whatever they are: of the
+clean quarters, the models of the first (87 rows) and of the first two (209) moved by
+0.15 and 0.09."""
+
 # Not the answers' own names, which columns of the data may have too.
 _TITLES = {
     CLASS: "predicted class",
@@ -68,6 +74,11 @@ class Scores:
     def __str__(self) -> str:
         """Returns what is compared, such as "1,444 answers, and 10,000 now"."""
         return f"{self.before.rows:,} answers, and {self.now.rows:,} now"
+
+
+def count(kept: Kept) -> int:
+    """Returns for how many rows answers are stored."""
+    return max((sum(n for _, n in answers) for answers in kept.values()), default=0)
 
 
 def find_drift(scores: Scores, policy: Policy) -> Iterator[Finding | Value | Exhibit]:

@@ -193,23 +193,26 @@ def test_a_model_that_can_not_be_asked_is_told(
     gate: _Gate, rows: Rows, live_model: Artifact, tmp_path: Path
 ) -> None:
     """The verdict says why its answers weren't compared; the data is judged."""
-    broken, older = Model(), Model()
-    broken.uri, older.uri = str(tmp_path / "broken"), str(tmp_path / "older")
-    for artifact in (broken, older):
+    broken, older, small = Model(), Model(), Model()
+    for artifact, name in ((broken, "broken"), (older, "older"), (small, "small")):
+        artifact.uri = str(tmp_path / name)
         shutil.copytree(live_model.uri, artifact.uri)
     (tmp_path / "broken" / "Format-Serving" / "saved_model.pb").unlink()
     shutil.rmtree(tmp_path / "older" / "Format-Serving" / EXTRAS)
+    few = tmp_path / "small" / "Format-Serving" / EXTRAS / SCORES_FILE
+    few.write_text(json.dumps({"probability": [[0.1, 200], [0.9, 49]]}))
 
     texts = [
         _read(gate.run(rows[:200], live_model=[model]).uri).without_baseline[
             "live model's eval"
         ]
-        for model in (broken, older)
+        for model in (broken, older, small)
     ]
 
     assert all(f"the live model in {tmp_path}" in text for text in texts)
     assert "SavedModel file does not exist" in texts[0]
     assert "it was trained before the distribution of its answers" in texts[1]
+    assert "it answered 249 rows of its eval split, and a comparison needs" in texts[2]
 
 
 def test_drifted_data_is_refused(gate: _Gate, rows: Rows) -> None:
