@@ -5,12 +5,10 @@ there are 9 kills; `--kills 21` has all that docs/operating.md names.
 """
 
 import contextlib
-import json
 import os
 import pickle
 import random
 import resource
-import shutil
 import signal
 import sys
 import threading
@@ -20,10 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-import tensorflow as tf
 
 from demo import day
 from demo.client import Client
@@ -35,7 +31,7 @@ from operations.requests import Log
 from operations.settings import Inbox, Operate, Watch
 from pipeline.config import Config, Gate, Quality, ServingCheck, smoke
 from pipeline.ingestion.columns import kinds_of_schema
-from pipeline.registry import changes, history
+from pipeline.registry import history
 from pipeline.store import clock
 from pipeline.trust import schema_review
 from serving import request_log
@@ -124,7 +120,7 @@ class Production:
             data=root / "data",
             pattern="span-{SPAN}/*.csv",
             output=root / "out",
-            # So that a model is good enough for another to be worse.
+            # So that a model is good enough to be pushed.
             train_steps=100,
             quality=Quality(
                 min_auc=0.01,
@@ -451,65 +447,3 @@ def outcome(production: Production, request_id: str) -> dict[str, str]:
     number = int(request_id.rpartition("-")[2])
     trip = production.trips[number % len(production.trips)]
     return {**trip.outcome(), "request_id": request_id}
-
-
-def test_a_worse_model_is_rolled_back_in_time(
-    production: Production, traffic: Traffic
-) -> None:
-    """Within the watch time, by the answers of both and the labels that have come."""
-    before = production.live
-    base = production.config.serving_directory
-    worse = inverted(base / str(before), production.root / "worse")
-    production.pass_time(1)
-
-    version = changes.push(worse, base, {}, changes.Author(by="a mistake"))
-    production.tick()
-    wait_until(lambda: len(production.shadowed()) > 200)
-    ids = production.shadowed()
-    production.wait_for_log(ids[-1])
-    production.pass_time(2)
-    text = day.as_csv([outcome(production, i) for i in ids])
-    (production.inbox / "worse.csv").write_bytes(text)
-    production.tick()
-
-    registry = history.read(base)
-    (rollback,) = [d for d in production.decisions if d.action is Action.ROLLBACK]
-    (period,) = registry.periods[version]
-    assert rollback.facts["version"] == version
-    assert "has an AUC of" in rollback.because
-    lived = datetime.fromisoformat(period.until or "") - datetime.fromisoformat(
-        period.since
-    )
-    assert lived < WATCH
-    assert registry.added[production.live].restored == before
-    wait_until(lambda: traffic.of(production.live))
-
-
-def inverted(model: Path, target: Path) -> Path:
-    """Saves a model that answers the opposite of another one."""
-    loaded = tf.saved_model.load(str(model))
-    signature = loaded.signatures["serving_raw"]
-
-    class Opposite(tf.Module):
-        """Answers 1 minus the probability."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = loaded
-
-        @tf.function
-        def raw(self, **columns: tf.Tensor) -> dict[str, tf.Tensor]:
-            """Answers rows."""
-            return {"probability": 1.0 - signature(**columns)["probability"]}
-
-    opposite = Opposite()
-    inputs = {
-        name: tf.TensorSpec(spec.shape, spec.dtype, name=name)
-        for name, spec in signature.structured_input_signature[1].items()
-    }
-    raw = opposite.raw.get_concrete_function(**inputs)
-    tf.saved_model.save(opposite, str(target), signatures={"serving_raw": raw})
-    shutil.copytree(model / "assets.extra", target / "assets.extra")
-    about: dict[str, Any] = json.loads((model / "assets.extra/model.json").read_text())
-    assert about
-    return target
