@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import results, trips
-from benchmarks.measure import measure
+from benchmarks.measure import measure_done
 from benchmarks.pipeline import machine
 from benchmarks.settings import BATCH, STEPS
 from pipeline.clusters import pool_process
@@ -68,11 +68,7 @@ def run(task_managers: int, rows: int, data: Path, place: Path) -> Ran:
     # The rows are drawn with replacement, so most repeat another.
     command += ["--batch-size", str(BATCH), "--gate.max-duplicates", "1"]
     command += ["--serving-check.max-latency-ms", "60000"]
-    took = measure(command, Path.cwd())
-    if took.exit_code:
-        raise RuntimeError(
-            f"the run ended with {took.exit_code}; to see why, run: {' '.join(command)}"
-        )
+    took = measure_done(command, Path.cwd())
     workers = []
     if task_managers:
         workers = pool_process.workers_in(logs / f"{pool_process.NAME}.log")

@@ -83,6 +83,20 @@ def measure(command: list[str], directory: Path) -> Measurement:
     )
 
 
+def measure_done(command: list[str], directory: Path) -> Measurement:
+    """Runs a command that must succeed; see `measure`.
+
+    Raises:
+        RuntimeError: It ended with another exit code than 0.
+    """
+    took = measure(command, directory)
+    if took.exit_code:
+        raise RuntimeError(
+            f"the run ended with {took.exit_code}; to see why, run: {' '.join(command)}"
+        )
+    return took
+
+
 def _memory_of(pid: int) -> list[tuple[float, float]]:
     """Returns PSS and RSS, in bytes, of a process and all its children."""
     found = []

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import results, trips
-from benchmarks.measure import Measurement, measure
+from benchmarks.measure import Measurement, measure_done
 from benchmarks.pipeline import machine
 from benchmarks.settings import BATCH, STEPS
 
@@ -112,12 +112,7 @@ def _run(data: Path, output: Path, window: str) -> Measurement:
     # them.
     command += ["--model.patience", _NEVER, "--gate.max-duplicates", "1"]
     command += ["--gate.warn", "DELIVERED_AGAIN", "--quality.max-auc-loss", "1"]
-    took = measure(command, Path.cwd())
-    if took.exit_code:
-        raise RuntimeError(
-            f"the run ended with {took.exit_code}; to see why, run: {' '.join(command)}"
-        )
-    return took
+    return measure_done(command, Path.cwd())
 
 
 def main(arguments: list[str]) -> int:

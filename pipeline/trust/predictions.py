@@ -66,9 +66,9 @@ class Scores:
         names = [name for name in answers.schema.names if name in kept]
         nothing = np.zeros(answers.num_rows, np.int64)
         now = profile.of_batch(answers.select(names), nothing, nothing)
-        columns = {name: _column(kept[name]) for name in names}
-        rows = max((column.rows for column in columns.values()), default=0)
-        none = RowHashes.none()
+        asked = {name: kept[name] for name in names}
+        columns = {name: _column(values) for name, values in asked.items()}
+        rows, none = count(asked), RowHashes.none()
         return cls(_titled(Profile(rows, 0, 0, columns, none, 0)), _titled(now))
 
     def __str__(self) -> str:
