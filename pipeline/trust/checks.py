@@ -39,6 +39,7 @@ class Check(StrEnum):
     UNCOVERED_CELLS = "UNCOVERED_CELLS"
     SPLITS_OVERLAP = "SPLITS_OVERLAP"
     DELIVERED_AGAIN = "DELIVERED_AGAIN"
+    STALE_MODEL = "STALE_MODEL"
 
 
 NEW_COLUMN = "SCHEMA_NEW_COLUMN"
@@ -52,6 +53,8 @@ NOT_BLOCKING = MappingProxyType(
         Check.ROWS_HALVED: Severity.WARN,
         # No defect by itself: if the data is why, DRIFT names the column, and blocks.
         Check.PREDICTION_DRIFT: Severity.WARN,
+        # Only newer data makes a newer model: a block would keep the old one live.
+        Check.STALE_MODEL: Severity.WARN,
         # A cross of many cells always has some that are new; who minds chooses which.
         Check.UNCOVERED_CELLS: Severity.IGNORE,
         # The values that are there are right; MISSING_SHARE blocks if there are fewer.

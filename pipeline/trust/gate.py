@@ -1,7 +1,7 @@
 """Judges a run's data: evidence in, verdict out."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
@@ -92,7 +92,7 @@ def judge(evidence: Evidence, policy: Policy, today: date) -> Verdict:
         lambda: whole.find_missing_labels(together, evidence.label_columns, policy),
         lambda: whole.find_leakage(together, evidence.features, policy),
         lambda: _covered(evidence, policy),
-        lambda: _compared(evidence, together, policy),
+        lambda: _compared(evidence, together, policy, today),
         lambda: _answered(evidence, policy),
         lambda: _known_contents(evidence, together),
     ]
@@ -150,19 +150,65 @@ def _covered(evidence: Evidence, policy: Policy) -> Found:
         )
 
 
-def _compared(evidence: Evidence, new: Profile, policy: Policy) -> Found:
-    for name, baseline in evidence.baselines.items():
-        old = baseline.rows
+def _compared(evidence: Evidence, new: Profile, policy: Policy, today: date) -> Found:
+    """Compares with the previous data, then with the live model's."""
+    previous = evidence.baselines.get(PREVIOUS)
+    found = list(_against(PREVIOUS, previous, evidence, new, policy))
+    yield from found
+    moved = {_key(each) for each in found if isinstance(each, Finding)}
+    learned = evidence.baselines.get(LIVE)
+    for each in _against(LIVE, learned, evidence, new, policy):
+        # What isn't new since the previous data came in small steps that were accepted.
+        if previous and not isinstance(each, Value) and _key(each) not in moved:
+            yield _of_a_stale_model(each, policy, today)
+        else:
+            yield each
+
+
+def _against(
+    name: str,
+    baseline: Baseline | None,
+    evidence: Evidence,
+    new: Profile,
+    policy: Policy,
+) -> Found:
+    if baseline is None:
+        return
+    old = baseline.rows
+    if name == PREVIOUS or PREVIOUS not in evidence.baselines:
+        # How many rows a model has learned from says nothing about rows that are lost.
         yield from whole.find_lost_rows(old, new, name, policy)
-        for each in drift.compare(old, new, name, policy, evidence.schema):
-            yield each.value
-            if each.over:
-                yield each.finding()
-                yield from filter(None, [each.exhibit])
-        yield from whole.find_missing_together(old, new, name)
-        yield from whole.find_lost_relations(old, new, name, evidence.features)
-        if _are_other_spans(evidence.spans, baseline.verdict.spans):
-            yield from whole.find_delivered_again(old, new, name)
+    for each in drift.compare(old, new, name, policy, evidence.schema):
+        yield each.value
+        if each.over:
+            yield each.finding()
+            yield from filter(None, [each.exhibit])
+    yield from whole.find_missing_together(old, new, name)
+    yield from whole.find_lost_relations(old, new, name, evidence.features)
+    if _are_other_spans(evidence.spans, baseline.verdict.spans):
+        yield from whole.find_delivered_again(old, new, name)
+
+
+def _key(found: Finding | Exhibit) -> tuple[str, str]:
+    return found.anomaly, found.column
+
+
+def _of_a_stale_model(
+    found: Finding | Exhibit, policy: Policy, today: date
+) -> Finding | Exhibit:
+    """Renames what would block, so that the data can make a newer model.
+
+    Rows that were delivered before are a defect whatever they are compared with.
+    """
+    judged = policy.judge([Finding(found.anomaly, "", found.column)], today)
+    blocks = any(each.blocking for each in judged)
+    if not blocks or found.anomaly == Check.DELIVERED_AGAIN:
+        return found
+    if isinstance(found, Finding):
+        text = f"{found.text}; it isn't so against the previous data: the live model, "
+        text += "not the data, is out of date"
+        return replace(found, anomaly=Check.STALE_MODEL, text=text)
+    return replace(found, anomaly=Check.STALE_MODEL)
 
 
 def _answered(evidence: Evidence, policy: Policy) -> Found:

@@ -62,14 +62,18 @@ def evidence_of(
     before: pd.DataFrame | None = None,
     spans: tuple[int, ...] = (),
     spans_before: tuple[int, ...] = (),
+    live: pd.DataFrame | None = None,
+    spans_live: tuple[int, ...] = (),
 ) -> Evidence:
-    """Returns what the gate knows of rows after a run on other rows."""
+    """Returns what the gate knows of rows after runs on other rows."""
+    given = {gate.PREVIOUS: (before, spans_before), gate.LIVE: (live, spans_live)}
     baselines = {}
-    if before is not None:
-        accepted = profile_of(before)
-        fingerprint = accepted.named_fingerprint()
-        verdict = Verdict(spans=spans_before, fingerprint=fingerprint)
-        baselines[gate.PREVIOUS] = Baseline(accepted, verdict)
+    for name, (rows_of, spans_of) in given.items():
+        if rows_of is not None:
+            accepted = profile_of(rows_of)
+            fingerprint = accepted.named_fingerprint()
+            verdict = Verdict(spans=spans_of, fingerprint=fingerprint)
+            baselines[name] = Baseline(accepted, verdict)
     return Evidence(
         splits={"train": profile_of(rows)},
         anomalies={"train": anomalies_of(rows)},
