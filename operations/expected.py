@@ -3,17 +3,20 @@
 If a score of 0.8 means that 80 % of such rows are positive, the numbers of true and
 false answers can be expected from the scores alone, and so can metrics. NannyML calls
 it confidence-based performance estimation. Scores are calibrated by the labels of the
-test split first, by isotonic regression (pool adjacent violators).
+test split first, by isotonic regression (pool adjacent violators). Of classes, the
+score is the probability of the most probable class, calibrated by how often that is the
+right one: it gives the accuracy, and no metric that ranks the other classes.
 
 `CONDITION` states when the estimate is worth nothing. The interval has the chance of
 the labels, of the rows, and of the calibration; not the condition.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from models.declarations import Task
 from operations.live import Bucket
 from operations.windows import Floats, Ints, Scores
 
@@ -22,13 +25,17 @@ CONDITION = (
     "the test split. If that has changed, or if scores occur that the test split had "
     "not, it is worthless; only labels show the first."
 )
-ONLY_BINARY = (
-    "What to expect without labels is estimated for a label that is yes or no only: a "
-    "predicted number doesn't tell how far off it is, and the evaluation doesn't "
-    "calibrate the probabilities of several classes."
+NOT_OF_NUMBERS = (
+    "What to expect without labels is not estimated for numbers: a predicted number "
+    "doesn't tell how far off it is."
+)
+NO_CALIBRATION = (
+    "What to expect without labels is unknown: the evaluation of this version has "
+    "stored no calibration of its scores."
 )
 AUC = "auc"
-ACCURACY = "binary_accuracy"
+BINARY_ACCURACY = "binary_accuracy"
+ACCURACY = "accuracy"
 LOG_LOSS = "binary_crossentropy"
 
 _REPLICATES = 200
@@ -60,12 +67,15 @@ class Expected:
     outside: float
 
 
-def estimate(scores: Scores, calibration: Sequence[Bucket]) -> Expected | None:
+def estimate(
+    scores: Scores, calibration: Sequence[Bucket], task: Task
+) -> Expected | None:
     """Estimates metrics of a window.
 
     Args:
         scores: The window's scores.
         calibration: Buckets of the test split.
+        task: The kind of task, binary or classes.
 
     Returns:
         The estimates; `None` without scores or without labels of the test split.
@@ -79,8 +89,12 @@ def estimate(scores: Scores, calibration: Sequence[Bucket]) -> Expected | None:
     table = _Calibration.of(known)
     shares = table.shares(mean)
     numbers = np.random.default_rng(_SEED)
-    found = _metrics(mean, counts[None].astype(float), shares[None])
-    replicates = [_replicate(mean, counts, table, numbers) for _ in range(_REPLICATES)]
+    metrics_of = _METRICS[task]
+    found = metrics_of(mean, counts[None].astype(float), shares[None])
+    replicates = [
+        metrics_of(mean, *_drawn(mean, counts, table, numbers))
+        for _ in range(_REPLICATES)
+    ]
     metrics = {}
     for name, (value,) in found.items():
         drawn = np.array([each[name][0] for each in replicates])
@@ -157,17 +171,27 @@ def _falls(before: Sequence[float], after: Sequence[float]) -> bool:
     return before[0] * after[1] >= after[0] * before[1]
 
 
-def _replicate(
+def _drawn(
     scores: Floats, counts: Ints, table: _Calibration, numbers: np.random.Generator
-) -> Mapping[str, Floats]:
+) -> tuple[Floats, Floats]:
+    """Samples rows and labels of a window: rows and shares of positives, [1, bins]."""
     shares = table.resampled(numbers).shares(scores)
     rows = numbers.poisson(counts)
     positives = numbers.binomial(rows, np.clip(shares, 0, 1))
     drawn = np.divide(positives, rows, out=np.zeros(len(rows)), where=rows > 0)
-    return _metrics(scores, rows[None].astype(float), drawn[None])
+    return rows[None].astype(float), drawn[None]
 
 
-def _metrics(scores: Floats, rows: Floats, shares: Floats) -> Mapping[str, Floats]:
+def _of_classes(scores: Floats, rows: Floats, shares: Floats) -> Mapping[str, Floats]:
+    """Computes the accuracy, see `_of_binary`; a positive row is one that is right."""
+    del scores
+    total = rows.sum(axis=1)
+    right = (rows * shares).sum(axis=1)
+    undefined = np.full(len(total), np.nan)
+    return {ACCURACY: np.divide(right, total, out=undefined, where=total > 0)}
+
+
+def _of_binary(scores: Floats, rows: Floats, shares: Floats) -> Mapping[str, Floats]:
     """Computes metrics of rows in bins of their score.
 
     Args:
@@ -189,6 +213,12 @@ def _metrics(scores: Floats, rows: Floats, shares: Floats) -> Mapping[str, Float
     undefined = np.full(len(total), np.nan)
     return {
         AUC: np.divide(ranked, pairs, out=undefined.copy(), where=pairs > 0),
-        ACCURACY: np.divide(right, total, out=undefined.copy(), where=total > 0),
+        BINARY_ACCURACY: np.divide(right, total, out=undefined.copy(), where=total > 0),
         LOG_LOSS: np.divide(loss, total, out=undefined.copy(), where=total > 0),
     }
+
+
+_METRICS: Mapping[Task, Callable[[Floats, Floats, Floats], Mapping[str, Floats]]] = {
+    "binary": _of_binary,
+    "classes": _of_classes,
+}

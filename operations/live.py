@@ -19,7 +19,8 @@ from pipeline.trust.past import read_baseline, together
 _NO_PROFILE = "the profile of its training data is gone"
 
 Bucket = Mapping[str, float]
-"""A bucket of a calibration plot, see `results.read_calibration`."""
+"""Sums of a bucket of scores, see `results.read_calibration`: of classes, those of the
+most probable class, whose "label" is the weight of the rows of which it is right."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,42 @@ def read(config: Config) -> LiveModel:
     since = datetime.fromisoformat(registry.periods[registry.live][-1].since)
     plain = LiveModel(registry.live, since)
     lineage = open_lineage(config)
-    model = _model(lineage)
+    model = _model(lineage, lineage.live_origin())
     if model is None:
         why = f"version {registry.live} was not pushed from this metadata store"
         return LiveModel(registry.live, since, missing=(why,))
     return _known(lineage, model, plain)
 
 
-def _model(lineage: Lineage) -> Artifact | None:
-    origin = lineage.live_origin()
+def promised(config: Config, origin: Mapping[str, Any]) -> Mapping[str, Promise]:
+    """Reads the overall metrics of a model on the test split of its own evaluation.
+
+    Args:
+        config: Names the metadata store.
+        origin: The model's, see `versions.identity`.
+
+    Returns:
+        Metrics by TFMA's name; empty if the store has no such model, or its evaluation
+        is gone.
+    """
+    lineage = open_lineage(config)
+    model = _model(lineage, origin)
+    if model is None:
+        return {}
+    return _evaluated(lineage, _evaluations(lineage, model))[0]
+
+
+def _evaluations(lineage: Lineage, model: Artifact) -> list[Execution]:
+    return [
+        step
+        for step in lineage.graph.users([model.id])
+        if step.state == "COMPLETE"
+        and model.id in step.inputs.get("model", ())
+        and "evaluation" in step.outputs
+    ]
+
+
+def _model(lineage: Lineage, origin: Mapping[str, Any]) -> Artifact | None:
     for model in lineage.graph.by_id([int(origin.get(versions.MODEL_ID, -1))]):
         # MLMD stores milliseconds; as a float of seconds they are off by a rounding.
         created = round(model.created * 1000)
@@ -101,22 +129,16 @@ def _known(lineage: Lineage, model: Artifact, plain: LiveModel) -> LiveModel:
     read = {i for trainer in trainers for i in trainer.read()}
     verdicts = [a for a in graph.by_id(read) if a.type == "DataVerdict"]
     data, policy, lost = _data(lineage, verdicts)
-    evaluations = [
-        step
-        for step in graph.users([model.id])
-        if step.state == "COMPLETE"
-        and model.id in step.inputs.get("model", ())
-        and "evaluation" in step.outputs
-    ]
-    promised, calibration, settings = _evaluated(lineage, evaluations)
-    missing = (lost, "" if promised else "its evaluation is gone")
+    found = _evaluated(lineage, _evaluations(lineage, model))
+    promises, calibration, settings = found
+    missing = (lost, "" if promises else "its evaluation is gone")
     return LiveModel(
         plain.version,
         plain.since,
         model.id,
         trainers[0].run if trainers else "",
         data,
-        promised,
+        promises,
         calibration,
         settings,
         policy or plain.label_policy,
@@ -163,12 +185,14 @@ def _evaluated(
         values = results.read_metrics(place).get(results.CANDIDATE, {})
         bounds = results.read_intervals(place).get(results.CANDIDATE, {})
         overall = bounds.get(results.OVERALL, {})
-        promised = {
+        promises = {
             name: Promise(value, *overall.get(name, (None, None)))
             for name, value in values.get(results.OVERALL, {}).items()
         }
-        plots = results.read_calibration(place)
+        plots = results.read_calibration(place).get(results.CANDIDATE, ())
+        # Of classes there is no plot of TFMA's, and the gates have summed it.
+        calibration = plots or results.read_gates(place).get("calibration", ())
         settings = step.parameters.get("eval_config")
         known = settings if isinstance(settings, dict) else {}
-        return promised, plots.get(results.CANDIDATE, ()), known
+        return promises, calibration, known
     return {}, (), {}

@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from models import declared
-from models.declarations import Binary
 from operations import expected, labels, ledger, live, requests, windows
 from operations.joining import Status
 from operations.ledger import Ledger
@@ -260,8 +259,9 @@ def _quality(
     model: LiveModel, now: Window, book: Ledger, kinds: Kinds, *, can_expect: bool
 ) -> _Found:
     scores, plot = now.scores, model.calibration
-    of_scores = isinstance(declared.LABEL, Binary)
-    estimate = expected.estimate(scores, plot) if can_expect and of_scores else None
+    task = declared.TASK
+    can_expect = can_expect and task != "regression"
+    estimate = expected.estimate(scores, plot, task) if can_expect else None
     labelled = count_labels(book, now.since, now.until)
     measured, bounds = _measured(model, now, book, kinds, labelled)
     names = dict.fromkeys([*measured, *(estimate.metrics if estimate else ())])
@@ -280,7 +280,9 @@ def _quality(
             guess.high if guess else None,
         )
     alarms = [*_performance_alarms(metrics, bounds)]
-    notes = [] if of_scores else [expected.ONLY_BINARY]
+    notes = [expected.NOT_OF_NUMBERS] if task == "regression" else []
+    if can_expect and model.evaluation and not plot:
+        notes.append(expected.NO_CALIBRATION)
     if labelled < now.rows:
         notes.append(f"{now.rows - labelled:,} of {now.rows:,} rows have no label yet")
     if labelled and not measured:

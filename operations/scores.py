@@ -48,6 +48,26 @@ def predicted(answers: pa.Array) -> pa.Array:
     return names.take(pa.array(numbers, mask=~known))
 
 
+def confidence(answers: pa.Array) -> pa.Array:
+    """Returns what tells how sure an answer is, 0 to 1: float64, null where unknown.
+
+    Args:
+        answers: The column `ANSWER`.
+
+    Returns:
+        The probability of yes, or of the most probable class; null of numbers.
+    """
+    if declared.TASK == "regression":
+        return pa.nulls(len(answers), pa.float64())
+    if not pa.types.is_list(answers.type):
+        return answers.cast(pa.float64())
+    known = np.asarray(is_known(answers))
+    highest = np.zeros(len(answers))
+    if known.any():
+        highest[known] = values_of(answers.filter(pa.array(known))).max(axis=1)
+    return pa.array(highest, mask=~known)
+
+
 def values_of(answers: pa.Array) -> Floats:
     """Returns known answers as metrics read them: [N], or [N, classes].
 

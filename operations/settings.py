@@ -94,9 +94,9 @@ class Watch:
     """Most times the 95th percentile of the latency before."""
     max_failed: float = 0.01
     """Most by which the share of failed requests, 0 to 1, may have grown."""
-    max_auc_loss: float = 0.005
-    """Most by which the AUC may be below that of the version before, on the same
-    requests."""
+    max_loss: float = 0.005
+    """Most by which the AUC, the accuracy or R2 may be below that of the version
+    before, on the same requests."""
     shadow_share: float = 0.2
     """Share of the requests, 0 to 1, that servers have the version before answer too;
     0 for none."""

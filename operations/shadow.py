@@ -7,17 +7,21 @@ labels that have come, which one is right more often.
 """
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from models import declared
-from operations import ledger
+from models.declarations import Task
+from operations import ledger, scores
 from operations.joining import Status
 from operations.ledger import Ledger
 from operations.requests import (
@@ -81,6 +85,8 @@ class Pairs:
         agreement: Share of the examples, 0 to 1, with the same decision or class;
             `None` for numbers.
         difference: Mean absolute difference of the predictions; `None` for classes.
+        apart: How far the answers are apart as errors are counted; `None` if no example
+            has an answer of both.
     """
 
     requests: int
@@ -90,6 +96,7 @@ class Pairs:
     before_latency_ms: float | None = None
     agreement: float | None = None
     difference: float | None = None
+    apart: "Apart | None" = None
 
     def line(self) -> str:
         """Sums it up in a sentence."""
@@ -135,15 +142,13 @@ def answers(log: Log, asked: Asked) -> Pairs | None:
         _p95(each.filter(once).filter(pa.array(ok & before_ok))[LATENCY])
         for each in (live, shadow)
     )
-    agreement, difference = _agreement(live, shadow)
     return Pairs(
         len(ok),
         int((~ok & before_ok).sum()),
         int((ok & ~before_ok).sum()),
         latency,
         before_latency,
-        agreement,
-        difference,
+        *_agreement(live, shadow),
     )
 
 
@@ -201,36 +206,61 @@ def _p95(latencies: pa.ChunkedArray) -> float | None:
     return float(np.percentile(known, _P95)) if len(known) else None
 
 
-def _agreement(live: pa.Table, shadow: pa.Table) -> tuple[float | None, float | None]:
-    """Returns the share of equal decisions, and the mean difference of predictions."""
+@dataclass(frozen=True)
+class Apart:
+    """How far the answers of two versions are apart, as their errors are counted.
+
+    Attributes:
+        mean: Share of the examples, 0 to 1, whose class differs; of yes or no, those
+            with a probability above 1/2 by one version only; of numbers, the mean
+            absolute difference.
+        error: Its standard error.
+    """
+
+    mean: float
+    error: float
+
+
+def _apart(values: npt.NDArray[Any]) -> Apart:
+    return Apart(float(values.mean()), float(values.std() / np.sqrt(len(values))))
+
+
+def _agreement(
+    live: pa.Table, shadow: pa.Table
+) -> tuple[float | None, float | None, Apart | None]:
+    """Returns agreement, difference and `Apart` of the predictions, see `Pairs`."""
     both = (live, shadow)
     several = pc.and_(*(pc.is_valid(each[SCORES]) for each in both))
     if pc.any(several).as_py():
-        scores = (each.filter(several)[SCORES].to_pylist() for each in both)
-        pairs = zip(*scores, strict=True)
-        same = [np.argmax(one) == np.argmax(other) for one, other in pairs]
-        return float(np.mean(same)), None
+        lists = (each.filter(several)[SCORES].to_pylist() for each in both)
+        pairs = zip(*lists, strict=True)
+        same = np.array([np.argmax(one) == np.argmax(other) for one, other in pairs])
+        return float(same.mean()), None, _apart(~same)
     single = pc.and_(*(pc.is_valid(each[PREDICTION]) for each in both))
     known = [each.filter(single) for each in both]
     if not known[0].num_rows:
-        return None, None
+        return None, None, None
     values = [np.asarray(each[PREDICTION], np.float64) for each in known]
-    difference = float(np.abs(values[0] - values[1]).mean())
+    gaps = np.abs(values[0] - values[1])
+    difference = float(gaps.mean())
     if declared.TASK != "binary":
-        return None, difference
+        return None, difference, _apart(gaps)
     limits = [np.asarray(pc.fill_null(each[THRESHOLD], _HALF)) for each in known]
     chosen = [found > at for found, at in zip(values, limits, strict=True)]
-    return float((chosen[0] == chosen[1]).mean()), difference
+    agreement = float((chosen[0] == chosen[1]).mean())
+    # Not by their thresholds: the promised accuracy is that of deciding at 1/2.
+    likelier = [each > _HALF for each in values]
+    return agreement, difference, _apart(likelier[0] != likelier[1])
 
 
 @dataclass(frozen=True)
 class Quality:
-    """The AUC of both versions on the same labelled requests.
+    """The task's metric of both versions on the same labelled requests.
 
     Attributes:
         rows: Number of examples.
-        live: AUC of the live version.
-        before: AUC of the version before.
+        live: AUC, accuracy or R2 of the live version.
+        before: The same of the version before.
         low: Lower end of the 95 % interval of live minus before.
         high: Upper end.
     """
@@ -245,7 +275,7 @@ class Quality:
 def quality(
     log: Log, book: Ledger, kinds: Kinds, asked: Asked, policy: str
 ) -> Quality | None:
-    """Compares the AUCs of both versions on labelled requests.
+    """Compares the task's metric of both versions on labelled requests.
 
     The difference has a paired bootstrap: each replicate has the same requests for
     both, so what both find hard cancels out.
@@ -258,11 +288,9 @@ def quality(
         policy: Which labels count, the name of one of the label's policies.
 
     Returns:
-        The comparison; `None` if no AUC can be computed, for want of labels or of
-        shadow answers, or because the label isn't yes or no.
+        The comparison; `None` if the metric can't be computed: without labels or shadow
+        answers, of one class only (yes or no), or of equal numbers.
     """
-    if declared.TASK != "binary":
-        return None
     labelled = _labelled(book, kinds, asked, policy)
     if not labelled.num_rows:
         return None
@@ -272,26 +300,30 @@ def quality(
         log.shadow, asked.before, limits["min"], until, labelled[REQUEST_ID]
     )
     labelled, shadow = _paired(labelled, shadow)
-    answered = pc.is_valid(shadow[PREDICTION])
+    answered = scores.is_known(_whole(shadow[scores.ANSWER]))
     labelled, shadow = labelled.filter(answered), shadow.filter(answered)
-    truth, live, before = (
-        np.asarray(column, np.float64)
-        for column in (labelled[LABEL], labelled[PREDICTION], shadow[PREDICTION])
+    truth = np.asarray(labelled[LABEL], np.float64)
+    live, before = (
+        scores.values_of(_whole(each[scores.ANSWER])) for each in (labelled, shadow)
     )
-    if not truth.any() or truth.all():
+    ones = np.ones(len(truth))
+    now, then = (metric(declared.TASK, truth, each, ones) for each in (live, before))
+    if math.isnan(now) or math.isnan(then):
         return None
     low, high = np.nanpercentile(list(_differences(truth, live, before)), _PERCENTILES)
-    ones = np.ones(len(truth))
-    return Quality(
-        len(truth), auc(truth, live, ones), auc(truth, before, ones), low, high
-    )
+    return Quality(len(truth), now, then, float(low), float(high))
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks()
 
 
 def _differences(truth: Floats, live: Floats, before: Floats) -> Iterator[float]:
     numbers = np.random.default_rng(_SEED)
     for _ in range(_REPLICATES):
         weights = numbers.poisson(1, len(truth)).astype(np.float64)
-        yield auc(truth, live, weights) - auc(truth, before, weights)
+        one, other = (metric(declared.TASK, truth, s, weights) for s in (live, before))
+        yield one - other
 
 
 def _labelled(book: Ledger, kinds: Kinds, asked: Asked, policy: str) -> pa.Table:
@@ -300,7 +332,7 @@ def _labelled(book: Ledger, kinds: Kinds, asked: Asked, policy: str) -> pa.Table
     from pipeline.trust import labels
 
     names = [name for name in declared.LABEL.read if name in kinds]
-    fixed = [REQUEST_ID, ROW, ledger.REQUEST_TIME, PREDICTION, VERSION]
+    fixed = [REQUEST_ID, ROW, ledger.REQUEST_TIME, scores.ANSWER, VERSION]
     parts: list[pa.RecordBatch] = []
     rows = 0
     for batch in book.rows([Status.JOINED], [*fixed, *_data(names)]):
@@ -312,7 +344,7 @@ def _labelled(book: Ledger, kinds: Kinds, asked: Asked, policy: str) -> pa.Table
         )
         mine = [kept.column(name) for name in fixed[:-1]]
         labelled = pa.RecordBatch.from_arrays(
-            [*mine, pa.array(values, pa.float64())], [*_KEYS, PREDICTION, LABEL]
+            [*mine, pa.array(values, pa.float64())], [*_KEYS, scores.ANSWER, LABEL]
         )
         parts.append(labelled.filter(pa.array(is_known)))
     if not parts:
@@ -331,9 +363,34 @@ def _is_asked(batch: pa.RecordBatch, asked: Asked) -> pa.Array:
         pc.equal(batch.column(VERSION), asked.version),
         pc.greater_equal(times, pa.scalar(asked.since, kind)),
         pc.less(times, pa.scalar(asked.until, kind)),
-        pc.is_valid(batch.column(PREDICTION)),
+        scores.is_known(batch.column(scores.ANSWER)),
     )
     return list(itertools.accumulate(conditions, pc.and_))[-1]
+
+
+def metric(task: Task, labels: Floats, answers: Floats, weights: Floats) -> float:
+    """Computes the metric that stands for a task; more of it is better.
+
+    Args:
+        task: The kind of task: AUC of yes or no, accuracy of classes, R2 of numbers.
+        labels: float64 [N]: 0 or 1, the number of the class, or the number.
+        answers: float64 [N], or [N, classes].
+        weights: float64 [N].
+
+    Returns:
+        The metric; NaN if it is undefined.
+    """
+    if not weights.sum():
+        return math.nan
+    if task == "binary":
+        return auc(labels, answers, weights)
+    if task == "classes":
+        return float(np.average(answers.argmax(axis=1) == labels, weights=weights))
+    middle = np.average(labels, weights=weights)
+    variance = np.average((labels - middle) ** 2, weights=weights)
+    if not variance:
+        return math.nan
+    return float(1 - np.average((answers - labels) ** 2, weights=weights) / variance)
 
 
 def auc(labels: Floats, scores: Floats, weights: Floats) -> float:

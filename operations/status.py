@@ -26,8 +26,8 @@ def lines(config: Config, settings: Operate, clock: Clock) -> Iterator[str]:
     yield f"live       {_live(facts)}"
     if facts.observation:
         yield f"monitoring {facts.observation.line()}"
-    if pairs := watching.paired(config, facts, settings.watch):
-        yield f"watched    {pairs.line()}"
+    if facts.live:
+        yield from _watched(watching.lines(config, facts, settings.watch))
     yield f"next       {_next(facts, config, settings)}"
     for decision in facts.decisions[-_SHOWN:]:
         yield from _decision(decision)
@@ -38,6 +38,11 @@ def _live(facts: Facts) -> str:
         return "no version"
     run = f", trained by run {facts.live.run}" if facts.live.run else ""
     return f"version {facts.live.version} since {_time(str(facts.live.since))} UTC{run}"
+
+
+def _watched(lines: Iterator[str]) -> Iterator[str]:
+    for place, line in enumerate(lines):
+        yield f"{'' if place else 'watched':11}{line}"
 
 
 def _next(facts: Facts, config: Config, settings: Operate) -> str:

@@ -84,7 +84,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Scores:
-    """Predictions between 0 and 1, in bins of equal width.
+    """Probabilities of yes, or of the most probable class, in bins of equal width.
 
     Attributes:
         counts: int64 [SCORE_BINS], rows.
@@ -143,9 +143,9 @@ def read(log: Log, kinds: Kinds, since: datetime, until: datetime) -> Window:
     for batch in log.batches(kinds, since, until, _COLUMNS, failed=True):
         _count(batch, traffic)
         answered = batch.filter(pc.equal(batch.column(STATUS), request_log.OK))
-        predicted = answers.predicted(answered.column(answers.ANSWER))
-        if pa.types.is_floating(predicted.type):
-            scores = _added(scores, predicted)
+        answer = answered.column(answers.ANSWER)
+        predicted = answers.predicted(answer)
+        scores = _added(scores, answers.confidence(answer))
         profiles.append(_profile_of(answered.select([*kinds]), predicted))
         if len(profiles) == _MERGED:
             profiles = [profile.merged(profiles)]
@@ -192,7 +192,7 @@ def _count(batch: pa.RecordBatch, traffic: dict[int, Traffic]) -> None:
 
 def _added(scores: Scores, column: pa.Array) -> Scores:
     values = np.asarray(column.drop_null(), np.float64)
-    # Of a classifier only: other scores have no bin, and no expected quality.
+    # A model of others may answer anything: what is no probability has no bin.
     values = values[(values >= 0) & (values <= 1)]
     place = np.minimum((values * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
     return Scores(

@@ -8,7 +8,7 @@ from typing import Protocol
 from models.declarations import Task
 from pipeline.quality import group_pairs, pairs
 from pipeline.quality.aggregates import Floats, Scored, Table
-from pipeline.quality.group_pairs import ClassPair, NumberPair, RankPair
+from pipeline.quality.group_pairs import ClassPair, NumberPair, RankPair, TopScore
 from pipeline.quality.pairs import Estimates, Pair
 from pipeline.quality.slices import Integers
 
@@ -24,6 +24,11 @@ class Paired(Protocol):
         """Returns cells and what to add there, as of `aggregates.Sums`."""
 
 
+def _nothing(tables: Sequence[Table], number: int) -> list[dict[str, float]]:
+    del tables, number
+    return []
+
+
 @dataclass(frozen=True)
 class Comparison:
     """How two models of a kind of task are compared.
@@ -32,10 +37,13 @@ class Comparison:
         kinds: The kinds of sums.
         estimates: The metrics of a slice: of the tables of these sums, the slice's
             number in them, and a seed.
+        calibration: Buckets of the first model's scores in a slice, where TFMA has no
+            calibration plot: of the tables, and the slice's number.
     """
 
     kinds: tuple[Paired, ...]
     estimates: Callable[[Sequence[Table], int, int], Estimates]
+    calibration: Callable[[Sequence[Table], int], list[dict[str, float]]] = _nothing
 
 
 def comparison(
@@ -53,6 +61,7 @@ def comparison(
             return Comparison((Pair(thresholds),), pairs.estimates)
         case "classes":
             estimates = functools.partial(group_pairs.class_estimates, classes=classes)
-            return Comparison((ClassPair(), RankPair()), estimates)
+            kinds = (ClassPair(), RankPair(), TopScore())
+            return Comparison(kinds, estimates, group_pairs.class_calibration)
         case "regression":
             return Comparison((NumberPair(),), group_pairs.number_estimates)

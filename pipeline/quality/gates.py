@@ -128,12 +128,15 @@ class Judged:
         metrics: Each slice's metrics with 95 % intervals, as JSON values.
         confidence: Of the one-sided intervals.
         comparisons: Number of slices that share it.
+        calibration: Of classes, see `group_pairs.class_calibration`; empty for other
+            tasks.
     """
 
     findings: tuple[Finding, ...]
     metrics: tuple[Mapping[str, Any], ...]
     confidence: float
     comparisons: int
+    calibration: Sequence[Mapping[str, float]] = ()
 
     @property
     def passed(self) -> bool:
@@ -181,7 +184,16 @@ def judge(settings: Settings, partial: Partial, rivals: Sequence[str]) -> Judged
         tuple(_reported(settings, where, each) for where, each in alone.items()),
         settings.confidence,
         comparisons,
+        tuple(_calibration(comparison, partial)),
     )
+
+
+def _calibration(
+    comparison: Comparison, partial: Partial
+) -> Sequence[Mapping[str, float]]:
+    if () not in partial.slices:
+        return ()
+    return comparison.calibration(partial.tables, partial.slices.index(()))
 
 
 @dataclass(frozen=True)

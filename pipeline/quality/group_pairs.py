@@ -135,6 +135,42 @@ class RankPair:
         return np.concatenate(cells, axis=1), np.concatenate([sums, sums], axis=1)
 
 
+@dataclass(frozen=True)
+class TopScore:
+    """Sums of the first model's rows by bucket of the highest probability.
+
+    Quantities: weight, weight times that probability, weight of the rows whose most
+    probable class is the right one.
+    """
+
+    width = 1000
+
+    def quantities(self, first: Scored, second: Scored) -> tuple[Integers, Floats]:
+        """Returns each row's bucket and quantities."""
+        del second
+        weights, top = first.weights, first.predictions.max(axis=1)
+        right = first.predictions.argmax(axis=1) == first.labels
+        bucket = np.clip(top * self.width, 0, self.width - 1).astype(np.int64)
+        return bucket, np.stack([weights, weights * top, weights * right], axis=1)
+
+
+def class_calibration(tables: Sequence[Table], number: int) -> list[dict[str, float]]:
+    """Returns how often a slice's most probable class is right, by its probability.
+
+    Args:
+        tables: The sums of `ClassPair`, `RankPair` and `TopScore`.
+        number: The slice's number in the tables.
+
+    Returns:
+        Buckets, lowest probability first: the sums of "weight", "prediction" and, of
+        the rows that are right, "label", as of `results.read_calibration`.
+    """
+    _, sums = tables[2].of_slice(number, TopScore.width)
+    names = ("weight", "prediction", "label")
+    known = sums[sums[:, 0] > 0].tolist()
+    return [dict(zip(names, row, strict=True)) for row in known]
+
+
 def _times(seed: int) -> Floats:
     """Samples how often each group counts [1 + replicates, groups]; first, once."""
     numbers = np.random.default_rng([SEED, seed])
@@ -184,12 +220,12 @@ def class_estimates(
     """Computes the metrics of a slice, and those of bootstrap replicates.
 
     Args:
-        tables: The sums of `ClassPair` and of `RankPair`.
+        tables: The sums of `ClassPair`, `RankPair` and `TopScore`.
         number: The slice's number in the tables.
         seed: Of the slice: the same gives the same replicates.
         classes: The classes, in the order of their numbers.
     """
-    counted, ranked = tables
+    counted, ranked, _ = tables
     cells, sums = counted.of_slice(number, ClassPair.width)
     rest, second = np.divmod(cells, MOST_CLASSES)
     rest, first = np.divmod(rest, MOST_CLASSES)

@@ -207,8 +207,9 @@ def read_gates(directory: Location) -> dict[str, Any]:
     """Reads the verdict by rules of a ModelEvaluation artifact.
 
     Returns:
-        "findings", "metrics" by slice, "threshold", "confidence" and "comparisons", see
-        `pipeline.quality.gates.Judged`; empty if the Evaluator was given no rules.
+        "findings", "metrics" by slice, "threshold", "confidence", "comparisons" and
+        "calibration", see `pipeline.quality.gates.Judged`; empty if the Evaluator was
+        given no rules.
     """
     place = files.join(directory, GATES_FILE)
     return json.loads(files.read_text(place)) if files.exists(place) else {}

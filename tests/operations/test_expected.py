@@ -46,12 +46,12 @@ def test_the_truth_is_in_the_interval(power: float) -> None:
     calibration = plot(*drawn(5_000, power))
     scores, labels = drawn(20_000, power)
 
-    found = expected.estimate(scores_of(scores), calibration)
+    found = expected.estimate(scores_of(scores), calibration, "binary")
 
     assert found is not None
     truth = {
         expected.AUC: roc_auc_score(labels, scores),
-        expected.ACCURACY: accuracy_score(labels, scores > 0.5),
+        expected.BINARY_ACCURACY: accuracy_score(labels, scores > 0.5),
         expected.LOG_LOSS: log_loss(labels, scores),
     }
     assert found.metrics.keys() == truth.keys()
@@ -64,6 +64,22 @@ def test_the_truth_is_in_the_interval(power: float) -> None:
         assert estimate.high - estimate.low < 0.1
 
 
+def test_the_accuracy_of_classes_is_in_the_interval() -> None:
+    """Of an overconfident model too: its likeliest class is right less often."""
+    top = NUMBERS.uniform(1 / 3, 1, 25_000)
+    right = (NUMBERS.random(25_000) < top**2).astype(float)
+    calibration = plot(top[:5_000] * 0.999, right[:5_000])
+
+    found = expected.estimate(scores_of(top[5_000:]), calibration, "classes")
+
+    assert found is not None
+    (accuracy,) = found.metrics.values()
+    slack = (accuracy.high - accuracy.low) / 2
+    assert found.metrics.keys() == {expected.ACCURACY}
+    assert accuracy.low - slack < right[5_000:].mean() < accuracy.high + slack
+    assert accuracy.high - accuracy.low < 0.1
+
+
 def test_easier_rows_are_expected_to_be_answered_better() -> None:
     """The estimate follows the scores."""
     calibration = plot(*drawn(5_000))
@@ -73,7 +89,7 @@ def test_easier_rows_are_expected_to_be_answered_better() -> None:
     values = [
         found.metrics[expected.AUC].value
         for scores in (easy, hard)
-        if (found := expected.estimate(scores_of(scores), calibration))
+        if (found := expected.estimate(scores_of(scores), calibration, "binary"))
     ]
 
     assert values[0] > 0.9
@@ -85,7 +101,9 @@ def test_scores_that_the_test_split_lacks_are_counted() -> None:
     scores, labels = drawn(2_000)
     calibration = [b for b in plot(scores, labels) if b["prediction"] < b["weight"] / 2]
 
-    found = expected.estimate(scores_of(np.array([0.1, 0.9, 0.95, 0.2])), calibration)
+    scores = scores_of(np.array([0.1, 0.9, 0.95, 0.2]))
+
+    found = expected.estimate(scores, calibration, "binary")
 
     assert found is not None
     assert found.outside == 0.5
@@ -95,8 +113,8 @@ def test_nothing_is_estimated_from_nothing() -> None:
     """No scores, or no labels of the test split."""
     none = Scores(np.zeros(SCORE_BINS, int), np.zeros(SCORE_BINS))
 
-    assert expected.estimate(none, plot(*drawn(100))) is None
-    assert expected.estimate(scores_of(np.array([0.5])), []) is None
+    assert expected.estimate(none, plot(*drawn(100)), "binary") is None
+    assert expected.estimate(scores_of(np.array([0.5])), [], "binary") is None
 
 
 def test_isotonic_is_what_scikit_learn_computes() -> None:

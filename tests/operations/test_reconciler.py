@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
@@ -489,20 +490,68 @@ def test_a_version_worse_than_its_shadow_is_rolled_back(
     assert shadow_order.read(live.config.serving_directory) is None
 
 
-def test_the_status_sums_up_what_both_answered(live: Operated) -> None:
-    """Of the version that is watched, as long as it is."""
+def watched(live: Operated) -> list[str]:
+    """What the status has of the version that is watched."""
+    said = [*status.lines(live.config, live.settings, live._time)]
+    (first,) = [n for n, line in enumerate(said) if line.startswith("watched")]
+    last = next(n for n, line in enumerate(said) if line.startswith("next"))
+    return [line[11:] for line in said[first:last]]
+
+
+def test_the_status_has_each_comparison(live: Operated) -> None:
+    """Of the version that is watched, with what was found."""
     traffic(live)
     shadow_of(live)
     live.tick()
 
-    said = status.lines(live.config, live.settings, live._time)
+    first, shadow, failures, latency, agreement, auc = watched(live)
 
-    (watched,) = [line for line in said if line.startswith("watched")]
-    assert watched.startswith("watched    on 800 requests, 0 failed only here, 0 only")
-    assert "100.0% of the answers agree" in watched
-    unwatched = replace(live.settings, watch=Watch(hours=0))
-    later = status.lines(live.config, unwatched, live._time)
-    assert not [line for line in later if line.startswith("watched")]
+    registry = history.read(live.config.serving_directory)
+    assert first.startswith(f"version {registry.live} until 2026-03-03 00:00 UTC")
+    assert shadow.startswith("shadow answers: fine: on 800 requests, 0 failed only")
+    assert failures.startswith("failures: fine: fails 0 of 800 requests")
+    assert latency.startswith("latency: fine: answers 95 % within 1")
+    assert agreement.startswith("agreement: fine: answers 0.0% of the examples other")
+    assert auc.startswith("AUC: not decided: 0 predictions since the push have a lab")
+
+
+def test_the_status_says_what_a_comparison_waits_for(live: Operated) -> None:
+    """Too few rows, or no shadow answers, and why nothing is watched at all."""
+    _, shadow, failures, latency, _ = watched(live)
+    live.settings = replace(live.settings, watch=Watch(hours=0))
+    (unwatched,) = watched(live)
+
+    assert shadow.startswith("shadow answers: not decided: 0 requests in the log have")
+    assert failures.startswith("failures: not decided: has answered 0 rows, and 800 w")
+    assert latency.startswith("latency: not decided: has answered 0 rows")
+    assert "is no longer watched, since 2026-03-01 00:00 UTC" in unwatched
+
+
+def test_a_busier_machine_is_no_slower_version(live: Operated) -> None:
+    """If the version before, as a shadow, is slower than it was too."""
+    traffic(live, latency_ms=5.0)
+    shadow_of(live, latency_ms=4.0)
+
+    live.tick()
+
+    assert [d.action for d in live.decisions] == [Action.START]
+    (latency,) = [line for line in watched(live) if line.startswith("latency")]
+    assert "takes 4 ms now, so the machine is busier than before" in latency
+
+
+def test_versions_that_differ_too_much_are_told_once(live: Operated) -> None:
+    """Before any label: both can't be as good as their evaluations promised."""
+    numbers = np.random.default_rng(1).random(800)
+    traffic(live, prediction=list(numbers))
+    shadow_of(live, prediction=list(1 - numbers))
+
+    codes = [live.tick(), live.tick()]
+
+    (note,) = [d for d in live.decisions if d.action is Action.NOTE]
+    assert codes == [5, 0]
+    assert note.rule == "watch"
+    assert "answers 100.0% of the examples otherwise than version" in note.because
+    assert "errors on the test splits allow 21.9% together" in note.because
 
 
 def test_requests_that_both_reject_are_no_reason(live: Operated) -> None:

@@ -28,3 +28,17 @@ def test_a_row_is_of_its_most_probable_class(monkeypatch: pytest.MonkeyPatch) ->
     assert scores.predicted(answers).to_pylist() == [b"sun", None, None, b"rain"]
     kept = scores.values_of(answers.filter(known))
     assert np.array_equal(kept, [[0.2, 0.8], [0.6, 0.4]])
+
+
+def test_the_likeliest_class_tells_how_sure_an_answer_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of yes or no the probability of yes does, and of numbers nothing."""
+    numbers = pa.array([0.25, None])
+    classes = pa.array([[0.2, 0.8], None, [0.6, 0.4]])
+    monkeypatch.setattr(declared, "CLASSES", ("rain", "sun"))
+
+    assert scores.confidence(numbers).to_pylist() == [0.25, None]
+    assert scores.confidence(classes).to_pylist() == [0.8, None, 0.6]
+    monkeypatch.setattr(declared, "TASK", "regression")
+    assert scores.confidence(numbers).to_pylist() == [None, None]

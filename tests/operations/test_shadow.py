@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 
 from models import declared
 from operations import labels, requests, shadow
 from operations.labels import Job
 from operations.outcomes import Roles
 from operations.requests import Log
-from operations.shadow import Asked, Pairs, Quality
+from operations.shadow import Apart, Asked, Quality
 from operations.training_files import Place
 from pipeline.config import Config
 from pipeline.ingestion.columns import kinds_of_schema
@@ -64,7 +64,8 @@ def test_both_answers_are_compared(log: Log) -> None:
     found = shadow.answers(log, ASKED)
 
     assert found
-    assert found == Pairs(ROWS, 10, 0, 4.0, 2.0, found.agreement, found.difference)
+    assert (found.requests, found.failed, found.before_failed) == (ROWS, 10, 0)
+    assert (found.latency_ms, found.before_latency_ms) == (4.0, 2.0)
     assert found.agreement == pytest.approx(450 / 490)
     assert found.difference == pytest.approx(0.2 * 40 / 490)
     assert found.line() == (
@@ -83,6 +84,8 @@ def test_each_version_has_its_own_threshold(log: Log) -> None:
     assert found
     assert found.agreement == 1
     assert found.difference == pytest.approx(0.3)
+    # Deciding at 1/2, as accuracy does, they differ always.
+    assert found.apart == Apart(1, 0)
 
 
 def test_classes_agree_if_the_likeliest_is_the_same(log: Log) -> None:
@@ -95,6 +98,7 @@ def test_classes_agree_if_the_likeliest_is_the_same(log: Log) -> None:
 
     assert found
     assert (found.agreement, found.difference) == (0.8, None)
+    assert found.apart == Apart(pytest.approx(0.2), pytest.approx(0.4 / ROWS**0.5))
 
 
 def test_numbers_have_a_difference_only(
@@ -109,6 +113,7 @@ def test_numbers_have_a_difference_only(
 
     assert found
     assert (found.agreement, found.difference) == (None, 10)
+    assert found.apart == Apart(10, 0)
 
 
 def test_only_the_same_requests_of_the_two_versions_count(log: Log) -> None:
@@ -238,3 +243,23 @@ def test_weights_count_rows_several_times() -> None:
     expected = roc_auc_score(np.repeat(truth, times), np.repeat(scores, times))
     assert found == pytest.approx(expected)
     assert np.isnan(shadow.auc(truth, scores, truth))
+
+
+def test_classes_are_compared_by_accuracy_and_numbers_by_r2() -> None:
+    """With weights, and NaN without any, or of equal numbers."""
+    chance = np.random.default_rng(1)
+    weights = chance.poisson(1, 50).astype(float)
+    classes, answers = chance.integers(0, 3, 50).astype(float), chance.random((50, 3))
+    numbers = chance.normal(size=50)
+    guesses = numbers + chance.normal(scale=0.3, size=50)
+
+    accuracy = shadow.metric("classes", classes, answers, weights)
+    r2 = shadow.metric("regression", numbers, guesses, weights)
+
+    likeliest = answers.argmax(axis=1)
+    assert accuracy == pytest.approx(
+        accuracy_score(classes, likeliest, sample_weight=weights)
+    )
+    assert r2 == pytest.approx(r2_score(numbers, guesses, sample_weight=weights))
+    assert np.isnan(shadow.metric("regression", np.ones(50), guesses, weights))
+    assert np.isnan(shadow.metric("classes", classes, answers, np.zeros(50)))

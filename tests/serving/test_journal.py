@@ -1,5 +1,6 @@
 """The writer of the request log: sampling, privacy, rotation, kills and full disks."""
 
+import functools
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 from pipeline.errors import UsageError
 from serving import request_log
 from serving.journal import Entry, Journal, Privacy, Rotation, is_sampled
+from tests.e2e.warm import WarmProcess
+from tests.serving.conftest import MODEL, ROW, publish, start, wait_until
 
 PROJECT = Path(__file__).parents[2]
 FEATURES = {"fare": "FLOAT", "company": "BYTES"}
@@ -79,6 +82,32 @@ def test_a_kill_loses_only_the_last_moment(tmp_path: Path) -> None:
     assert numbers == list(range(len(numbers)))
     assert len(numbers) >= len(old)
     assert numbers
+
+
+@pytest.mark.e2e
+def test_an_answer_is_on_disk_within_a_second(
+    warm: WarmProcess, saved_model: Path, tmp_path: Path
+) -> None:
+    """By the server's default settings, which is what a `kill -9` loses at most."""
+    publish(tmp_path, saved_model, 1)
+    server = start(warm, tmp_path, "--log.segment-seconds", "60").wait()
+    journals = request_log.directory_of(tmp_path, MODEL) / request_log.JOURNALS
+
+    def is_written(name: str) -> bool:
+        found = journals.glob(f"[!.]*{request_log.JOURNAL_SUFFIX}")
+        return any(name.encode() in path.read_bytes() for path in found)
+
+    waits = []
+    # The first one is written at any time of a flush, the next ones at its beginning.
+    for number in range(11):
+        server.predict(ROW, x_request_id=f"asked-{number}")
+        answered = time.monotonic()
+        wait_until(functools.partial(is_written, f"asked-{number}"))
+        waits.append(time.monotonic() - answered)
+    server.stop()
+
+    # Of ten the shortest: other processes may have the cores meanwhile.
+    assert min(waits[1:]) <= 1
 
 
 def test_a_full_disk_drops_rows_and_counts_them(tmp_path: Path) -> None:

@@ -211,3 +211,24 @@ def test_the_rows_of_a_constant_model_are_spread() -> None:
     same = Scored(np.zeros(ROWS), np.ones(ROWS), np.ones(ROWS))
 
     assert len(np.unique(group_of(same, same))) == GROUPS
+
+
+def test_the_calibration_of_classes_counts_all_rows_once() -> None:
+    """By the probability of the likeliest class of the first model."""
+    first, second = classes(0.5), classes(1.0, seed=4)
+    how = comparison("classes", NAMES, NONE)
+    tables = [
+        tabled(kind.width, kind.quantities(first, second), everywhere(ROWS))
+        for kind in how.kinds
+    ]
+
+    found = how.calibration(tables, 0)
+
+    top = first.predictions.max(axis=1)
+    right = first.predictions.argmax(axis=1) == first.labels
+    means = [each["prediction"] / each["weight"] for each in found]
+    assert means == sorted(means)
+    assert sum(each["weight"] for each in found) == ROWS
+    assert sum(each["prediction"] for each in found) == pytest.approx(top.sum())
+    assert sum(each["label"] for each in found) == right.sum()
+    assert comparison("binary", (), NONE).calibration(tables, 0) == []
