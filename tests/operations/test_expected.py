@@ -101,9 +101,9 @@ def test_scores_that_the_test_split_lacks_are_counted() -> None:
     scores, labels = drawn(2_000)
     calibration = [b for b in plot(scores, labels) if b["prediction"] < b["weight"] / 2]
 
-    scores = scores_of(np.array([0.1, 0.9, 0.95, 0.2]))
+    asked = scores_of(np.array([0.1, 0.9, 0.95, 0.2]))
 
-    found = expected.estimate(scores, calibration, "binary")
+    found = expected.estimate(asked, calibration, "binary")
 
     assert found is not None
     assert found.outside == 0.5
