@@ -1,7 +1,7 @@
 """Monitors a model: compares a window of its request log with baselines."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from pipeline.config import Config
 from pipeline.ingestion.columns import Kinds, kinds_of_schema
 from pipeline.quality import titles
 from pipeline.store import clock
-from pipeline.trust import drift, gate, schema_review
+from pipeline.trust import drift, gate, schema_review, units
 from pipeline.trust.policy import Policy
 
 BEFORE = "window before's"
@@ -31,6 +31,8 @@ BEFORE = "window before's"
 
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _SERVING = "SERVING"
+# Alarms of what follows from the features.
+_FOLLOW = frozenset({Kind.PREDICTION, Kind.PERFORMANCE, Kind.EXPECTED})
 
 
 def directory_of(config: Config) -> Path:
@@ -81,8 +83,12 @@ def observe(config: Config, limits: Limits, until: datetime) -> Observation:
         outside=quality.outside,
         alarms=(
             *parts.traffic_alarms(),
-            *(_drift_alarm(each) for each in measured if each.over),
-            *quality.alarms,
+            *parts.explained(
+                [
+                    *(_drift_alarm(each) for each in measured if each.over),
+                    *quality.alarms,
+                ]
+            ),
         ),
         notes=(*model.missing, *parts.notes(), *quality.notes),
     )
@@ -165,6 +171,39 @@ class _Parts:
                 _served(self.schema),
             )
         )
+
+    @cached_property
+    def broken(self) -> dict[str, str]:
+        """Features that differ from the training data as by a broken client, and how.
+
+        It sends another unit, or leaves the feature out.
+        """
+        if self.model.data is None or self.now.profile is None:
+            return {}
+        before, after = self.model.data.rows.columns, self.now.profile.columns
+        found: dict[str, str] = {}
+        for each in (d for d in self._skew_now if d.over):
+            name = each.value.column
+            if each.value.measure == drift.MISSING_SHARE:
+                old, new = (c[name].missing / c[name].rows for c in (before, after))
+                if new > old:
+                    found[name] = f"{name} is missing in {new:.1%} of the rows"
+            elif each.value.measure == drift.JENSEN_SHANNON:
+                limit = float(each.value.threshold or 0)
+                if how := units.changed(before[name], after[name], limit):
+                    found[name] = f"{name} is {how}"
+        return found
+
+    def explained(self, alarms: Sequence[Alarm]) -> Iterator[Alarm]:
+        """Marks alarms that a broken client explains.
+
+        Those of the features that it sends wrongly, and of what follows from features.
+        """
+        for alarm in alarms:
+            about = self.broken.get(alarm.column, "")
+            if self.broken and alarm.kind in _FOLLOW:
+                about = "; ".join(self.broken.values())
+            yield replace(alarm, broken=about) if about else alarm
 
     def traffic_alarms(self) -> Iterator[Alarm]:
         """Judges rows, failures and latency."""

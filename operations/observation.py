@@ -32,11 +32,20 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Alarm:
-    """Something to act on."""
+    """Something to act on.
+
+    Attributes:
+        kind: What it is about.
+        text: What was found, in words.
+        column: Name of the feature; empty if it is about no feature.
+        broken: Why it looks like a broken client, from which there is nothing to learn;
+            empty if it doesn't.
+    """
 
     kind: Kind
     text: str
     column: str = ""
+    broken: str = ""
 
     def __str__(self) -> str:
         """Returns kind, column and text."""

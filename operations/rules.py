@@ -238,15 +238,21 @@ def _alarm_triggers(
         alarms = [a for a in found.alarms if a.kind in kinds] if found else []
         if not found or not alarms:
             continue
-        text = f"alarm: {alarms[0]}"
+        # A run would learn from a broken client that what it sends is right.
+        to_learn = [alarm for alarm in alarms if not alarm.broken]
+        text = f"alarm: {(to_learn or alarms)[0]}"
         names = sorted({f"{alarm.kind}:{alarm.column}" for alarm in alarms})
         # The alarm of a window that is over by now is that of other data.
-        if rule in settings.on and newest and _is_new(facts, newest):
+        if not to_learn:
+            why = f"no run, for it looks like a broken client: {alarms[0].broken}"
+        elif rule not in settings.on:
+            why = "it starts no run by the settings"
+        elif newest and _is_new(facts, newest):
             yield _Trigger(rule, text, newest)
+            continue
         else:
             why = "there is no new data to learn from"
-            why = why if rule in settings.on else "it starts no run by the settings"
-            yield _Trigger(rule, f"{text}; {why}", None, names)
+        yield _Trigger(rule, f"{text}; {why}", None, names)
 
 
 def _is_new(facts: Facts, window: Window) -> bool:

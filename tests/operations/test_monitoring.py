@@ -83,6 +83,8 @@ def test_kilometres_are_skew_and_drift(monitored: Config, write: Write) -> None:
 
     assert kinds(found) == {(Kind.SKEW, "trip_miles"), (Kind.DRIFT, "trip_miles")}
     assert "against the live model's data" in found.alarms[0].text
+    how = "trip_miles is as if kilometres were sent for miles (times 1.609)"
+    assert {alarm.broken for alarm in found.alarms} == {how}
 
 
 def test_the_end_of_a_skew_is_no_drift(monitored: Config, write: Write) -> None:
@@ -116,6 +118,11 @@ def test_missing_and_unseen_values_are_skew(monitored: Config, write: Write) -> 
     assert ("pickup_latitude", "missing_share") in measures
     assert ("company", "unseen_share") in measures
     assert any("the window before has 0 rows" in note for note in found.notes)
+    broken = {alarm.column: alarm.broken for alarm in found.alarms}
+    assert (
+        broken["pickup_latitude"] == "pickup_latitude is missing in 100.0% of the rows"
+    )
+    assert broken["company"] == ""
 
 
 def test_other_scores_are_an_alarm(monitored: Config, write: Write) -> None:

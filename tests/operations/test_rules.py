@@ -178,6 +178,25 @@ def test_an_alarm_without_remedy_is_noted_once(kind: Kind, why: str) -> None:
     assert waits(decide(known)) == "nothing new"
 
 
+def test_a_broken_client_starts_no_run() -> None:
+    """Its alarm is noted; a change that it doesn't explain starts one all the same."""
+    miles = Alarm(Kind.DRIFT, "moved", "trip_miles", broken="trip_miles is in km")
+    scores = Alarm(Kind.PREDICTION, "moved", "prediction", broken="trip_miles is in km")
+    fare = Alarm(Kind.DRIFT, "moved", "fare")
+    only = replace(seen(miles), alarms=(miles, scores))
+    both = replace(seen(miles), alarms=(miles, scores, fare))
+
+    noted = decide(facts(1, 2, observation=only))
+    started = run(decide(facts(1, 2, observation=both)))
+
+    assert isinstance(noted, Decision)
+    assert (noted.action, noted.rule) == (Action.NOTE, "drift")
+    assert noted.because.endswith(
+        "no run, for it looks like a broken client: trip_miles is in km"
+    )
+    assert started.because.startswith("alarm: drift: fare: moved; reads spans 1 to 2")
+
+
 def test_one_run_at_a_time() -> None:
     """Whoever started the one that is under way."""
     found = decide(facts(1, 2, alive="20260301-115500-abc"))
