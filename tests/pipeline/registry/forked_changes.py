@@ -3,7 +3,8 @@
     python -m tests.pipeline.registry.forked_changes MODE BASE MODEL MODEL
 
 A process of its own, because one with TensorFlow's threads shouldn't fork. After each
-child it checks what a server would find, and prints what it did as JSON.
+child it checks what a server would find, and at the end it prints what it did as JSON.
+With "kill" it prints the name of the change after each kill, and waits for a line.
 """
 
 import functools
@@ -110,7 +111,11 @@ def killed_at(moment: int, base: Path) -> None:
 
 
 def kill(turns: Changes) -> dict[str, int]:
-    """Kills each change at each of its moments; returns the number of moments."""
+    """Kills each change at each of its moments; returns the number of moments.
+
+    After each kill, and after the change that is left alone, somebody else has the
+    time to load what is live.
+    """
     moments = {}
     for name in ("push", "promote", "rollback", "delete"):
         do, moment, code = getattr(turns, name), 0, -signal.SIGKILL
@@ -118,6 +123,9 @@ def kill(turns: Changes) -> dict[str, int]:
             moment += 1
             code = in_child(do, functools.partial(killed_at, moment, turns.base))
             turns.check()
+            sys.stdout.write(f"{name}\n")
+            sys.stdout.flush()
+            sys.stdin.readline()
         assert code == 0, (name, moment, code)
         moments[name] = moment - 1
     return moments

@@ -360,6 +360,7 @@ def _run(mode: str, base: Path, *models: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command,
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -376,22 +377,34 @@ def _answers(directory: Path, value: float) -> Path:
 
 
 def test_killed_at_any_moment_the_live_version_loads(config: Config) -> None:
-    """A server that loads what is live finds a whole model during 60 kills and more."""
+    """A server that loads what is live after each kill finds a whole model."""
     base = config.serving_directory
     models = [_answers(config.output / f"model-{n}", float(n)) for n in range(2)]
-    loaded = set()
+    loaded: dict[str, list[float]] = {}
 
     with _run("kill", base, *models) as process:
-        while process.poll() is None:
-            if now := live(base):
-                server = tf.saved_model.load(str(now.path))
-                loaded.add(float(server.answer()))
-        out, err = process.communicate()
+        assert process.stdin
+        assert process.stdout
+        # The process waits after each kill: nothing here depends on who is faster.
+        for line in process.stdout:
+            if line.startswith("{"):
+                moments = json.loads(line)
+                break
+            now = live(base)
+            assert now
+            server = tf.saved_model.load(str(now.path))
+            loaded.setdefault(line.strip(), []).append(float(server.answer()))
+            process.stdin.write("\n")
+            process.stdin.flush()
+        _, err = process.communicate()
 
     assert process.returncode == 0, err
-    moments = json.loads(out)
-    assert min(moments[name] for name in ("push", "promote", "rollback")) >= 10, moments
-    assert loaded == {0.0, 1.0}
+    assert {name: len(each) - 1 for name, each in loaded.items()} == moments
+    for name in ("push", "promote", "rollback"):
+        assert moments[name] >= 10, moments
+        # A kill after the change is made leaves the other model live.
+        assert set(loaded[name]) == {0.0, 1.0}
+    assert len(set(loaded["delete"])) == 1
     assert not list(base.glob(".*"))
 
 
