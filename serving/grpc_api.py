@@ -26,7 +26,14 @@ from tensorflow_serving.apis import (
 from serving import metrics
 from serving.contract import Column, Job
 from serving.live import Live
-from serving.predictor import REQUEST_ID, Asked, Predictor, failed, request_id
+from serving.predictor import (
+    DECISION_THRESHOLD,
+    REQUEST_ID,
+    Asked,
+    Predictor,
+    failed,
+    request_id,
+)
 from serving.rejections import RejectedError, invalid
 from serving.rest import DEFAULT_SIGNATURE
 from serving.settings import Limits
@@ -82,7 +89,9 @@ class Services(
         given = request_id(_metadata(context).get(REQUEST_ID))
         # Also of a failed call: it is what the client can ask us about.
         context.set_trailing_metadata(((REQUEST_ID, given),))
-        return await self._answered(context, lambda: self._predict(request, given))
+        return await self._answered(
+            context, lambda: self._predict(request, given, context)
+        )
 
     async def GetModelMetadata(  # noqa: N802 - as above
         self,
@@ -149,13 +158,20 @@ class Services(
         return await context.abort(status, str(rejected))
 
     async def _predict(
-        self, request: predict_pb2.PredictRequest, given: str
+        self,
+        request: predict_pb2.PredictRequest,
+        given: str,
+        context: "grpc.aio.ServicerContext[Any, Any]",
     ) -> predict_pb2.PredictResponse:
         asked = _asked(request.model_spec)
         signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
         answered = await self._predictor.predict(
             asked, metrics.GRPC, given, lambda version: _job(request, version)
         )
+        if (threshold := answered.version.threshold) is not None:
+            context.set_trailing_metadata(
+                ((REQUEST_ID, given), (DECISION_THRESHOLD, str(threshold)))
+            )
         found = predict_pb2.PredictResponse()
         _describe(found.model_spec, asked, answered.version, signature)
         for name, values in answered.answers.items():

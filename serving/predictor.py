@@ -23,6 +23,8 @@ from serving.version import Version
 _LOG = logging.getLogger(__name__)
 
 REQUEST_ID = "x-request-id"
+DECISION_THRESHOLD = "x-decision-threshold"
+"""With the probability above which the version decides a row as positive."""
 """Header, and metadata of gRPC: an id that the client gave, or that it gets."""
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -215,7 +217,7 @@ class Predictor:
                 features=version.contract.features,
                 rows=answered.job.logged if answered is not None else (),
                 answers=as_logged(answered.answers) if answered is not None else (),
-                threshold=version.info["threshold"],
+                threshold=version.threshold,
                 latency_ms=seconds * 1e3,
                 status=status,
             )

@@ -31,6 +31,7 @@ from serving import metrics
 from serving.contract import Job
 from serving.live import Live
 from serving.predictor import (
+    DECISION_THRESHOLD,
     REQUEST_ID,
     Answered,
     Asked,
@@ -124,13 +125,11 @@ class Rest:
             )
         except RejectedError as error:
             return _error(error, given)
+        headers = {REQUEST_ID: given, VERSION_HEADER: str(answered.version.number)}
+        if (threshold := answered.version.threshold) is not None:
+            headers[DECISION_THRESHOLD] = str(threshold)
         return web.Response(
-            body=_encoded(answered),
-            content_type=_JSON,
-            headers={
-                REQUEST_ID: given,
-                VERSION_HEADER: str(answered.version.number),
-            },
+            body=_encoded(answered), content_type=_JSON, headers=headers
         )
 
     async def _body(self, request: web.BaseRequest) -> bytes:

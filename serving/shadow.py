@@ -236,7 +236,7 @@ class _Asked:
             features=_NO_FEATURES,
             rows=[()] * self.job.rows if self.job and answered else (),
             answers=as_logged(answers) if answers is not None else (),
-            threshold=self.version.info["threshold"],
+            threshold=self.version.threshold,
             latency_ms=(time.perf_counter() - self.started) * 1e3,
             status=status,
         )

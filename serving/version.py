@@ -49,6 +49,12 @@ class Version:
         self._rows = 0
         self.lost: Callable[[], None] = lambda: None
 
+    @property
+    def threshold(self) -> float | None:
+        """The probability above which it decides a row as positive, if it has one."""
+        threshold: float | None = self.info["threshold"]
+        return threshold
+
     @classmethod
     async def load(  # noqa: PLR0913 - each is needed once, and passed on
         cls,

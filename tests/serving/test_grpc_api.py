@@ -60,7 +60,10 @@ def test_predict(predictions: Any) -> None:
     assert tf.make_ndarray(found.outputs["probability"]).shape == (2,)
     assert found.model_spec.version.value == 5
     assert found.model_spec.signature_name == "serving_raw"
-    assert ("x-request-id", "by-grpc") in [tuple(m) for m in call.trailing_metadata()]
+    assert {tuple(each) for each in call.trailing_metadata()} >= {
+        ("x-request-id", "by-grpc"),
+        ("x-decision-threshold", "0.25"),
+    }
 
 
 def test_outputs_can_be_chosen(predictions: Any) -> None:

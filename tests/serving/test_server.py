@@ -62,6 +62,7 @@ def test_rows_are_answered_and_logged(server: Server) -> None:
     assert (reply.status, reply.json()) == (200, {"predictions": answers})
     assert reply.headers["X-Request-Id"] == "first"
     assert reply.headers["X-Model-Version"] == "5"
+    assert reply.headers["X-Decision-Threshold"] == "0.25"
     one, two = logged(server, "first")
     assert one["prediction"] == answers[0]
     assert (one["version"], one["signature"]) == (5, "serving_raw")
