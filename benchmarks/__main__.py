@@ -16,6 +16,7 @@ _BENCHMARKS = {
     "engines": "engines",
     "scale": "scale_model",
     "analysis": "analysis",
+    "quarters": "quarters",
     "readme": "results",
 }
 

@@ -3,6 +3,7 @@
 `--by quarter` writes it as 16 spans, one per quarter, from the first of 2013 on.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def _write(arguments: list[str]) -> None:
             print(f"{files[0]} to {files[-1].relative_to(directory)}")
             print(
                 f"next: python run_local.py --data {directory} "
-                f"--pattern '{quarters.PATTERN}' --window 4"
+                f"{shlex.join(quarters.FLAGS)}"
             )
         case _:
             raise UsageError(_USAGE)

@@ -108,5 +108,5 @@ def test_the_command_says_what_to_type_next(
     assert capsys.readouterr().out == (
         f"{tmp_path}/q/span-1/2013-q1.csv to span-16/2016-q4.csv\n"
         f"next: python run_local.py --data {tmp_path}/q "
-        "--pattern 'span-{SPAN}/*.csv' --window 4\n"
+        "--pattern 'span-{SPAN}/*.csv' --window 4 --min-auc 0.9\n"
     )
