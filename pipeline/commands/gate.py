@@ -72,11 +72,14 @@ def _coverage(arguments: list[str]) -> int:
 
 def _accept(arguments: list[str]) -> int:
     flags = tyro.cli(AcceptFlags, prog="throughline gate accept", args=arguments)
-    from pipeline.trust import exceptions
+    from pipeline.trust import exceptions, schema_review
     from pipeline.trust.policy import Accepted
 
-    path = exceptions.file_of(flags.config().schema)
+    schema = flags.config().schema
+    path = exceptions.file_of(schema)
     accepted = Accepted(flags.anomaly, flags.until, flags.because, flags.feature)
+    if schema.exists():
+        exceptions.refuse_unknown_column(accepted, schema_review.read(schema))
     exceptions.add(path, accepted, datetime.now(UTC).date())
     say(
         f"{path} accepts {accepted} until {flags.until}; review and commit it. Runs of "

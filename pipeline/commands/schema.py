@@ -104,8 +104,7 @@ def _thresholds(arguments: list[str]) -> int:
         wanted = thresholds.with_proposals(schema, found, flags.accept)
         _rewrite(config.schema, wanted)
         return EXIT_DONE
-    pairs = max(map(len, between.values()), default=0)
-    say("\n".join(thresholds.lines(found, verdict, len(accepted), pairs)))
+    say("\n".join(thresholds.lines(found, verdict, len(accepted))))
     return EXIT_DONE
 
 

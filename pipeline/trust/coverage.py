@@ -20,7 +20,7 @@ from pyarrow import parquet
 from pipeline.columnar import engine, lists, shards
 from pipeline.columnar.engine import Runner
 from pipeline.columnar.shards import Shard
-from pipeline.trust.checks import Check
+from pipeline.trust.checks import Check, Severity
 from pipeline.trust.policy import Finding, Policy, Value, one_line, table
 
 CELLS = 20_000
@@ -192,7 +192,8 @@ def find_uncovered(
     Args:
         train: Rows of the training split.
         elsewhere: Other rows.
-        policy: Has the largest share of such rows.
+        policy: Has the largest share of such rows, which counts unless the finding is
+            ignored.
         split: Name of the split of the other rows; empty for all.
         against: Name of the baseline that the training rows are of, if it is one.
     """
@@ -200,8 +201,10 @@ def find_uncovered(
     for cross, found in coverage(train, elsewhere, policy.min_rows_of_cell).items():
         name = name_of(cross)
         share = found.uncovered
-        yield Value("uncovered_rows", share, limit, name, split, against)
-        if share > limit:
+        ignored = policy.severity(Check.UNCOVERED_CELLS, name) == Severity.IGNORE
+        threshold = None if ignored else limit
+        yield Value("uncovered_rows", share, threshold, name, split, against)
+        if threshold is not None and share > threshold:
             data = f"the {against} data" if against else "training"
             most = sorted(found.never.items(), key=lambda pair: -pair[1])[:_SHOWN]
             shown = ", ".join(f"{' * '.join(cell)} ({n} rows)" for cell, n in most)

@@ -9,15 +9,17 @@ import tomllib
 from datetime import date
 from pathlib import Path
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from pipeline.columnar import files
-from pipeline.errors import UsageError, is_one_line
-from pipeline.trust.checks import Check
+from pipeline.errors import UsageError, is_one_line, no_such
+from pipeline.trust.checks import NEW_COLUMN, Check
 from pipeline.trust.policy import Accepted
 
 FILE_NAME = "exceptions.toml"
 _TABLE = "accepted"
+# Their findings name new columns, crosses of columns, and what a model answers.
+_OF_OTHER_NAMES = {NEW_COLUMN, Check.UNCOVERED_CELLS, Check.PREDICTION_DRIFT}
 _HEADER = (
     "# Findings of the data gate that were reviewed and accepted, each until a date.\n"
     "# `throughline gate accept` adds to this file; see docs/data-trust.md.\n"
@@ -84,6 +86,25 @@ def add(path: Path, exception: Accepted, today: date) -> None:
     before = path.read_text("utf-8") if path.exists() else _HEADER
     block = "\n".join([f"[[{_TABLE}]]", *lines, ""])
     files.write_text(path, f"{before.rstrip()}\n\n{block}")
+
+
+def refuse_unknown_column(exception: Accepted, schema: schema_pb2.Schema) -> None:
+    """Rejects an exception for a column that no such finding can have.
+
+    Args:
+        exception: What is accepted, for one column or for any.
+        schema: The reviewed one.
+
+    Raises:
+        UsageError: The schema has no such column; the message has the most similar.
+    """
+    known = [feature.name for feature in schema.feature]
+    if exception.anomaly in _OF_OTHER_NAMES or exception.feature in {"", *known}:
+        return
+    raise UsageError(
+        f"{no_such('column', exception.feature, known)}: the reviewed schema has none, "
+        f"so {exception.anomaly} is never found in it"
+    )
 
 
 def known_anomalies() -> list[str]:

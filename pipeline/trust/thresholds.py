@@ -6,7 +6,6 @@ normal, differs from itself by more than that, seasons are the reason, and the s
 should say so.
 """
 
-import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,8 +33,8 @@ _FIELDS = {
     drift.L_INFINITY: "infinity_norm",
 }
 
-Spread = Mapping[tuple[str, str], Sequence[float]]
-"""Distances between past data by column and measure."""
+Spread = Mapping[tuple[str, str, str], Sequence[float]]
+"""Distances between past data by baseline, column and measure."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ class Threshold:
 
     Attributes:
         value: What was measured in the newest data.
-        spread: The largest distance between two of the past data; `None` if unknown.
+        spread: The largest distance between past data that was compared so; `None` if
+            unknown.
         proposed: What the schema should have instead; `None` if it fits.
     """
 
@@ -53,18 +53,28 @@ class Threshold:
     proposed: float | None = None
 
 
-def spread(past: Sequence[Baseline]) -> dict[tuple[str, str], list[float]]:
-    """Measures all pairs of past data, later compared with earlier.
+def spread(past: Sequence[Baseline]) -> dict[tuple[str, str, str], list[float]]:
+    """Measures how far past data is from the data that it could be compared with.
+
+    The previous data is the one before. The live model's may be any earlier one, so the
+    distances of trends that last for years count for it alone.
 
     Args:
-        past: Oldest first; pairs of which both read a span are left out.
+        past: Spans in any order, other data oldest first; pairs of which both read a
+            span are left out.
     """
-    found: dict[tuple[str, str], list[float]] = {}
-    for before, after in itertools.combinations(past, 2):
-        if set(before.verdict.spans) & set(after.verdict.spans):
-            continue
-        for column, measure, distance in drift.distances(before.rows, after.rows):
-            found.setdefault((column, measure), []).append(distance)
+    found: dict[tuple[str, str, str], list[float]] = {}
+    # A late span was accepted after its successors.
+    ordered = sorted(past, key=lambda each: each.verdict.spans)
+    for number, before in enumerate(ordered):
+        for after in ordered[number + 1 :]:
+            if set(before.verdict.spans) & set(after.verdict.spans):
+                continue
+            baselines = [drift.LIVE]
+            baselines += [drift.PREVIOUS] if after is ordered[number + 1] else []
+            for column, measure, distance in drift.distances(before.rows, after.rows):
+                for against in baselines:
+                    found.setdefault((against, column, measure), []).append(distance)
     return found
 
 
@@ -77,22 +87,21 @@ def holding(verdict: Verdict, between: Spread, past: int) -> list[Threshold]:
         past: How many data they are of.
     """
     return [
-        _threshold(value, between.get((value.column, value.measure), ()), past)
+        _threshold(
+            value, between.get((value.against, value.column, value.measure), ()), past
+        )
         for value in verdict.measured
         if value.because
     ]
 
 
-def lines(
-    found: Sequence[Threshold], verdict: Verdict, past: int, pairs: int
-) -> Iterable[str]:
+def lines(found: Sequence[Threshold], verdict: Verdict, past: int) -> Iterable[str]:
     """Formats what `throughline schema thresholds` prints.
 
     Args:
         found: What `holding` returned.
         verdict: The verdict that it is of.
         past: How many past data were compared.
-        pairs: In how many pairs.
     """
     for name, what in verdict.compared_with.items():
         yield f"Compared with the {name} data: {what}"
@@ -105,7 +114,8 @@ def lines(
         )
     else:
         yield (
-            f"Past data: the largest of {pairs} distances of {past} that were accepted"
+            f"Past data: the largest distance of {past} that were accepted, each from "
+            "the one before (previous) or from any earlier one (live model's)"
         )
     if not found:
         return
@@ -165,19 +175,17 @@ def _threshold(value: Value, distances: Sequence[float], past: int) -> Threshold
 def _proposed(
     found: Iterable[Threshold],
 ) -> dict[tuple[str, str], tuple[str, float]]:
-    """Returns measure and threshold by column and comparator, the larger one of two.
+    """Returns measure and threshold by column and comparator.
 
-    Where the schema has a skew comparator, the other one doesn't hold for the live
-    model's data.
+    Each comparator is that of one baseline, as `drift.comparator_of` reads them.
     """
     proposed: dict[tuple[str, str], tuple[str, float]] = {}
     for each in found:
         if each.proposed is not None:
-            is_skew = each.value.because == drift.BY_SKEW
-            comparator = "skew_comparator" if is_skew else "drift_comparator"
+            is_live = each.value.against == drift.LIVE
+            comparator = "skew_comparator" if is_live else "drift_comparator"
             place = each.value.column, comparator
-            before = proposed.get(place, ("", 0.0))[1]
-            proposed[place] = each.value.measure, max(before, each.proposed)
+            proposed[place] = each.value.measure, each.proposed
     return proposed
 
 
@@ -188,7 +196,8 @@ def _proposals(found: Iterable[Threshold]) -> Iterable[str]:
     yield ""
     yield (
         "Past data differs by more than these thresholds. The schema could have "
-        "others, below which no change of the column is found:"
+        "others, below which no change of the column is found (a drift_comparator "
+        "holds against the previous data, a skew_comparator against the live model's):"
     )
     for (column, comparator), (measure, threshold) in proposed.items():
         text = f"{comparator} {{ {_FIELDS[measure]} {{ threshold: {threshold:g} }} }}"

@@ -1,11 +1,13 @@
 """`throughline gate`: the newest verdict, and exceptions to the policy."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from pipeline import cli
 from pipeline.config import Config
+from pipeline.errors import UsageError
 from pipeline.trust import exceptions
 from pipeline.trust.checks import Check
 from pipeline.trust.policy import Accepted, Finding, Verdict
@@ -62,3 +64,28 @@ def test_a_finding_can_be_accepted(
     assert code == 0
     assert exceptions.read(path) == (Accepted("DRIFT", day, "prices rose", "fare"),)
     assert f"{path} accepts DRIFT of fare until {day}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("anomaly", "feature", "said"),
+    [
+        ("DRIFT", "fair", "no column 'fair'; did you mean 'fare'?"),
+        ("SCHEMA_NEW_COLUMN", "vendor", ""),
+        ("UNCOVERED_CELLS", "company*fare", ""),
+    ],
+)
+def test_a_column_that_does_not_exist_is_rejected(
+    anomaly: str, feature: str, said: str, tmp_path: Path
+) -> None:
+    """An exception that no finding could ever need would be a misspelled one."""
+    schema = tmp_path / "schema.pbtxt"
+    schema.write_text('feature { name: "fare" type: FLOAT }\n')
+    flags = ["--until", "9999-12-31", "--because", "known", "--schema", str(schema)]
+    command = ["accept", anomaly, "--feature", feature, *flags]
+
+    if said:
+        with pytest.raises(UsageError, match=re.escape(said)):
+            cli.COMMANDS["gate"](command)
+    else:
+        assert cli.COMMANDS["gate"](command) == 0
+    assert exceptions.file_of(schema).exists() == (not said)

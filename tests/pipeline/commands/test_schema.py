@@ -78,7 +78,11 @@ def test_thresholds_are_shown_and_accepted(
     runs = StockStore(config.metadata_url, config.output / "artifacts", config.name)
     for span, fare in enumerate([1.0, 4.0, 9.0], 1):
         accept(runs, f"span {span}", [fare] * 50, span)
-    value = Value("jensen_shannon", 0.3, 0.02, "fare", because="smallest effect")
+    value = Value(
+        *("jensen_shannon", 0.3, 0.02, "fare"),
+        against="previous",
+        because="smallest effect",
+    )
     verdict = Verdict(measured=(value,), compared_with={"previous": "span 3, 50 rows"})
     refuse(config, runs, verdict, "newest")
     run = cli.COMMANDS["schema"]
@@ -86,7 +90,8 @@ def test_thresholds_are_shown_and_accepted(
     assert run(["thresholds", *flags]) == 0
     out = capsys.readouterr().out
     row = next(line for line in out.splitlines() if line.startswith("fare"))
-    assert row.split()[:5] == ["fare", "jensen_shannon", "0.3000", "0.0200", "1.0000"]
+    cells = ["fare", "jensen_shannon", "previous", "0.3000", "0.0200", "1.0000"]
+    assert row.split()[:6] == cells
     assert run(["thresholds", "--accept", "fare", *flags]) == 0
     added = "  drift_comparator { jensen_shannon_divergence { threshold: 1.0 } }\n"
     assert path.read_text() == SCHEMA.replace("max: 7 }\n", f"max: 7 }}\n{added}")

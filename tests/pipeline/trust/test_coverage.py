@@ -8,7 +8,7 @@ import pytest
 from pipeline.columnar.engine import Workers
 from pipeline.columnar.shards import ShardWriter, shards_of
 from pipeline.trust import coverage
-from pipeline.trust.checks import Check
+from pipeline.trust.checks import Check, Severity
 from pipeline.trust.coverage import MISSING, Cells, Counts
 from pipeline.trust.policy import Finding, Policy, Value
 
@@ -87,9 +87,9 @@ def test_cells_are_covered_barely_or_never() -> None:
 @pytest.mark.parametrize(("limit", "findings"), [(0.1, 1), (0.2, 0)])
 def test_uncovered_rows_are_a_finding(limit: float, findings: int) -> None:
     """Above the limit, with the cells that have most rows."""
-    found = list(
-        coverage.find_uncovered(TRAIN, TEST, Policy(max_uncovered=limit), split="test")
-    )
+    policy = Policy({Check.UNCOVERED_CELLS: Severity.WARN}, max_uncovered=limit)
+
+    found = list(coverage.find_uncovered(TRAIN, TEST, policy, split="test"))
 
     texts = [each.text for each in found if isinstance(each, Finding)]
     values = [each for each in found if isinstance(each, Value)]
@@ -103,8 +103,10 @@ def test_uncovered_rows_are_a_finding(limit: float, findings: int) -> None:
 
 
 def test_uncovered_cells_are_ignored_unless_asked_for() -> None:
-    """A cross of many cells always has new ones; a setting lets them block."""
-    assert Policy().severity(Check.UNCOVERED_CELLS) == "ignore"
+    """A cross of many cells always has new ones; without a setting none is too many."""
+    found = list(coverage.find_uncovered(TRAIN, TEST, Policy(), split="test"))
+
+    assert found == [Value("uncovered_rows", 0.12, None, "hour*area", "test")]
 
 
 def test_rare_cells_become_slices() -> None:
