@@ -45,7 +45,7 @@ def mariadb() -> Iterator[str]:
         common = ["--no-defaults", f"--user={user}", f"--datadir={directory / 'data'}"]
         _installed(["mariadb-install-db", *common])
         # The server would add .err to a name without a suffix.
-        port, log = _free_port(), directory / "log.err"
+        port, log = free_port(), directory / "log.err"
         command = [
             *("mariadbd", *common, f"--socket={directory}/s", f"--port={port}"),
             *("--bind-address=127.0.0.1", f"--init-file={start}"),
@@ -83,7 +83,7 @@ def postgresql() -> Iterator[str]:
             ],
             **as_user,
         )
-        port, log = _free_port(), directory / "log"
+        port, log = free_port(), directory / "log"
         settings = [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
@@ -142,7 +142,8 @@ def _installed(command: Sequence[str], **more: Any) -> None:
         pytest.skip(f"{name} ended with {done.returncode}: {' '.join(said[-3:])}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Returns a port of loopback that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

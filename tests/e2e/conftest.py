@@ -17,6 +17,7 @@ from tests.e2e.runs import (
     SECOND_RUN,
     Finished,
     Rows,
+    files_of_project,
     finished,
     in_clone,
     write_csv,
@@ -57,17 +58,9 @@ def small_data(tmp_path: Path, sample_rows: Rows) -> Callable[..., Path]:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh clone, as git would make it of the working tree, in an awkward place."""
     target = tmp_path_factory.mktemp("fresh") / "a clone"
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (PROJECT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(PROJECT / name, target / name)
+    for name in files_of_project():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(PROJECT / name, target / name)
     return target
 
 

