@@ -43,6 +43,10 @@ GATE_NODE = "DataGate"
 TUNER_NODE = "Tuner"
 TRAINER_NODE = "Trainer"
 SERVING_NODE = "ServingCheck"
+# An image's name with its registry's, if any, and a tag.
+_IMAGE = re.compile(
+    r"[a-z0-9][a-z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII
+)
 _BUCKET = re.compile(r"(?:s3|gs)://[a-z0-9][a-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
 
 VERTEX_MOUNT = Path("/gcs")
@@ -365,15 +369,20 @@ class ServingCheck:
     """Most milliseconds for 95 % of the requests of one row."""
     max_memory_mb: float = 4096.0
     """Most memory of the process in MB, TensorFlow's 450 included."""
-    tensorflow_serving_tag: str = ""
-    """Tag of the image tensorflow/serving: TFX's InfraValidator then loads the model in
-    Docker, and none of the other checks is made."""
+    image: str = ""
+    """Image of a model server, such as tensorflow/serving:2.19.1: TFX's InfraValidator
+    then loads the model in it in Docker, and none of the other checks is made."""
 
     def __post_init__(self) -> None:
         """Rejects bounds that no model keeps."""
         require(self, "rows", at_least=1, at_most=10_000, group="serving_check")
         for name in ("max_load_seconds", "max_latency_ms", "max_memory_mb"):
             require(self, name, at_least=0, at_most=LARGEST, group="serving_check")
+        if self.image and not _IMAGE.fullmatch(self.image):
+            raise UsageError(
+                f"serving-check.image is {self.image!r}; it must be an image with its "
+                "tag, such as tensorflow/serving:2.19.1"
+            )
 
 
 @dataclass(frozen=True)

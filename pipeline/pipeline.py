@@ -60,6 +60,7 @@ from pipeline.config import (
     SERVING_NODE,
     VERTEX_MOUNT,
     Config,
+    environment,
 )
 from pipeline.ingestion.spans import Between, Newest
 from pipeline.ingestion.splitting import EVAL, TEST, TRAIN, SplitRule
@@ -333,8 +334,10 @@ def _serving_check(
 ) -> BaseComponent:
     asked = config.serving_check
     limits = Limits(asked.max_load_seconds, asked.max_latency_ms, asked.max_memory_mb)
-    if tag := asked.tensorflow_serving_tag:
-        return serving_check.in_docker(model, tag, limits).with_id(SERVING_NODE)
+    if asked.image:
+        docker = environment().get("DOCKER_HOST", "")
+        validator = serving_check.in_docker(model, asked.image, limits, docker)
+        return validator.with_id(SERVING_NODE)
     return serving_check.ServingCheck(model, examples, asked.rows, limits)
 
 

@@ -1,7 +1,7 @@
 """TFX's InfraValidator, which needs neither Docker nor a cluster.
 
 The component type, inputs, parameters and output are TFX's; only the executor is ours,
-unless the settings ask for TFX's own, which starts TensorFlow Serving in Docker.
+unless the settings ask for TFX's own, which starts a model server in Docker.
 """
 
 import json
@@ -128,7 +128,9 @@ class ServingCheck(BaseComponent):
                 split_name=_SPLIT,
                 num_examples=rows,
             ),
-            validation_spec=_validation_spec(limits),
+            validation_spec=infra_validator_pb2.ValidationSpec(
+                max_loading_time_seconds=math.ceil(limits.max_load_seconds)
+            ),
             limits=limits.to_json(),
             blessing=Channel(type=InfraBlessing),
         )
@@ -141,23 +143,32 @@ class ServingCheck(BaseComponent):
 
 
 def in_docker(
-    model: BaseChannel, tag: str, limits: serving_check.Limits
+    model: BaseChannel, image: str, limits: serving_check.Limits, docker: str
 ) -> InfraValidator:
-    """Creates TFX's own component: TensorFlow Serving loads the model in Docker.
+    """Creates TFX's own component: a model server loads the model in Docker.
 
     Args:
         model: The Trainer's.
-        tag: Tag of the image tensorflow/serving.
+        image: Image of a server with TensorFlow Serving's protocol, as NAME:TAG.
         limits: Only the time to load counts.
+        docker: Address of Docker's daemon; "" for its default socket, since TFX's
+            client doesn't read DOCKER_HOST.
     """
+    name, _, tag = image.rpartition(":")
     # Without requests: TFX makes them of tf.Examples, and ours are columns.
     return InfraValidator(
         model=model,
         serving_spec=infra_validator_pb2.ServingSpec(
-            tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[tag]),
-            local_docker=infra_validator_pb2.LocalDockerConfig(),
+            tensorflow_serving=infra_validator_pb2.TensorFlowServing(
+                image_name=name, tags=[tag]
+            ),
+            local_docker=infra_validator_pb2.LocalDockerConfig(client_base_url=docker),
         ),
-        validation_spec=_validation_spec(limits),
+        # A server that can't load a model waits for another one, or ends: TFX takes
+        # both for a slow start, and by default it tries five times as long.
+        validation_spec=infra_validator_pb2.ValidationSpec(
+            max_loading_time_seconds=math.ceil(limits.max_load_seconds), num_tries=2
+        ),
     )
 
 
@@ -187,11 +198,3 @@ def _bless(blessing: Artifact, result: serving_check.Result) -> None:
     )
     files.write_text(files.join(blessing.uri, SERVING_CHECK_FILE), result.to_json())
     blessing.set_int_custom_property(properties.BLESSED, int(blessed))
-
-
-def _validation_spec(
-    limits: serving_check.Limits,
-) -> infra_validator_pb2.ValidationSpec:
-    return infra_validator_pb2.ValidationSpec(
-        max_loading_time_seconds=math.ceil(limits.max_load_seconds)
-    )

@@ -187,9 +187,9 @@ FLAGS: dict[str, tuple[list[str], Config]] = {
         ["9"],
         Config(serving_check=ServingCheck(max_memory_mb=9)),
     ),
-    "serving-check.tensorflow-serving-tag": (
-        ["2.19.1"],
-        Config(serving_check=ServingCheck(tensorflow_serving_tag="2.19.1")),
+    "serving-check.image": (
+        ["r/server:1"],
+        Config(serving_check=ServingCheck(image="r/server:1")),
     ),
 }
 

@@ -82,11 +82,12 @@ def test_without_rows_nothing_is_blessed(tmp_path: Path) -> None:
 
 
 def test_docker_is_a_setting_of_tfx_s_own_component() -> None:
-    """With a tag, TFX's executor loads the model in an image of that tag."""
+    """With an image, TFX's executor loads the model in a container of it."""
     model = Channel(type=standard_artifacts.Model)
 
-    component = serving_check.in_docker(model, "2.19.1", LIMITS)
+    component = serving_check.in_docker(model, "r:5000/server:1", LIMITS, "unix:///s")
 
-    given = component.spec.exec_properties[specs.SERVING_SPEC_KEY]
-    assert json.loads(given)["tensorflow_serving"]["tags"] == ["2.19.1"]
+    given = json.loads(component.spec.exec_properties[specs.SERVING_SPEC_KEY])
+    assert given["tensorflow_serving"] == {"image_name": "r:5000/server", "tags": ["1"]}
+    assert given["local_docker"] == {"client_base_url": "unix:///s"}
     assert component.executor_spec.class_path.startswith("tfx.components.infra")
