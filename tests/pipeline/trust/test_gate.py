@@ -388,6 +388,17 @@ def test_rows_of_the_live_models_data_stop_the_run(spans: list[pd.DataFrame]) ->
     assert blocking[0].anomaly == Check.DELIVERED_AGAIN
 
 
+def test_what_both_baselines_show_is_a_defect(spans: list[pd.DataFrame]) -> None:
+    """It keeps its name against the live model's data, too."""
+    rows = spans[15].copy()
+    _minutes(rows)
+    evidence = replace(_after_a_year(spans), splits={"train": profile_of(rows)})
+
+    found = [f.anomaly for f in judged(evidence).blocking if f.column == "trip_seconds"]
+
+    assert found == [Check.DRIFT, Check.DRIFT]
+
+
 def test_without_previous_data_the_live_models_decides(
     spans: list[pd.DataFrame],
 ) -> None:
