@@ -15,6 +15,7 @@ from pipeline.config import (
     Config,
     Gate,
     Quality,
+    ServingCheck,
     Splits,
     Tune,
     check_places,
@@ -297,6 +298,13 @@ def test_importing_settings_is_quick_and_does_nothing(tmp_path: Path) -> None:
 
     assert done.stdout == "[]\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("image", ["tensorflow/serving", "r/server@sha256:0", "a b:1"])
+def test_an_image_has_a_tag(image: str) -> None:
+    """TFX wants the name and the tag of a model server's image."""
+    with pytest.raises(UsageError, match=rf"serving-check.image is '{image}'; it must"):
+        ServingCheck(image=image)
 
 
 def test_rules_are_checked_and_completed() -> None:
