@@ -286,51 +286,52 @@ class _Judging:
         )
 
     def _gap(self, rule: Rule, slices: Sequence[SliceKey]) -> Finding:
-        """Finds the two slices that are surest to be too far apart."""
+        """Judges the two slices whose gap is the widest with confidence."""
         each = {where: self.found[self.first][where] for where in slices}
-        few = {where for where in each if self._too_few(rule, where, each[where])}
-        known = [where for where in each if where not in few]
-        left_out = f"; {len(few)} with too few rows are left out" if few else ""
+        known = [
+            where for where in slices if not self._too_few(rule, where, each[where])
+        ]
+        few = len(slices) - len(known)
+        skipped = f"; {few} with too few rows are left out" if few else ""
         given: dict[str, Any] = {
             "rule": str(rule),
             "where": f"by {', '.join(rule.by)}",
         }
-        unit = self.found[self.first][()].candidate[rule.metric] if rule.relative else 1
-        show = _share if rule.relative else _number
         if len(known) < 2:  # noqa: PLR2004 - a gap is between two
-            text = f"{given['where']}: fewer than two groups have enough rows{left_out}"
+            text = f"{given['where']}: fewer than two groups have enough rows{skipped}"
             return Finding(outcome=UNDECIDED, text=text, **given)
-        worst: tuple[float, float, float, str] | None = None
-        for one, other in itertools.combinations(known, 2):
-            first, second = (
-                each[where].candidate[rule.metric] / unit for where in (one, other)
-            )
-            gap = abs(float(first[0] - second[0]))
-            # The groups have no row in common, so their errors are independent.
-            error = math.hypot(
-                pairs.standard_error(first[1:]), pairs.standard_error(second[1:])
-            )
-            low, high = self._bounds(gap, error, sliced=True)
-            lower, upper = sorted(
-                (one, other), key=lambda w: each[w].candidate[rule.metric][0]
-            )
-            names = f"{slice_text(lower)} {each[lower].candidate[rule.metric][0]:.4g}, "
-            names += f"{slice_text(upper)} {each[upper].candidate[rule.metric][0]:.4g}"
-            if worst is None or low > worst[0]:
-                worst = low, high, gap, names
-        assert worst is not None  # noqa: S101 - there are two groups
-        low, high, gap, names = worst
+        gaps = (self._apart(rule, *two) for two in itertools.combinations(known, 2))
+        widest = max(gaps, key=lambda gap: gap.low)
+        show = _share if rule.relative else _number
         return Finding(
-            outcome=FAILED if low > rule.bound else PASSED,
-            text=f"{rule.metric} {given['where']}: the gap is {show(gap)} "
-            f"({show(low)} to {show(high)}; {names}); at most {show(rule.bound)} is "
-            f"allowed{left_out}",
-            value=gap,
-            low=low,
-            high=high,
+            outcome=FAILED if widest.low > rule.bound else PASSED,
+            text=f"{rule.metric} {given['where']}: the gap is {show(widest.value)} "
+            f"({show(widest.low)} to {show(widest.high)}; {widest.between}); at most "
+            f"{show(rule.bound)} is allowed{skipped}",
+            value=widest.value,
+            low=widest.low,
+            high=widest.high,
             rows=sum(each[where].rows for where in known),
             **given,
         )
+
+    def _apart(self, rule: Rule, one: SliceKey, other: SliceKey) -> "_Gap":
+        """Returns the gap between two slices, with its one-sided bounds."""
+        found = self.found[self.first]
+        unit = found[()].candidate[rule.metric] if rule.relative else 1
+        first, second = (
+            found[where].candidate[rule.metric] / unit for where in (one, other)
+        )
+        gap = abs(float(first[0] - second[0]))
+        # The groups have no row in common, so their errors are independent.
+        error = math.hypot(
+            pairs.standard_error(first[1:]), pairs.standard_error(second[1:])
+        )
+        low, high = self._bounds(gap, error, sliced=True)
+        values = {w: float(found[w].candidate[rule.metric][0]) for w in (one, other)}
+        ascending = sorted(values, key=values.__getitem__)
+        between = ", ".join(f"{slice_text(w)} {values[w]:.4g}" for w in ascending)
+        return _Gap(gap, low, high, between)
 
     def _too_few(self, rule: Rule, where: SliceKey, each: Estimates) -> str:
         """Returns why a slice can't be judged; empty if it can."""
@@ -355,6 +356,23 @@ class _Judging:
         shared = self.comparisons if sliced else 1
         sure = NormalDist().inv_cdf(1 - (1 - self.settings.confidence) / shared)
         return value - sure * error, value + sure * error
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """How far two slices are apart.
+
+    Attributes:
+        value: The absolute difference, or its share of the metric on all rows.
+        low: One-sided lower bound.
+        high: One-sided upper bound.
+        between: The two slices with their values, in words.
+    """
+
+    value: float
+    low: float
+    high: float
+    between: str
 
 
 _NAIVE = {

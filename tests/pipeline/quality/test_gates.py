@@ -1,5 +1,6 @@
 """The gates on real trips: which models pass, which rule stops the others, and why."""
 
+import functools
 from dataclasses import replace
 from statistics import NormalDist
 
@@ -14,6 +15,7 @@ from fairlearn.metrics import (
 )
 from sklearn.metrics import roc_auc_score
 
+from models.declarations import Task
 from models.groups import SIDES
 from pipeline.config import Quality
 from pipeline.quality.aggregates import Floats, Scored
@@ -101,6 +103,121 @@ def test_injected_worse_models_are_not_blessed(name: str) -> None:
 
     assert not found.passed
     assert rule in {each.rule for each in broken(found)}
+
+
+def _on_side(name: str) -> np.ndarray:
+    """Which trips begin on a side of Chicago."""
+    areas = rows()[0].column("pickup_community_area").to_pylist()
+    return np.array([bool(each) and each[0] in SIDES[name] for each in areas])
+
+
+def _without_order(there: np.ndarray) -> Floats:
+    """Random within some trips; unchanged elsewhere."""
+    changed = logits().copy()
+    changed[there] = np.random.default_rng(5).permutation(changed[there])
+    return changed
+
+
+COMPANY = in_slice("company", b"Taxi Affiliation Services")
+CARDS = in_slice("payment_type", b"Credit Card")
+SLICED = replace(
+    Quality(),
+    min_auc=0.93,
+    slice_columns=("company",),
+    slice_crosses=("company,payment_type",),
+)
+STOPPED = {
+    "auc >= 0.93": np.zeros_like(logits()),
+    "auc loss <= 0.005": noisy(logits(), 1.0),
+    "auc by company loss <= 0.02": _without_order(COMPANY),
+    "auc by company,payment_type loss <= 0.02": _without_order(COMPANY & CARDS),
+    "false_positive_rate by pickup_side gap <= 0.3": logits() + 12 * _on_side("North"),
+    "false_negative_rate by pickup_side gap <= 0.3": logits() - 12 * _on_side("North"),
+}
+
+
+@functools.cache
+def _judged_good() -> Judged:
+    return judged(logits(), logits(), quality=SLICED)
+
+
+@pytest.mark.parametrize("rule", STOPPED)
+def test_each_default_rule_stops_a_model_and_lets_another_one_pass(rule: str) -> None:
+    """Of yes or no; a default without a model that breaks it fails here."""
+    good = _judged_good()
+    bad = judged(STOPPED[rule], logits(), quality=SLICED)
+
+    assert set(SLICED.all_rules) == STOPPED.keys()
+    assert rule in {each.rule for each in good.findings if each.outcome == PASSED}
+    assert good.passed
+    assert rule in {each.rule for each in broken(bad)}
+
+
+def _hours(error: Floats | float) -> Scored:
+    """Predictions of the hour in which a trip begins, with errors of some size."""
+    labels = np.array(rows()[0].column("trip_start_hour").flatten(), np.float64)
+    chance = np.random.default_rng(1).normal(0, 1, len(labels))
+    return Scored(labels, labels + chance * error, np.ones(len(labels)))
+
+
+def _mean_hour() -> Scored:
+    hours = _hours(0.0)
+    return replace(hours, predictions=np.full_like(hours.labels, hours.labels.mean()))
+
+
+PAYMENTS = ("Cash", "Credit Card", "other")
+
+
+def _payments(wrong: np.ndarray | float) -> Scored:
+    """Predictions of how a trip is paid, wrong for a share of the trips."""
+    names = np.array(rows()[0].column("payment_type").flatten())
+    labels = np.where(names == b"Cash", 0, np.where(names == b"Credit Card", 1, 2))
+    is_wrong = np.random.default_rng(1).random(len(labels)) < wrong
+    predicted = np.where(is_wrong, (labels + 1) % 3, labels)
+    scores = np.eye(3)[predicted] * 0.7 + 0.1
+    return Scored(labels.astype(np.float64), scores, np.ones(len(labels)))
+
+
+def _all_cash() -> Scored:
+    payments = _payments(0.0)
+    cash = np.tile([0.8, 0.1, 0.1], (len(payments.labels), 1))
+    return replace(payments, predictions=cash)
+
+
+STOPPED_OF: dict[str, tuple[Task, Scored]] = {
+    "r2 >= 0.001": ("regression", _mean_hour()),
+    "r2 loss <= 0.01": ("regression", _hours(3.0)),
+    "rmse by company loss <= 20%": ("regression", _hours(1.0 + COMPANY)),
+    "mae by pickup_side gap <= 100%": ("regression", _hours(1 + 9 * _on_side("North"))),
+    "accuracy_gain >= 0.001": ("classes", _all_cash()),
+    "accuracy loss <= 0.01": ("classes", _payments(0.2)),
+    "accuracy by company loss <= 0.05": ("classes", _payments(0.05 + 0.3 * COMPANY)),
+    "accuracy by pickup_side gap <= 0.3": (
+        "classes",
+        _payments(0.8 * _on_side("North")),
+    ),
+}
+GOOD = {"regression": _hours(1.0), "classes": _payments(0.05)}
+
+
+@pytest.mark.parametrize("rule", STOPPED_OF)
+def test_each_default_rule_of_other_tasks_does_too(rule: str) -> None:
+    """Numbers and classes of the same trips, by the rules of their tasks."""
+    task, worse = STOPPED_OF[rule]
+    quality = replace(Quality(), slice_columns=("company",))
+    classes = PAYMENTS if task == "classes" else ()
+    settings = Settings(quality.rules_of(task), 0.95, 50, task=task, classes=classes)
+    gated = Gated(settings.to_json(), (0.5, 0.5), ("live",))
+
+    good, bad = (
+        gated.judge(gated.summed(rows()[0], (candidate, GOOD[task])))
+        for candidate in (GOOD[task], worse)
+    )
+
+    assert set(settings.rules) == {r for r, (t, _) in STOPPED_OF.items() if t == task}
+    assert rule in {each.rule for each in good.findings if each.outcome == PASSED}
+    assert good.passed
+    assert rule in {each.rule for each in broken(bad)}
 
 
 def test_the_sacrificed_slice_is_named_with_numbers() -> None:
