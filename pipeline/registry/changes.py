@@ -61,6 +61,8 @@ def push_unless_live(
 ) -> Change:
     """Pushes a model, unless it is live already, or was rolled back.
 
+    A model with the contents of the live one is live, whichever run has trained it.
+
     Args:
         model: Directory of a SavedModel.
         base: The model's serving directory; created if it does not exist.
@@ -252,9 +254,13 @@ def _push_unless_live(
     action: Action,
 ) -> Change:
     note = ""
+    # By contents too: the same training once more gives the same model.
+    content = versions.content_of(versions.contents_of(model))
     if registry.live is not None:
         now = versions.version_of(registry.base, registry.live)
-        is_live = versions.is_same_model(now.origin(), origin)
+        is_live = (
+            versions.is_same_model(now.origin(), origin) or content == now.content()
+        )
         damage = now.damage() if is_live else ""
         if is_live and not damage:
             return Change(
@@ -265,7 +271,7 @@ def _push_unless_live(
         if damage:
             note = f"version {now.number} is damaged ({damage}); its model was pushed"
     # A, then B, then A from the cache: A is live again, and the user is told that.
-    before = [n for n, e in registry.added.items() if e.is_of(origin, "")]
+    before = [n for n, e in registry.added.items() if e.is_of(origin, content)]
     if before and not note:
         note = f"the model of version {before[-1]} is back; it was pushed"
     version = _push(registry, model, origin, author, action)

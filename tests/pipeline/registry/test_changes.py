@@ -131,17 +131,33 @@ def test_the_live_model_stays_as_it_is(model: Path, base: Path) -> None:
     assert versions(base) == [first.version]
 
 
-def test_a_model_that_comes_back_is_a_new_version(model: Path, base: Path) -> None:
+def test_a_model_with_the_contents_of_the_live_one_is_live(
+    model: Path, base: Path
+) -> None:
+    """A run that trains the live model once more pushes nothing, and says so."""
+    first = push_unless_live(model, base, identity(1, "/m/1", 7))
+    write(model, {"fingerprint.pb": "of another export"})
+
+    second = push_unless_live(model, base, identity(2, "/m/2", 8))
+
+    assert (second.version, second.made) == (first.version, False)
+    assert "was live already" in second.note
+    assert versions(base) == [first.version]
+
+
+def test_a_model_that_comes_back_is_a_new_version(tmp_path: Path, base: Path) -> None:
     """A model that was live before another is pushed again, which the note says."""
-    first, _, third = (
-        push_unless_live(model, base, identity(i, f"/m/{i}", 7)) for i in (1, 2, 1)
+    first, _, third, _, fifth = (
+        push_unless_live(named(tmp_path, name), base, identity(number, "/m", 7))
+        for number, name in enumerate(["a", "b", "a", "b", "a"])
     )
 
-    assert versions(base)[-1] == third.version
+    assert versions(base)[-1] == fifth.version
     assert third.note == (
         f"the model of version {first.version} is back; it was pushed again as "
         f"{third.version}"
     )
+    assert f"the model of version {third.version} is back" in fifth.note
 
 
 def test_a_damaged_live_model_is_pushed_again(model: Path, base: Path) -> None:
