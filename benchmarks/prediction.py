@@ -15,14 +15,14 @@ import json
 import statistics
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pyarrow import csv, parquet
 
 from benchmarks import trips
 from benchmarks.measure import measure
-from pipeline.config import Config
+from pipeline.config import local
 from pipeline.registry import versions
 
 OURS, PLAIN = "ours", "plain"
@@ -76,9 +76,9 @@ def main(arguments: list[str]) -> int:
     flags.add_argument("--turns", type=int, default=3)
     flags.add_argument("--rows", type=int, default=1_000_000)
     flags.add_argument("--seed", type=int, default=1)
-    flags.add_argument("--output", type=Path, default=Config.output)
+    flags.add_argument("--output", type=Path, default=local().output)
     given = flags.parse_args(arguments)
-    live = versions.live(Config(output=given.output).serving_directory)
+    live = versions.live(replace(local(), output=given.output).serving_directory)
     if live is None:
         print(f"no model is live in {given.output}; `make run` makes one")
         return 2
