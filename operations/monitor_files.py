@@ -1,15 +1,16 @@
 """The files of a model's monitoring: each observation, the page, the gauges."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from operations import gauges, monitoring_page
 from operations.observation import Observation
+from operations.timeline import Moment
 from pipeline.columnar import files
 
-PAGE = "index.html"
 GAUGES = "throughline.prom"
 """The name ends as node_exporter's textfile collector wants it."""
 
@@ -23,12 +24,11 @@ class Written:
     """Where an observation was written."""
 
     observation: Path
-    page: Path
     gauges: Path
 
 
 def write(directory: Path, found: Observation) -> Written:
-    """Writes an observation, and the page and the gauges that show it.
+    """Writes an observation, and the gauges that show it.
 
     The same window observed again replaces the observation; of a model the newest
     1,000 stay.
@@ -43,9 +43,24 @@ def write(directory: Path, found: Observation) -> Written:
     for old in _paths(directory)[:-_KEPT]:
         old.unlink()
     files.write_text(directory / GAUGES, gauges.text_of(found))
-    shown = [each for each in read(directory)[-_PLOTTED:] if each.until <= found.until]
-    files.write_text(directory / PAGE, monitoring_page.render(shown))
-    return Written(path, directory / PAGE, directory / GAUGES)
+    return Written(path, directory / GAUGES)
+
+
+def write_page(
+    page: Path, model: str, moments: Sequence[Moment], until: str = ""
+) -> None:
+    """Writes the page of the observations next to it; nothing if it would be the same.
+
+    Args:
+        page: The page, in the directory of the model's monitoring.
+        model: Name of the model.
+        moments: What has happened, oldest first.
+        until: End of the newest window to show, ISO 8601; of all if empty.
+    """
+    shown = [e for e in read(page.parent) if not until or e.until <= until]
+    text = monitoring_page.render(model, shown[-_PLOTTED:], moments)
+    if not page.is_file() or page.read_text("utf-8") != text:
+        files.write_text(page, text)
 
 
 def _paths(directory: Path) -> list[Path]:

@@ -37,7 +37,7 @@ _FOLLOW = frozenset({Kind.PREDICTION, Kind.PERFORMANCE, Kind.EXPECTED})
 
 def directory_of(config: Config) -> Path:
     """Returns the directory of a model's monitoring results."""
-    return config.output.absolute() / "monitoring" / config.name
+    return config.monitoring_page.parent
 
 
 def observe(config: Config, limits: Limits, until: datetime) -> Observation:

@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+from models import declared
+from operations import timeline
 from operations.observation import Comparison, Observation, Quality
+from operations.timeline import Moment
 from pipeline.quality import titles
 from pipeline.quality.titles import TITLES
 from pipeline.report import page
@@ -32,24 +35,40 @@ _NONE = "-"
 _HOUR = 3600.0
 
 
-def render(history: Sequence[Observation]) -> str:
+def render(
+    model: str, history: Sequence[Observation], moments: Sequence[Moment] = ()
+) -> str:
     """Writes the page.
 
     Args:
-        history: Observations of a model, oldest first; at least one.
+        model: Name of the model.
+        history: Its observations, oldest first.
+        moments: What has happened to it, oldest first.
 
     Returns:
         HTML that loads no other resource.
     """
+    sections = [*_observed(history), *_timeline(moments)]
+    return page.render(f"Monitoring of {model}", sections, kind="index")
+
+
+def _observed(history: Sequence[Observation]) -> Iterator[Section]:
+    if not history:
+        yield Section("Verdict", [Text("No window of the log has been observed yet.")])
+        return
     newest = history[-1]
-    sections = [
-        _verdict(newest),
-        _traffic(newest),
-        _features(newest),
-        _quality(newest),
-        *_over_time(history),
-    ]
-    return page.render(f"Monitoring of {newest.model}", sections, kind="index")
+    yield _verdict(newest)
+    yield _traffic(newest)
+    yield _features(newest)
+    yield _quality(newest)
+    yield from _over_time(history)
+
+
+def _timeline(moments: Sequence[Moment]) -> Iterator[Section]:
+    if moments:
+        rows: list[list[Cell]] = [[*row] for row in timeline.newest_first(moments)]
+        columns = ["time, UTC", "what", "which, and why"]
+        yield Section("Decisions, runs and versions", [Table(columns, rows)])
 
 
 def _verdict(found: Observation) -> Section:
@@ -198,8 +217,10 @@ def _points(hours: Sequence[float], values: Sequence[float | None]) -> list[Poin
 def _quality_lines(
     history: Sequence[Observation], hours: Sequence[float], x: str
 ) -> Iterator[Lines]:
-    title, _ = titles.main(history[-1].metrics)
-    found = [titles.main(each.metrics)[1] or Quality() for each in history]
+    title, _ = titles.main(history[-1].metrics, declared.TASK)
+    found = [
+        titles.main(each.metrics, declared.TASK)[1] or Quality() for each in history
+    ]
     series = {
         name: _points(hours, [getattr(each, name) for each in found])
         for name in ("promised", "live", "expected")

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from models import declared
 from pipeline.quality import titles
 from pipeline.quality.results import metric_text
 
@@ -165,7 +166,7 @@ class Observation:
         if "p95" in self.latency_ms:
             parts.append(f"95 % within {self.latency_ms['p95']:.3g} ms")
         parts.append(f"labels of {self.coverage:.0%}")
-        title, found = titles.main(self.metrics)
+        title, found = titles.main(self.metrics, declared.TASK)
         if found:
             parts += [
                 f"{name} {title} {metric_text(value)}"

@@ -23,6 +23,7 @@ from operations import (
     monitoring,
     rules,
     tick_lock,
+    timeline,
     watching,
 )
 from operations.decisions import Action, Decision, Decisions, key_of, text_of
@@ -144,7 +145,17 @@ class _Tick:
                 self._attempt(step.decision)
             else:
                 self.add(step, facts.decisions)
+        self._show()
         return self.exit_code
+
+    def _show(self) -> None:
+        config = self.whole.config
+        page, moments = config.monitoring_page, timeline.read(config)
+        try:
+            monitor_files.write_page(page, config.name, moments)
+        except OSError as error:
+            # What was decided is done; the next tick writes the page again.
+            self.whole.say(f"{page} can't be written: {error.strerror}")
 
     def add(self, decision: Decision, before: Sequence[Decision]) -> Decision:
         """Writes a new decision down, in a file and in the metadata store."""

@@ -511,6 +511,11 @@ class Config:
         return (self.output / "serving" / self.name).absolute()
 
     @property
+    def monitoring_page(self) -> Path:
+        """The page that `throughline operate` and `monitor` write, absolute."""
+        return (self.output / "monitoring" / self.name / "index.html").absolute()
+
+    @property
     def runs_directory(self) -> Path:
         """Directory of the runs' records, logs and reports, absolute."""
         return (self.output / "runs").absolute()

@@ -126,8 +126,32 @@ function show(found) {
     "since the start": statuses.map(([name, count]) => `${name} ${number(count)}`).join(", ") || "no request",
   });
   plot("rates", found.points, ["ok_per_second", "failed_per_second"], "Requests per second");
+  showMonitored(found.monitored);
   plot("latency", found.points, ["p50_ms", "p95_ms", "p99_ms"], "Latency in milliseconds");
 }
+
+let monitored = 0;
+
+// As high as what it shows, which it opens and closes: a page within the page would
+// have to be scrolled within.
+function fit() {
+  const frame = byId("monitoring");
+  const shown = frame.contentDocument && frame.contentDocument.documentElement;
+  if (shown) frame.height = shown.scrollHeight;
+}
+
+function showMonitored(changed) {
+  if (changed === monitored) return;
+  monitored = changed;
+  byId("unmonitored").hidden = Boolean(changed);
+  byId("monitoring").hidden = !changed;
+  if (changed) byId("monitoring").src = `/monitoring?${changed}`;
+}
+
+byId("monitoring").addEventListener("load", () => {
+  fit();
+  new ResizeObserver(fit).observe(byId("monitoring").contentDocument.body);
+});
 
 async function refresh() {
   try {

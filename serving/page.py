@@ -1,6 +1,12 @@
-"""The server's web page: live version, traffic and latency. It loads nothing else."""
+"""The server's web page: live version, traffic and latency, and what is monitored.
 
+It loads nothing from elsewhere. What is monitored (drift, labels, quality, decisions)
+is a page that `throughline operate` and `monitor` write; the server hands it on.
+"""
+
+import asyncio
 import functools
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +18,12 @@ from pipeline.store import clock
 from serving.activity import Activity
 from serving.journal import Counts
 from serving.live import Live
+from serving.rejections import Code, RejectedError
 from serving.shadow import Shadow
 
+_LOG = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
+_LOOK_SECONDS = 2.0
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 FILES: Mapping[str, Path] = {
     "/": _HERE / "page.html",
@@ -25,11 +34,14 @@ FILES: Mapping[str, Path] = {
 """The files of the page, by path."""
 STATUS = "/status"
 """The path of what the page shows, as JSON."""
+MONITORING = "/monitoring"
+"""The path of what is monitored."""
 
 # Nothing from elsewhere, also if a text of the server's were HTML by mistake.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "frame-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 
 
@@ -56,8 +68,63 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
+class Monitoring:
+    """The page of what is monitored, as it was found last.
+
+    It is read apart from requests: a file system that is gone may not answer at all.
+
+    Attributes:
+        changed: When the file was changed, in seconds since 1970; 0 without one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads nothing yet; see `follow`.
+
+        Args:
+            path: The file.
+        """
+        self.changed = 0.0
+        self._path = path
+        self._body = b""
+
+    async def follow(self) -> None:
+        """Reads the file when it has changed, until it is cancelled."""
+        while True:
+            try:
+                await asyncio.to_thread(self._read)
+            except OSError as error:
+                _LOG.debug("%s can't be read: %s", self._path, error)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _read(self) -> None:
+        changed = self._path.stat().st_mtime if self._path.exists() else 0.0
+        if changed != self.changed:
+            self._body = self._path.read_bytes() if changed else b""
+            self.changed = changed
+
+    def response(self) -> web.Response:
+        """Returns the page; 404 as long as nobody has written it."""
+        if not self._body:
+            text = "nothing is monitored; `throughline operate` or `monitor` does that"
+            raise RejectedError(Code.NOT_FOUND, text)
+        return web.Response(
+            body=self._body,
+            headers={
+                "Content-Type": "text/html; charset=utf-8",
+                # The page brings a policy for what it loads, which is nothing.
+                "Content-Security-Policy": "frame-ancestors 'self'",
+                "X-Content-Type-Options": "nosniff",
+                "Cache-Control": "no-cache",
+            },
+        )
+
+
 def status(
-    live: Live, shadow: Shadow | None, activity: Activity, logged: Counts | None
+    live: Live,
+    shadow: Shadow | None,
+    activity: Activity,
+    logged: Counts | None,
+    monitored: Monitoring,
 ) -> dict[str, Any]:
     """Returns what the page shows, as JSON values.
 
@@ -66,6 +133,7 @@ def status(
         shadow: The version that answers along with it; `None` if none can.
         activity: The last minutes.
         logged: Rows of the request log; `None` if there is none.
+        monitored: The page of what is monitored.
     """
     version = live.version
     info: Mapping[str, Any] = version.info if version is not None else {}
@@ -88,6 +156,7 @@ def status(
         ],
         "whole": activity.whole(),
         "points": activity.points(),
+        "monitored": monitored.changed,
     }
 
 

@@ -9,6 +9,7 @@
 | `GET /readyz` | 200 while requests are answered, else 503 |
 | `GET /monitoring/prometheus/metrics` | metrics |
 | `GET /`, `GET /status` | a page of what the server does; the same as JSON |
+| `GET /monitoring` | the page of what is monitored |
 
 Errors are `{"error": "a sentence"}`.
 """

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 from aiohttp import web
@@ -48,10 +49,12 @@ class Places:
     Attributes:
         versions: The model's serving directory and the reviewed schema.
         log: The directory of the request log.
+        monitoring: The page that monitoring writes.
     """
 
     versions: Source
     log: Path
+    monitoring: Path
 
 
 def serve(places: Places, settings: Settings) -> int:
@@ -105,7 +108,12 @@ class _Server:
             shadow = Shadow(live, settings, counts, log.shadow) if log else None
             predictor = Predictor(live, counts, journal, shadow)
             activity = Activity()
-            operations = _operations(counts, live, shadow, activity, journal)
+            monitored = page.Monitoring(self._places.monitoring)
+            logged = journal.counts if journal else None
+            status = functools.partial(
+                page.status, live, shadow, activity, logged, monitored
+            )
+            operations = _operations(counts, monitored, status)
             rest = Rest(predictor, live, operations, self._tokens, settings.limits)
             runner = await _http(rest, listening, settings)
             calls = grpc_api.server(
@@ -116,11 +124,13 @@ class _Server:
             following = asyncio.create_task(live.follow())
             comparing = asyncio.create_task(shadow.follow()) if shadow else None
             counting = asyncio.create_task(_count(counts, live, journal, activity))
+            looking = asyncio.create_task(monitored.follow())
             await self._stop.wait()
             _LOG.info("stopping: requests in flight are answered first")
             await live.stop()
             await asyncio.gather(runner.cleanup(), calls.stop(0))
             counting.cancel()
+            looking.cancel()
             await following
             if shadow and comparing:
                 comparing.cancel()
@@ -262,23 +272,25 @@ def _bracketed(host: str) -> str:
 
 def _operations(
     counts: Metrics,
-    live: Live,
-    shadow: Shadow | None,
-    activity: Activity,
-    journal: Journal | None,
+    monitored: page.Monitoring,
+    status: Callable[[], Mapping[str, Any]],
 ) -> Mapping[str, Callable[[], web.Response]]:
-    """Returns the handlers of health, metrics and the page, by path."""
+    """Returns the handlers of metrics and the page, by path."""
 
     def shown() -> web.Response:
-        logged = journal.counts if journal else None
-        return json_response(page.status(live, shadow, activity, logged))
+        return json_response(status())
 
     def measured() -> web.Response:
         content = "text/plain; version=0.0.4; charset=utf-8"
         return web.Response(body=counts.text(), headers={"Content-Type": content})
 
     files = {path: functools.partial(page.file, path) for path in page.FILES}
-    return {**files, page.STATUS: shown, metrics.PATH: measured}
+    return {
+        **files,
+        page.STATUS: shown,
+        page.MONITORING: monitored.response,
+        metrics.PATH: measured,
+    }
 
 
 async def _count(

@@ -42,15 +42,17 @@ def monitor(arguments: list[str]) -> int:
     config = flags.config()
     # TensorFlow, which labels are computed with, prints when it is imported.
     with quiet():
-        from operations import monitor_files, monitoring
+        from operations import monitor_files, monitoring, timeline
 
         found = monitoring.observe(config, flags, until)
         written = monitor_files.write(monitoring.directory_of(config), found)
+        page, moments = config.monitoring_page, timeline.read(config)
+        monitor_files.write_page(page, config.name, moments, found.until)
     if flags.json:
         sys.stdout.write(found.to_json())
     else:
         say(found.line())
         for note in found.notes:
             say(f"  {note}")
-        say(f"page {written.page}\ngauges {written.gauges}")
+        say(f"page {page}\ngauges {written.gauges}")
     return EXIT_ALARM if found.alarms else EXIT_DONE

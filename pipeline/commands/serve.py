@@ -54,6 +54,7 @@ def serve(arguments: list[str]) -> int:
         server.Places(
             Source(base, config.schema),
             request_log.directory_of(config.output, config.name),
+            config.monitoring_page,
         ),
         how,
     )

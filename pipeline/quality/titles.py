@@ -75,11 +75,15 @@ def task_of(names: Collection[str]) -> Task:
     return "regression" if {"r2", "rmse"} & {*names} else "binary"
 
 
-def main(values: Mapping[str, Value]) -> tuple[str, Value | None]:
+def main(
+    values: Mapping[str, Value], task: Task | None = None
+) -> tuple[str, Value | None]:
     """Returns the title and the value of the metric that stands for all.
 
     Args:
         values: Metrics, or anything of them, by name.
+        task: The kind of task, where the names don't tell it: some of them are there
+            only; by the names if not given.
     """
-    task = task_of(values)
+    task = task or task_of(values)
     return SHOWN[task][MAIN[task]], values.get(MAIN[task])

@@ -10,7 +10,7 @@ from tests.operations.test_observation import FOUND
 
 
 def test_files_show_the_newest(tmp_path: Path) -> None:
-    """A file per window, and one page and one file of gauges for all."""
+    """A file per window, and one file of gauges for all."""
     later = replace(FOUND, until="2026-03-03T00:00:00+00:00", rows=7)
     monitor_files.write(tmp_path, FOUND)
 
@@ -20,8 +20,25 @@ def test_files_show_the_newest(tmp_path: Path) -> None:
     assert written.observation.name == "20260303-000000.json"
     assert again == written
     assert [each.rows for each in monitor_files.read(tmp_path)] == [2000, 8]
-    assert "Over time" in written.page.read_text()
     assert "throughline_window_rows" in written.gauges.read_text()
+
+
+def test_the_page_has_the_windows_up_to_one(tmp_path: Path) -> None:
+    """It is written anew only if it would be another."""
+    page = tmp_path / "index.html"
+    later = replace(FOUND, until="2026-03-03T00:00:00+00:00", rows=7)
+    for each in (FOUND, later):
+        monitor_files.write(tmp_path, each)
+
+    monitor_files.write_page(page, "taxi", [], FOUND.until)
+    first = page.read_text()
+    monitor_files.write_page(page, "taxi", [])
+    both, written = page.read_text(), page.stat().st_mtime_ns
+    monitor_files.write_page(page, "taxi", [])
+
+    assert "Over time" not in first
+    assert "Over time" in both
+    assert page.stat().st_mtime_ns == written
 
 
 def test_old_observations_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

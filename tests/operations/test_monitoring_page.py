@@ -1,6 +1,7 @@
 """The page of a model's monitoring."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -8,13 +9,14 @@ import pytest
 
 from operations import monitoring_page
 from operations.observation import Observation
+from operations.timeline import Moment
 from tests.browser import chromium
 from tests.operations.test_observation import ALARM, FOUND
 
 
 def test_the_page_shows_all_that_was_found() -> None:
     """Alarms, traffic, features, metrics with intervals and notes."""
-    page = monitoring_page.render([replace(FOUND, alarms=(ALARM,))])
+    page = monitoring_page.render("taxi", [replace(FOUND, alarms=(ALARM,))])
 
     for text in (
         "Monitoring of taxi",
@@ -30,11 +32,22 @@ def test_the_page_shows_all_that_was_found() -> None:
     assert "Over time" not in page
 
 
+def test_what_happened_is_listed_newest_first() -> None:
+    """Also before anything was observed."""
+    first = Moment(datetime(2026, 3, 1, tzinfo=UTC), "push", "version 3 by run r1")
+    second = Moment(datetime(2026, 3, 2, tzinfo=UTC), "run, drift", "alarm: fare")
+
+    page = monitoring_page.render("taxi", [], [first, second])
+
+    assert "No window of the log has been observed yet." in page
+    assert page.index("2026-03-02 00:00:00") < page.index("version 3 by run r1")
+
+
 def test_history_is_drawn() -> None:
     """As soon as there are two observations."""
     later = replace(FOUND, until="2026-03-03T00:00:00+00:00", alarms=(ALARM,))
 
-    page = monitoring_page.render([FOUND, later])
+    page = monitoring_page.render("taxi", [FOUND, later])
 
     assert "Over time" in page
     assert "Distance from the live model&#39;s data, 1 is an alarm" in page
@@ -46,7 +59,7 @@ def test_an_empty_window_has_a_page() -> None:
         "taxi", 1, FOUND.at, since=FOUND.since, until=FOUND.until, rows=0
     )
 
-    page = monitoring_page.render([empty])
+    page = monitoring_page.render("taxi", [empty])
 
     assert "No alarm." in page
     assert "Nothing was compared." in page
@@ -59,7 +72,9 @@ def test_an_unchanged_feature_is_counted_only() -> None:
     over = replace(compared[0], column="moved_far", value=0.03)
     same = replace(compared[0], column="unmoved", value=0)
 
-    page = monitoring_page.render([replace(FOUND, comparisons=(same, *compared, over))])
+    page = monitoring_page.render(
+        "taxi", [replace(FOUND, comparisons=(same, *compared, over))]
+    )
 
     assert page.index("moved_far") < page.index("feature_0")
     assert "10 more comparisons are further below their thresholds" in page
@@ -68,7 +83,7 @@ def test_an_unchanged_feature_is_counted_only() -> None:
 
 def test_shares_are_of_all_requests() -> None:
     """Answered and failed ones are 100 % together."""
-    page = monitoring_page.render([replace(FOUND, versions={"17": 2000})])
+    page = monitoring_page.render("taxi", [replace(FOUND, versions={"17": 2000})])
 
     assert "99.90%" in page
     assert "0.10%" in page
@@ -87,7 +102,7 @@ def test_a_browser_shows_it(
         FOUND, until="2026-03-03T00:00:00+00:00", rows=1990, alarms=(ALARM,)
     )
     file = tmp_path / "index.html"
-    file.write_text(monitoring_page.render([FOUND, later]))
+    file.write_text(monitoring_page.render("taxi", [FOUND, later]))
     complaints: list[str] = []
     asked: list[str] = []
     with chromium() as opened:

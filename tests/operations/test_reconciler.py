@@ -498,6 +498,22 @@ def watched(live: Operated) -> list[str]:
     return [line[11:] for line in said[first:last]]
 
 
+def test_the_page_shows_what_was_decided(live: Operated) -> None:
+    """After each tick; a page that can't be written stops no tick."""
+    page = live.config.monitoring_page
+    live.tick()
+    shown = page.read_text()
+    page.unlink()
+    page.mkdir()
+
+    code = live.tick()
+
+    assert "start, start" in shown
+    assert "Decisions, runs and versions" in shown
+    assert code == 0
+    assert live.said[-1].startswith(f"{page} can't be written: ")
+
+
 def test_the_status_has_each_comparison(live: Operated) -> None:
     """Of the version that is watched, with what was found."""
     traffic(live)

@@ -1,12 +1,17 @@
 """The server's page, in a real browser."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Page
 
+from operations import monitoring_page
+from operations.timeline import Moment
 from tests import browser
-from tests.serving.conftest import ROW, Server
+from tests.operations.test_observation import FOUND
+from tests.serving.conftest import MODEL, ROW, Server
 
 pytestmark = pytest.mark.e2e
 
@@ -39,6 +44,32 @@ def test_the_page_shows_what_the_server_does(server: Server, page: Page) -> None
     assert page.locator("#facts").inner_text().splitlines()[1] == "5"
     assert {url.startswith(origin) for url in asked} == {True}
     assert complaints == []
+
+
+def test_the_page_has_what_is_monitored(server: Server, page: Page) -> None:
+    """As soon as `operate` or `monitor` has written it, and again when it changes."""
+    origin = f"http://127.0.0.1:{server.ports['rest']}"
+    file = server.output / "monitoring" / MODEL / "index.html"
+    page.goto(f"{origin}/")
+    before = server.ask("/monitoring").status
+    page.get_by_text("Nothing is monitored yet").wait_for()
+    file.parent.mkdir(parents=True)
+    moment = Moment(datetime(2026, 3, 1, tzinfo=UTC), "push", "version 5 by run r1")
+
+    file.write_text(monitoring_page.render(MODEL, [FOUND], [moment]))
+    shown = page.frame_locator("#monitoring")
+    shown.get_by_text("version 5 by run r1").wait_for()
+    quality = shown.get_by_text("0.91 (0.87 to 0.94)").count()
+    height = page.locator("#monitoring").bounding_box()
+    file.write_text(monitoring_page.render(MODEL, [FOUND], [replace(moment, text="x")]))
+    shown.get_by_role("cell", name="x", exact=True).wait_for()
+
+    assert before == 404
+    assert quality
+    # All of it, without a bar to scroll within.
+    assert height
+    assert height["height"] > 500
+    assert page.get_by_text("Nothing is monitored yet").is_hidden()
 
 
 def test_the_page_fits_a_phone(server: Server, page: Page) -> None:
