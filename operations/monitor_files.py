@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from operations import gauges, monitoring_page
+from operations.monitoring_page import Moment
 from operations.observation import Observation
-from operations.timeline import Moment
 from pipeline.columnar import files
 
 GAUGES = "throughline.prom"

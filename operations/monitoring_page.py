@@ -1,12 +1,11 @@
 """The page of a model's monitoring: the newest observation, and those before it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from models import declared
-from operations import timeline
 from operations.observation import Comparison, Observation, Quality
-from operations.timeline import Moment
 from pipeline.quality import titles
 from pipeline.quality.titles import TITLES
 from pipeline.report import page
@@ -33,6 +32,21 @@ _MEASURES = {
 }
 _NONE = "-"
 _HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Something that happened.
+
+    Attributes:
+        at: When.
+        what: A word or two, such as "push" or "run, drift".
+        text: What it was and why.
+    """
+
+    at: datetime
+    what: str
+    text: str
 
 
 def render(
@@ -66,7 +80,10 @@ def _observed(history: Sequence[Observation]) -> Iterator[Section]:
 
 def _timeline(moments: Sequence[Moment]) -> Iterator[Section]:
     if moments:
-        rows: list[list[Cell]] = [[*row] for row in timeline.newest_first(moments)]
+        rows: list[list[Cell]] = [
+            [f"{each.at:%Y-%m-%d %H:%M:%S}", each.what, each.text]
+            for each in reversed(moments)
+        ]
         columns = ["time, UTC", "what", "which, and why"]
         yield Section("Decisions, runs and versions", [Table(columns, rows)])
 

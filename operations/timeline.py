@@ -1,11 +1,11 @@
 """What has happened to a model: decisions, runs, pushes and rollbacks, by time."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from operations import facts
 from operations.decisions import Action, Decision
+from operations.monitoring_page import Moment
 from pipeline.config import Config
 from pipeline.errors import (
     EXIT_DATA_REFUSED,
@@ -24,21 +24,6 @@ _ENDS = {
     EXIT_NOT_BLESSED: "nothing was pushed",
     EXIT_INTERRUPTED: "interrupted",
 }
-
-
-@dataclass(frozen=True)
-class Moment:
-    """Something that happened.
-
-    Attributes:
-        at: When.
-        what: A word or two, such as "push" or "run, drift".
-        text: What it was and why.
-    """
-
-    at: datetime
-    what: str
-    text: str
 
 
 def read(config: Config) -> list[Moment]:
@@ -82,11 +67,3 @@ def _of_event(event: Event) -> Moment:
 
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
-
-
-def newest_first(moments: Sequence[Moment]) -> list[list[str]]:
-    """Returns the rows of a table: time, what, text."""
-    return [
-        [f"{each.at:%Y-%m-%d %H:%M:%S}", each.what, each.text]
-        for each in reversed(moments)
-    ]

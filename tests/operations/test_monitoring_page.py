@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 
 from operations import monitoring_page
+from operations.monitoring_page import Moment
 from operations.observation import Observation
-from operations.timeline import Moment
 from tests.browser import chromium
 from tests.operations.test_observation import ALARM, FOUND
 

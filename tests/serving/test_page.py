@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from operations import monitoring_page
-from operations.timeline import Moment
+from operations.monitoring_page import Moment
 from tests import browser
 from tests.operations.test_observation import FOUND
 from tests.serving.conftest import MODEL, ROW, Server
