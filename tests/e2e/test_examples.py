@@ -200,8 +200,8 @@ def test_answers_are_monitored_by_their_labels(made: Made) -> None:
     )
     assert metric["live_low"] <= metric["live"] <= metric["live_high"]
     assert metric["promised_low"] <= metric["promised"]
-    of_binary = [note for note in found["notes"] if "is yes or no only" in note]
-    assert len(of_binary) == (made.name != "weather")
+    of_numbers = [note for note in found["notes"] if "not estimated for numb" in note]
+    assert len(of_numbers) == (made.name == "cars")
 
 
 def _log_requests(made: Made) -> list[str]:
