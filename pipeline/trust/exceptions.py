@@ -12,7 +12,7 @@ from pathlib import Path
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from pipeline.columnar import files
-from pipeline.errors import UsageError, is_one_line, no_such
+from pipeline.errors import UsageError, is_one_line, nearest
 from pipeline.trust.checks import NEW_COLUMN, Check
 from pipeline.trust.policy import Accepted
 
@@ -102,8 +102,9 @@ def refuse_unknown_column(exception: Accepted, schema: schema_pb2.Schema) -> Non
     if exception.anomaly in _OF_OTHER_NAMES or exception.feature in {"", *known}:
         return
     raise UsageError(
-        f"{no_such('column', exception.feature, known)}: the reviewed schema has none, "
-        f"so {exception.anomaly} is never found in it"
+        f"the reviewed schema has no column {exception.feature!r}, so "
+        f"{exception.anomaly} is never found in it; "
+        f"{nearest(exception.feature, known)}"
     )
 
 
