@@ -16,11 +16,13 @@ from tfx.components.example_gen.input_processor import FileBasedInputProcessor
 from tfx.proto import example_gen_pb2
 
 from data import quarters
-from pipeline.config import GATE_NODE
+from pipeline.config import GATE_NODE, Config
 from pipeline.store.artifact_files import VERDICT_FILE
 from pipeline.store.graph import Graph
 from pipeline.store.properties import VERDICT
 from pipeline.store.windows import of_run
+from pipeline.trust.checks import Check
+from pipeline.trust.past import accepted
 from pipeline.trust.policy import Verdict
 from tests.e2e.orchestrated import SMOKE, same_weights
 from tests.e2e.runs import PROJECT, Finished, finished, run_local_lightly
@@ -231,6 +233,35 @@ def test_the_model_is_that_of_an_orchestrator(
     assert run.exit_code == 0, run.text
     newest = replace(arriving.second, versions=arriving.second.versions[-1:])
     assert same_weights(run, newest)
+
+
+def test_the_clean_quarters_are_accepted(tmp_path: Path, warm: WarmProcess) -> None:
+    """Of all 16 none is refused, and two are warned of, though the model stays behind.
+
+    A model learns from twelve of them; then a year comes at once.
+    """
+    place = Quarters(tmp_path, warm)
+    for span in range(1, 13):
+        place.arrive(span)
+    first = place.run("--window", "all")
+    for span in range(13, 17):
+        place.arrive(span)
+    # What follows would be a second model, which nothing here looks at.
+    second = place.run("--window", "4", "--to", "DataGate")
+
+    verdicts = [each.verdict for each in accepted(Config("taxi", output=place.output))]
+
+    assert (first.exit_code, second.exit_code) == (0, 0), first.text + second.text
+    assert [each.spans for each in verdicts] == [(span,) for span in range(1, 17)]
+    assert verdicts[15].compared_with["live model's"] == "span 12, 1,083 rows"
+    assert [
+        (*verdict.spans, finding.anomaly, finding.column, finding.severity)
+        for verdict in verdicts
+        for finding in verdict.findings
+    ] == [
+        (13, Check.ROWS_HALVED, "", "warn"),
+        (16, Check.STALE_MODEL, "company", "warn"),
+    ]
 
 
 def test_lineage_knows_the_span(arriving: Arriving) -> None:
