@@ -26,7 +26,8 @@ tf.Examples would give them, and answers what `serving_default` and `transform_f
 do, in one pass and without an example being written or parsed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -196,16 +197,38 @@ def answers_of(label: AnyLabel, outputs: tf.Tensor) -> Tensors:
     return {scores_of(label): outputs[:, 0]}
 
 
-def save(model: keras.Model, transform: tft.TFTransformOutput, directory: str) -> None:
-    """Saves the model with its signatures, for `tf.saved_model.load` and servers.
+@dataclass(frozen=True)
+class Traced:
+    """A model that is ready to be saved, with the weights that it has by then.
+
+    Attributes:
+        serving: The model.
+        functions: Its signatures, as `ServingModel.signatures` returns them.
+    """
+
+    serving: ServingModel
+    functions: Mapping[str, Any]
+
+
+def trace(model: keras.Model, transform: tft.TFTransformOutput) -> Traced:
+    """Traces the signatures of a model, whose weights may still change.
 
     Args:
-        model: The trained model.
+        model: Built; no other thread may trace it meanwhile.
         transform: The graph its training data was transformed with.
-        directory: Directory to write to; created if it does not exist.
     """
     serving = ServingModel(model, transform)
-    tf.saved_model.save(serving, directory, signatures=serving.signatures())
+    return Traced(serving, serving.signatures())
+
+
+def save(traced: Traced, directory: str) -> None:
+    """Saves a model with its signatures, for `tf.saved_model.load` and servers.
+
+    Args:
+        traced: The model.
+        directory: Directory to write to; created if it does not exist.
+    """
+    tf.saved_model.save(traced.serving, directory, signatures=dict(traced.functions))
 
 
 def _trace(function: Callable[..., Tensors], *args: Any, **kwargs: Any) -> Any:

@@ -7,7 +7,8 @@ The same seed, data and machine give the same weights, bit for bit.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,11 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from models import (
     decision,
     kept_predictions,
     kept_scores,
+    network,
     search_space,
     signatures,
     tasks,
@@ -37,7 +40,7 @@ from models.declarations import (
 from models.declared import FEATURES, LABEL
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
-from models.model import build_model
+from models.model import LabelScale
 from models.names import (
     CLASS,
     HISTORY_FILE,
@@ -50,7 +53,8 @@ from models.names import (
     WARM_START_FILE,
     WEIGHTS_FILE,
 )
-from models.tasks import Training
+from models.network import Plan
+from models.tasks import Measure
 from pipeline.columnar import progress
 
 
@@ -134,6 +138,30 @@ class TrainingSettings:
             warm_start=config.get("warm_start", False),
         )
 
+    def plan(
+        self, sizes: Mapping[str, int], scale: LabelScale, features: tuple[Feature, ...]
+    ) -> Plan:
+        """Returns the plan of the network for these settings."""
+        return Plan(
+            self.hyperparameters, self.seed, self.train_steps, sizes, scale, features
+        )
+
+
+def prepare(
+    fn_args: TrainingArguments, statistics: statistics_pb2.DatasetFeatureStatistics
+) -> None:
+    """Builds and traces the network for this process' next training.
+
+    Args:
+        fn_args: The settings; files and directories aren't known yet.
+        statistics: Of the raw rows to train on.
+    """
+    sizes = network.expected_sizes(statistics)
+    if sizes is not None:
+        settings = TrainingSettings.read(fn_args)
+        plan = settings.plan(sizes, LabelScale(), FEATURES)
+        network.prepare(plan, settings.batch_size)
+
 
 def run_fn(fn_args: TrainingArguments) -> None:
     """Trains and saves a model.
@@ -144,14 +172,21 @@ def run_fn(fn_args: TrainingArguments) -> None:
     Raises:
         ValueError: A setting cannot train, or a split has no labelled rows.
     """
-    trained = train(fn_args)
+    with ThreadPoolExecutor(max_workers=1) as second:
+        traced: list[Future[signatures.Traced]] = []
+        trained = train(
+            fn_args,
+            beside=lambda *given: traced.append(
+                second.submit(signatures.trace, *given)
+            ),
+        )
     write_history(trained.history, fn_args.model_run_dir)
     if trained.taken:
         with tf.io.gfile.GFile(f"{fn_args.model_run_dir}/{WARM_START_FILE}", "w") as f:
             f.write(trained.taken.to_json())
 
     model = trained.model
-    signatures.save(model, trained.transform, fn_args.serving_model_dir)
+    signatures.save(traced[0].result(), fn_args.serving_model_dir)
     about = json.dumps(trained.about, indent=1)
     _write_extra(fn_args.serving_model_dir, WEIGHTS_FILE, about)
     settings = TrainingSettings.read(fn_args)
@@ -185,13 +220,17 @@ class Trained:
 
 
 def train(
-    fn_args: TrainingArguments, features: tuple[Feature, ...] = FEATURES
+    fn_args: TrainingArguments,
+    features: tuple[Feature, ...] = FEATURES,
+    beside: Callable[[keras.Model, tft.TFTransformOutput], None] | None = None,
 ) -> Trained:
     """Trains a network, and saves nothing but TensorBoard's logs.
 
     Args:
         fn_args: Files to read, the directory of the logs, and settings.
         features: The features that are its inputs.
+        beside: Called once, after the first evaluation, with the network that is being
+            trained and the graph of its inputs.
 
     Raises:
         ValueError: A setting cannot train, or a split has no labelled rows.
@@ -199,7 +238,8 @@ def train(
     settings = TrainingSettings.read(fn_args)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     # Before anything of TensorFlow is created: initial weights take the seed then.
-    make_deterministic(settings.seed)
+    if not network.is_prepared():
+        network.make_deterministic(settings.seed)
 
     # Keras assigns columns to inputs by name only if there are no others.
     columns = {name for each in features for name in transformed_names(each)}
@@ -210,9 +250,8 @@ def train(
     eval_rows = evaluation_dataset(evaluation, settings.eval_rows)
 
     scale = tasks.label_scale(LABEL, train)
-    model = build_model(
-        settings.hyperparameters, vocabulary_sizes(transform), features, scale=scale
-    )
+    plan = settings.plan(vocabulary_sizes(transform), scale, features)
+    model = network.built(plan, train_rows, eval_rows)
 
     about = warm_start.described(model, transform, settings.hyperparameters, features)
     taken = None
@@ -220,14 +259,16 @@ def train(
         taken = warm_start.start(model, about, fn_args.base_model)
         progress.LOGGER.info("Warm start: %s", taken)
 
-    training = tasks.training_of(LABEL, scale)
     history = fit(
         model,
         train_rows,
         eval_rows,
-        settings,
+        plan,
         fn_args.model_run_dir,
-        training=training,
+        batch_size=settings.batch_size,
+        callbacks=[_AfterFirstRound(lambda: beside(model, transform))]
+        if beside
+        else [],
         note=f"; {taken.count}" if taken else "",
     )
     return Trained(model, transform, evaluation, history, about, taken)
@@ -298,12 +339,6 @@ def _write_extra(directory: str, name: str, text: str) -> None:
         file.write(text)
 
 
-def make_deterministic(seed: int) -> None:
-    """Makes TensorFlow deterministic for the rest of this process."""
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-
-
 def vocabulary_sizes(transform: tft.TFTransformOutput) -> dict[str, int]:
     """Returns the size of each vocabulary, by transformed name."""
     names = [transformed_name(f) for f in FEATURES if isinstance(f, Vocabulary)]
@@ -314,55 +349,40 @@ def fit(  # noqa: PLR0913 - a network, its data, and how
     model: keras.Model,
     train_rows: tf.data.Dataset,
     eval_rows: tf.data.Dataset,
-    settings: TrainingSettings,
+    plan: Plan,
     log_directory: str,
     *,
-    training: Training,
+    batch_size: int,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     note: str = "",
 ) -> dict[str, list[float]]:
     """Trains until the eval loss stops falling, and restores the best weights.
 
     Args:
-        model: Trained in place.
+        model: Compiled; trained in place.
         train_rows: Endless batches.
         eval_rows: Read to its end at each evaluation.
-        settings: Steps and hyperparameters.
+        plan: Steps and hyperparameters.
         log_directory: For TensorBoard.
-        training: Loss and metrics.
+        batch_size: Rows in a training step.
+        callbacks: More of Keras' callbacks.
         note: What the sentence about the result ends with.
 
     Returns:
         Per evaluation: "step", mean training "loss" since the one before, "eval_loss"
         and the task's metric, such as "eval_auc".
     """
-    metric, title = training.shown.name, training.shown.title
-    hyperparameters = settings.hyperparameters
+    shown = tasks.measure_of(LABEL)
+    metric, title = shown.name, shown.title
     # An epoch of Keras is the steps between two evaluations, not a pass over the data:
-    # callbacks run per epoch. Rounded up, so that few steps still end with one.
-    rounds = -(-settings.train_steps // hyperparameters.steps_per_evaluation)
-    steps = settings.train_steps // rounds
-    schedule = keras.optimizers.schedules.CosineDecay(
-        hyperparameters.learning_rate, settings.train_steps
-    )
-    model.compile(
-        optimizer=keras.optimizers.Adam(schedule),
-        loss=training.loss,
-        weighted_metrics=training.metrics,
-        # One call per evaluation: Python between steps would cost about as much as a
-        # step of this small model.
-        steps_per_execution=steps,
-        # Keras' default may compile with XLA: seconds, for steps that take
-        # milliseconds.
-        jit_compile=False,
-    )
-    # Or the first trace creates its variables, and a second one must follow: 1 s.
-    model.optimizer.build(model.trainable_variables)
+    # callbacks run per epoch.
+    rounds, steps = plan.rounds, plan.steps_of_round
     stop = keras.callbacks.EarlyStopping(
-        patience=hyperparameters.patience, restore_best_weights=True
+        patience=plan.hyperparameters.patience, restore_best_weights=True
     )
     # The graph would be traced once more to be written.
     logs = keras.callbacks.TensorBoard(log_directory, write_graph=False)
-    unit = progress.Unit("steps", "examples", settings.batch_size)
+    unit = progress.Unit("steps", "examples", batch_size)
     task = progress.Task(rounds * steps, unit=unit)
     with progress.running(task):
         curves = model.fit(
@@ -370,7 +390,7 @@ def fit(  # noqa: PLR0913 - a network, its data, and how
             epochs=rounds,
             steps_per_epoch=steps,
             validation_data=eval_rows,
-            callbacks=[stop, logs, _Progress(task, steps, training)],
+            callbacks=[stop, logs, _Progress(task, steps, shown), *callbacks],
             verbose=0,
         ).history
     # Also set if training was not stopped early: the callback restores the best weights
@@ -395,14 +415,27 @@ def write_history(history: Mapping[str, Sequence[float]], directory: str) -> Non
         file.write(json.dumps(history, indent=1))
 
 
+class _AfterFirstRound(keras.callbacks.Callback):
+    """Calls something once Keras has traced all that it trains and evaluates with."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        super().__init__()
+        self._call = call
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        del logs
+        if epoch == 0:
+            self._call()
+
+
 class _Progress(keras.callbacks.Callback):
     """Reports the steps of a round once it is evaluated, with its losses."""
 
-    def __init__(self, task: progress.Task, steps: int, training: Training) -> None:
+    def __init__(self, task: progress.Task, steps: int, shown: Measure) -> None:
         super().__init__()
         self._task = task
         self._steps = steps
-        self._shown = training.shown
+        self._shown = shown
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         del epoch

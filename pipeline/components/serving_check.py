@@ -7,7 +7,7 @@ unless the settings ask for TFX's own, which starts a model server in Docker.
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,11 @@ class Executor(BaseExecutor):
     PREPARE_AFTER = "Trainer"
 
     @staticmethod
-    def prepare(_pipeline: pipeline_pb2.Pipeline, _node_id: str) -> None:
+    def prepare(
+        _pipeline: pipeline_pb2.Pipeline,
+        _node_id: str,
+        _written: Callable[[str, str], str],
+    ) -> None:
         """Starts the fresh process, which imports what it needs before the model."""
         serving_check.start_early()
 

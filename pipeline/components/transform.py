@@ -9,7 +9,7 @@ import logging
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,11 @@ class Executor(stock.Executor):
     PREPARE_AFTER = "ExampleGen"
 
     @staticmethod
-    def prepare(pipeline: pipeline_pb2.Pipeline, node_id: str) -> None:
+    def prepare(
+        pipeline: pipeline_pb2.Pipeline,
+        node_id: str,
+        _written: Callable[[str, str], str],
+    ) -> None:
         """Builds the analysis, which needs the schema only, while rows are checked."""
         nodes = {n.pipeline_node.node_info.id: n.pipeline_node for n in pipeline.nodes}
         node = nodes[node_id]

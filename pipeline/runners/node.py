@@ -100,8 +100,17 @@ class Preparation:
     run: Callable[[], None]
 
 
-def preparations(pipeline: pipeline_pb2.Pipeline) -> dict[str, Preparation]:
-    """Returns what nodes can do before their inputs exist, by node id."""
+def preparations(
+    pipeline: pipeline_pb2.Pipeline, run_id: str, connection: mlmd.ConnectionConfig
+) -> dict[str, Preparation]:
+    """Returns what nodes can do before their inputs exist, by node id.
+
+    Args:
+        pipeline: The compiled pipeline.
+        run_id: Name of the run.
+        connection: The metadata store, which has what the run's nodes have written.
+    """
+    written = functools.partial(_written, run_id, connection)
     deployment = runner_utils.extract_local_deployment_config(pipeline)
     found = {}
     for each in pipeline.nodes:
@@ -111,9 +120,18 @@ def preparations(pipeline: pipeline_pb2.Pipeline) -> dict[str, Preparation]:
         path = getattr(getattr(spec, "python_executor_spec", spec), "class_path", "")
         executor: Any = import_utils.import_class_by_path(path) if path else None
         if hasattr(executor, "prepare"):
-            run = functools.partial(executor.prepare, pipeline, node_id)
+            run = functools.partial(executor.prepare, pipeline, node_id, written)
             found[node_id] = Preparation(executor.PREPARE_AFTER, run)
     return found
+
+
+def _written(
+    run_id: str, connection: mlmd.ConnectionConfig, node_id: str, output: str
+) -> str:
+    """Returns the URI of the only artifact that a node of a run has written."""
+    graph = Graph(MetadataStore(connection))
+    (artifact,) = graph.outputs_of_run(run_id)[node_id][output]
+    return artifact.uri
 
 
 def run_node(

@@ -124,6 +124,14 @@ def test_the_analysis_is_built_before_there_are_rows(main_run: Finished) -> None
     assert "The analysis was built before there were rows" in log
 
 
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there is no free worker to prepare")
+def test_the_network_is_traced_before_there_are_rows(main_run: Finished) -> None:
+    """The sizes of the vocabularies that Transform finds are those expected."""
+    log = (main_run.run / "logs" / "Trainer.log").read_text()
+
+    assert "The network was traced before there were rows" in log
+
+
 def test_pushed_model_answers_raw_rows(main_run: Finished, sample_rows: Rows) -> None:
     """The pushed model, given raw rows, tells likely big tips from unlikely ones."""
     (version,) = main_run.versions

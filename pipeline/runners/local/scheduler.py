@@ -87,6 +87,7 @@ class _Child:
         start: Tells a process that prepares to run the node.
         started: When the node started, by `time.monotonic`.
         ended: Whether it has reported the node's end.
+        prepared: Whether it had prepared before it was told to run.
     """
 
     process: BaseProcess
@@ -94,10 +95,11 @@ class _Child:
     start: Connection
     started: float = field(default_factory=time.monotonic)
     ended: bool = False
+    prepared: bool = False
 
     def run(self) -> None:
         """Has a process that prepares run its node."""
-        self.started = time.monotonic()
+        self.started, self.prepared = time.monotonic(), True
         # If it has died, the end of its pipe will say so.
         with suppress(OSError):
             self.start.send(None)
@@ -138,7 +140,8 @@ class Scheduler:
         waiting = {node_id: set(before) for node_id, before in upstream.items()}
         # Nodes that the most others wait for go first: Transform before SchemaGen.
         urgency = {n: len(descendants(upstream, n)) for n in upstream}
-        preparations = node.preparations(self.job.pipeline)
+        job = self.job
+        preparations = node.preparations(job.pipeline, job.run_id, job.connection)
         try:
             while self._children or (waiting and not self.failures):
                 ready = [n for n, before in waiting.items() if not before]
@@ -183,7 +186,12 @@ class Scheduler:
     ) -> dict[str, Callable[[], None]]:
         """Returns what can be prepared and will have work: not all is in the cache."""
         before = time.monotonic() - _WORKS_SECONDS
-        running = {n for n, child in self._children.items() if child.started < before}
+        # A node that was prepared had work before it too.
+        running = {
+            node_id
+            for node_id, child in self._children.items()
+            if child.prepared or child.started < before
+        }
         return {
             node_id: preparation.run
             for node_id, preparation in known.items()

@@ -1,16 +1,24 @@
 """The Trainer's artifacts in a bucket, and a `run_fn` that knows local files only."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.types import Artifact
 from tfx.types.artifact_utils import encode_split_names
 from tfx.types.standard_artifacts import Examples, Model, ModelRun, TransformGraph
 
+from models import network
+from models.declarations import Vocabulary
+from models.declared import FEATURES
+from pipeline import create_pipeline
 from pipeline.columnar import files
 from pipeline.components import file_systems, trainer
+from pipeline.config import Tune, local
+from pipeline.runners import compiler
 
 MODULE = """\
 from pathlib import Path
@@ -73,3 +81,34 @@ def test_a_failed_training_uploads_nothing(bucket: str, tmp_path: Path) -> None:
 
     assert files.tree(f"{bucket}/bad/model") == {}
     assert files.tree(f"{bucket}/bad/model_run") == {}
+
+
+@pytest.mark.parametrize("tune", [False, True])
+def test_the_network_is_prepared_from_statistics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, tune: bool
+) -> None:
+    """With the pipeline's settings; not if a Tuner will choose others."""
+    monkeypatch.setattr(network, "_prepared", [])
+    config = replace(
+        local(), output=tmp_path, train_steps=20, seed=7, tune=Tune(enabled=tune)
+    )
+    everything = statistics_pb2.DatasetFeatureStatisticsList()
+    rows = everything.datasets.add()
+    for feature in FEATURES:
+        if isinstance(feature, Vocabulary):
+            column = rows.features.add()
+            column.path.step.append(feature.column)
+            column.string_stats.rank_histogram.buckets.add(label="a", sample_count=90)
+    split = tmp_path / "statistics" / "Split-train"
+    split.mkdir(parents=True)
+    (split / "FeatureStats.pb").write_bytes(everything.SerializeToString())
+
+    def written(node_id: str, output: str) -> str:
+        assert (node_id, output) == ("StatisticsGen", "statistics")
+        return str(split.parent)
+
+    pipeline = compiler.compile_pipeline(create_pipeline(config))
+    trainer.Executor.prepare(pipeline, "Trainer", written)
+
+    plans = [(plan.train_steps, plan.seed) for plan, _, _ in network._prepared]
+    assert plans == ([] if tune else [(20, 7)])

@@ -179,7 +179,7 @@ def test_analysis_that_was_built_before_gives_the_same(
     schema = Path(schema_artifact(tmp_path / "reviewed").uri, "schema.pbtxt")
     for shops in (20, 21):
         pipeline = compiled(tmp_path, schema, shops)
-        transform.Executor.prepare(pipeline, "Transform")
+        transform.Executor.prepare(pipeline, "Transform", lambda *_: "")
     caplog.set_level("INFO")
 
     run(transform.Executor, examples, tmp_path)

@@ -16,7 +16,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline import cli, create_pipeline
 from pipeline.columnar import progress
 from pipeline.columnar.shards import ShardWriter
-from pipeline.config import DATA_NODE, TRAINER_NODE, Config
+from pipeline.config import DATA_NODE, GATE_NODE, TRAINER_NODE, Config
 from pipeline.errors import DataRefusedError, ThroughlineError, UsageError
 from pipeline.runners import compiler
 from pipeline.runners.node import (
@@ -107,10 +107,11 @@ def project(tmp_path: Path) -> _Project:
 
 def test_what_can_prepare_names_nodes_of_the_pipeline(project: _Project) -> None:
     """The executors know no configuration, so they spell the names of these nodes."""
-    found = preparations(project.pipeline)
+    found = preparations(project.pipeline, "monday", project.connection)
 
     assert {name: each.after for name, each in found.items()} == {
         "Transform": DATA_NODE,
+        "Trainer": GATE_NODE,
         "ServingCheck": TRAINER_NODE,
     }
 

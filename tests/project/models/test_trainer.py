@@ -4,18 +4,19 @@ import dataclasses
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import decision, kept_predictions, kept_scores, tasks, trainer
+from models import decision, kept_predictions, kept_scores, network, trainer
 from models.declarations import WEIGHT
-from models.declared import LABEL
+from models.declared import FEATURES, LABEL
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
-from models.model import LabelScale, build_model
+from models.model import LabelScale
 from pipeline.columnar.progress import Progress
 from tests.project.models.conftest import Records, RunTrainer, TrainedModel
 
@@ -29,7 +30,11 @@ SETTINGS = trainer.TrainingSettings(
     eval_rows=-1,
 )
 
-AS_DECLARED = tasks.training_of(LABEL, LabelScale())
+
+def _plan(transform: tft.TFTransformOutput, **changes: Any) -> network.Plan:
+    settings = dataclasses.replace(SETTINGS, **changes)
+    sizes = trainer.vocabulary_sizes(transform)
+    return settings.plan(sizes, LabelScale(), FEATURES)
 
 
 def arguments(**changes: object) -> SimpleNamespace:
@@ -128,18 +133,13 @@ def test_a_step_moves_every_weight(
     transform: tft.TFTransformOutput, records: Records, tmp_path: Path
 ) -> None:
     """No layer is left out of the training."""
-    settings = dataclasses.replace(SETTINGS, train_steps=1)
-    model = build_model(settings.hyperparameters, trainer.vocabulary_sizes(transform))
+    plan = _plan(transform, train_steps=1)
+    train = training_dataset(Table.of([records.train], transform), 64, seed=1)
+    evaluation = evaluation_dataset(Table.of([records.evaluation], transform), -1)
+    model = network.built(plan, train, evaluation)
     before = [weights.copy() for weights in model.get_weights()]
 
-    trainer.fit(
-        model,
-        training_dataset(Table.of([records.train], transform), 64, seed=1),
-        evaluation_dataset(Table.of([records.evaluation], transform), -1),
-        settings,
-        str(tmp_path),
-        training=AS_DECLARED,
-    )
+    trainer.fit(model, train, evaluation, plan, str(tmp_path), batch_size=64)
 
     unmoved = [
         variable.path
@@ -153,15 +153,15 @@ def test_training_stops_early_and_keeps_the_best_weights(
     transform: tft.TFTransformOutput, records: Records, tmp_path: Path
 ) -> None:
     """When the eval split contradicts the training, the first weights are the best."""
-    model = build_model(SETTINGS.hyperparameters, trainer.vocabulary_sizes(transform))
+    plan = _plan(transform)
     contrary = evaluation_dataset(Table.of([records.evaluation], transform), -1).map(
         lambda columns, label, weight: (columns, 1 - label, weight)
     )
     training = training_dataset(Table.of([records.train], transform), 64, seed=1)
 
-    history = trainer.fit(
-        model, training, contrary, SETTINGS, str(tmp_path), training=AS_DECLARED
-    )
+    model = network.built(plan, training, contrary)
+
+    history = trainer.fit(model, training, contrary, plan, str(tmp_path), batch_size=64)
 
     best = int(np.argmin(history["eval_loss"]))
     assert len(history["step"]) == best + 1 + SETTINGS.hyperparameters.patience
