@@ -123,6 +123,7 @@ class Scheduler:
     _children: dict[str, _Child] = field(default_factory=dict)
     _prepared: dict[str, _Child] = field(default_factory=dict)
     _executed: set[str] = field(default_factory=set)
+    _ending: list[BaseProcess] = field(default_factory=list)
 
     def run(self, upstream: Upstream, workers: int) -> dict[str, Failure]:
         """Runs nodes; after a failure starts no more, and waits for the running ones.
@@ -163,6 +164,7 @@ class Scheduler:
             self._stop()
             raise
         self._discard_prepared()
+        self._join_ending()
         self.console.not_run(waiting)
         return self.failures
 
@@ -255,13 +257,21 @@ class Scheduler:
 
     def _process_ended(self, node_id: str, child: _Child) -> None:
         """Handles the end of a process, including one that died without a message."""
-        child.process.join()
         child.pipe.close()
-        if not child.ended:
+        if child.ended:
+            # It only returns its memory, for which no other node needs to wait.
+            self._ending.append(child.process)
+        else:
+            child.process.join()
             cause = exit_cause(child.process.exitcode or 0)
             self.failures[node_id] = Failure(cause, EXIT_FAILED)
             self._ended(node_id, State.FAILED, cause)
         del self._children[node_id]
+
+    def _join_ending(self) -> None:
+        for process in self._ending:
+            process.join()
+        self._ending.clear()
 
     def _discard_prepared(self) -> None:
         """Ends the processes of nodes that won't run, after a failure."""
@@ -284,6 +294,7 @@ class Scheduler:
             for child in self._children.values():
                 child.process.kill()
                 child.process.join()
+        self._join_ending()
         for node_id in list(self._children):
             self._ended(node_id, State.CANCELED)
         self._children.clear()

@@ -1,10 +1,11 @@
 """Nodes in forked processes, as they get ready."""
 
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
@@ -83,6 +84,34 @@ def test_after_a_failure_nothing_that_waits_starts(
     (failure,) = scheduled.failures.values()
     assert failure.exit_code == EXIT_DATA_REFUSED
     assert str(tmp_path / "data") in failure.cause
+
+
+def test_a_node_does_not_wait_for_memory_to_be_returned(
+    scheduled: Scheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one runs while the process of the one before it still ends."""
+    run_in_child = scheduler._run_in_child
+    alive: list[list[bool]] = []
+
+    def linger(pipe: Any, job: Any, node_id: str, *rest: Any) -> None:
+        run_in_child(pipe, job, node_id, *rest)
+        until = time.monotonic() + 60
+        while node_id == "ImportSchemaGen" and time.monotonic() < until:
+            if (tmp_path / "end").exists():
+                return
+            time.sleep(0.01)
+
+    def note() -> None:
+        alive.append([process.is_alive() for process in scheduled._ending])
+        if len(alive) == 2:
+            (tmp_path / "end").touch()
+
+    monkeypatch.setattr(scheduler, "_run_in_child", linger)
+    scheduled.note = note
+    run(scheduled, {"ImportSchemaGen": [], "ServingCheck": ["ImportSchemaGen"]})
+
+    assert alive == [[], [True]]
+    assert scheduled._ending == []
 
 
 def test_a_node_prepares_while_those_before_it_run(
