@@ -6,9 +6,9 @@ is imported.
 The same seed, data and machine give the same weights, bit for bit.
 """
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -55,7 +55,7 @@ from models.names import (
 )
 from models.network import Plan
 from models.tasks import Measure
-from pipeline.columnar import progress
+from pipeline.columnar import engine, progress
 
 
 class TrainingArguments(Protocol):
@@ -172,21 +172,20 @@ def run_fn(fn_args: TrainingArguments) -> None:
     Raises:
         ValueError: A setting cannot train, or a split has no labelled rows.
     """
-    with ThreadPoolExecutor(max_workers=1) as second:
-        traced: list[Future[signatures.Traced]] = []
-        trained = train(
-            fn_args,
-            beside=lambda *given: traced.append(
-                second.submit(signatures.trace, *given)
-            ),
-        )
+    traced: list[Callable[[], signatures.Traced]] = []
+    trained = train(
+        fn_args,
+        beside=lambda *given: traced.append(
+            engine.beside(functools.partial(signatures.trace, *given))
+        ),
+    )
     write_history(trained.history, fn_args.model_run_dir)
     if trained.taken:
         with tf.io.gfile.GFile(f"{fn_args.model_run_dir}/{WARM_START_FILE}", "w") as f:
             f.write(trained.taken.to_json())
 
     model = trained.model
-    signatures.save(traced[0].result(), fn_args.serving_model_dir)
+    signatures.save(traced[0](), fn_args.serving_model_dir)
     about = json.dumps(trained.about, indent=1)
     _write_extra(fn_args.serving_model_dir, WEIGHTS_FILE, about)
     settings = TrainingSettings.read(fn_args)

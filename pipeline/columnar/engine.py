@@ -222,6 +222,24 @@ def in_order(
             yield waiting.popleft().result()
 
 
+def beside(do: Callable[[], Partial]) -> Callable[[], Partial]:
+    """Starts work on another thread; on this one, at once, if there is one worker only.
+
+    Args:
+        do: The work.
+
+    Returns:
+        Waits for the result and returns it, or raises what the work has raised.
+    """
+    if Workers().at_once <= 1:
+        result = do()
+        return lambda: result
+    pool = ThreadPoolExecutor(1)
+    started = pool.submit(do)
+    pool.shutdown(wait=False)
+    return started.result
+
+
 def _as_list(do: Callable[[In], Partial], shard: In) -> list[Partial]:
     return [do(shard)]
 

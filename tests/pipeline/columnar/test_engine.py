@@ -186,3 +186,15 @@ def test_freed_memory_is_returned() -> None:
 
     assert kept["return"] < 32
     assert kept["keep"] > 2 * kept["return"]
+
+
+@pytest.mark.parametrize(("workers", "same"), [(1, True), (2, False)])
+def test_work_beside_is_on_another_thread(
+    monkeypatch: pytest.MonkeyPatch, *, workers: int, same: bool
+) -> None:
+    """Unless this process may have a single worker only."""
+    monkeypatch.setattr(engine, "_limit", workers)
+
+    found = engine.beside(threading.get_ident)()
+
+    assert (found == threading.get_ident()) is same
