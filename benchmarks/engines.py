@@ -37,8 +37,7 @@ class Ran:
         rows: Number of rows of the data.
         seconds: Wall time, with the start of the cluster.
         cpu_seconds: Processor time of all processes.
-        worker_cpu_seconds: Processor time of each Python worker of a cluster.
-        jobs: Number of jobs that the cluster was given.
+        worker_cpu_seconds: Processor time of the Python workers of each job.
         nodes: Wall seconds of each node.
     """
 
@@ -46,9 +45,14 @@ class Ran:
     rows: int
     seconds: float
     cpu_seconds: float
-    worker_cpu_seconds: list[float]
-    jobs: int
+    worker_cpu_seconds: list[list[float]]
     nodes: dict[str, float]
+
+    @property
+    def largest_share(self) -> float:
+        """What a job's busiest worker has of the job's work, on average."""
+        busiest = sum(map(max, self.worker_cpu_seconds))
+        return busiest / sum(map(sum, self.worker_cpu_seconds))
 
 
 def run(task_managers: int, rows: int, data: Path, place: Path) -> Ran:
@@ -69,9 +73,10 @@ def run(task_managers: int, rows: int, data: Path, place: Path) -> Ran:
     command += ["--batch-size", str(BATCH), "--gate.max-duplicates", "1"]
     command += ["--serving-check.max-latency-ms", "60000"]
     took = measure_done(command, Path.cwd())
-    workers = []
+    jobs: dict[str, list[float]] = {}
     if task_managers:
-        workers = pool_process.workers_in(logs / f"{pool_process.NAME}.log")
+        for worker in pool_process.workers_in(logs / f"{pool_process.NAME}.log"):
+            jobs.setdefault(worker.job, []).append(worker.seconds)
     newest = max((output / "runs").glob("*/run.json"))
     nodes = json.loads(newest.read_text())["nodes"]
     return Ran(
@@ -79,23 +84,24 @@ def run(task_managers: int, rows: int, data: Path, place: Path) -> Ran:
         rows,
         took.seconds,
         took.cpu_seconds,
-        [worker.seconds for worker in workers],
-        len({worker.name for worker in workers}),
+        list(jobs.values()),
         {name: round(node["seconds"], 2) for name, node in nodes.items()},
     )
 
 
 def table(found: list[Ran]) -> str:
     """Formats the runs, one line for each."""
-    heads = ["engine", "rows", "all", "Python workers", "jobs", *ON_ENGINE]
+    heads = ["engine", "rows", "all", "Python workers", "largest share", "jobs"]
+    heads += ON_ENGINE
     lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
     for ran in found:
         cells = [
             f"Flink, {ran.task_managers}" if ran.task_managers else "in-process",
             f"{ran.rows:,}",
             f"{ran.cpu_seconds:.0f}",
-            " + ".join(f"{s:.0f}" for s in ran.worker_cpu_seconds) or "none",
-            str(ran.jobs),
+            f"{sum(map(sum, ran.worker_cpu_seconds)):.0f}",
+            f"{ran.largest_share:.0%}" if ran.task_managers else "",
+            str(len(ran.worker_cpu_seconds)),
             *(f"{ran.nodes[node]:.0f}" for node in ON_ENGINE),
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -110,7 +116,7 @@ def main(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     flags.add_argument("--rows", type=int, default=300_000)
-    flags.add_argument("--workers", type=int, nargs="*", default=list(WORKERS))
+    flags.add_argument("--workers", type=int, nargs="+", default=list(WORKERS))
     given = flags.parse_args(arguments)
     found: list[Ran] = []
     with tempfile.TemporaryDirectory(prefix="engines-") as name:
@@ -120,13 +126,18 @@ def main(arguments: list[str]) -> int:
         trips.write(data / "trips.csv", given.rows, seed=1)
         for count in given.workers:
             found.append(run(count, given.rows, data, place / str(count)))
-            print(json.dumps(asdict(found[-1])))
-            sys.stdout.flush()
+            print(json.dumps(asdict(found[-1])), flush=True)
+            # A later run may take half an hour, and fail.
+            path = _write(found, given.rows)
     print(table(found))
+    print(f"results are in {path}")
+    return 0
+
+
+def _write(found: list[Ran], rows: int) -> Path:
     about = {"when": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
-    path = results.DIRECTORY / "engines" / f"{about['when']}-{given.rows}.json"
+    path = results.DIRECTORY / "engines" / f"{about['when']}-{rows}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     runs = {"runs": [asdict(each) for each in found]}
     path.write_text(json.dumps({**about, **runs}, indent=1) + "\n")
-    print(f"results are in {path}")
-    return 0
+    return path

@@ -17,6 +17,9 @@ prints processor time and the shortest duration for data up to 1 TB. What it ass
 5. Reading and writing are not the limit. At 1 TB every worker would have to read from a
    shared file system at several times its own pace of computing: this wasn't measured.
 6. Workers of the cluster are as fast as the cores that were measured.
+
+It also prints from how many rows a cluster is faster than one machine, and how fast its
+workers read.
 """
 
 import argparse
@@ -109,16 +112,40 @@ def table(local: Line, cluster: Line) -> str:
     return "\n".join(lines)
 
 
+def break_even(local: Line, cluster: Line, cores: int, workers: int) -> float | None:
+    """Returns the rows from which a cluster is faster than one machine; None if never.
+
+    Args:
+        local: The run in-process.
+        cluster: The run on the cluster.
+        cores: Of the one machine.
+        workers: Of the cluster.
+    """
+    gained = local.per_row / cores - cluster.per_row / workers
+    if gained <= 0:
+        return None
+    return max(0.0, (cluster.fixed - local.fixed) / gained)
+
+
 def summary(local: Line, cluster: Line) -> str:
-    """Says how many workers it takes to be as fast as one machine."""
+    """Reports where a cluster begins to pay, and what its workers have to read."""
     ratio = cluster.per_row / local.per_row
-    fewest = [f"{int(ratio * cores) + 1} for {cores}" for cores in CORES]
-    return (
-        f"in-process: {local.fixed:.0f} s and {local.per_row * 1e6:.1f} s per million "
-        f"rows; Flink: {cluster.fixed:.0f} s and {cluster.per_row * 1e6:.1f} s.\n"
-        f"A row costs {ratio:.1f} times as much on Flink, so a cluster is faster with "
-        f"that many times the workers that one machine has cores: {', '.join(fewest)}."
+    lines = [
+        f"{name}: {line.fixed:.0f} s, and {line.per_row * 1e6:.1f} s per million rows."
+        for name, line in (("in-process", local), ("Flink", cluster))
+    ]
+    lines.append(f"A row costs {ratio:.1f} times as much on Flink.")
+    for cores in CORES:
+        for workers in WORKERS:
+            rows = break_even(local, cluster, cores, workers)
+            from_ = "never" if rows is None else f"from {rows / 1e6:,.0f} M rows"
+            lines.append(f"{workers} workers are faster than {cores} cores: {from_}.")
+    pace = trips.BYTES_IN_ROW / cluster.per_row / 1e6
+    lines.append(
+        f"A worker gets through {pace:.1f} MB of text per second of its core, so "
+        f"{WORKERS[-1]} workers read {pace * WORKERS[-1]:,.0f} MB/s from storage."
     )
+    return "\n".join(lines)
 
 
 def _duration(seconds: float) -> str:

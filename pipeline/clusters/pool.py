@@ -25,7 +25,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import grpc
-from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
+from apache_beam.portability.api import (
+    beam_fn_api_pb2,
+    beam_fn_api_pb2_grpc,
+    beam_provision_api_pb2,
+    beam_provision_api_pb2_grpc,
+)
 from apache_beam.runners.worker.sdk_worker import SdkHarness
 
 from pipeline.columnar.orphans import die_with
@@ -42,6 +47,9 @@ WARM = (
 
 _CACHE_BYTES = 100 << 20
 _MESSAGE_BYTES = 1 << 16
+_JOB_NAME = "beam:option:job_name:v1"
+_UNNAMED = "unnamed-job"
+_SECONDS_TO_NAME = 10
 _REAP_SECONDS = 1.0
 _OPTIONS = (
     # An engine pings for as long as a job lasts; gRPC would take that for an attack.
@@ -59,10 +67,12 @@ class Request:
     Attributes:
         worker: Id of the worker, unique for the engine's process only.
         control: host:port where the worker asks for work.
+        job: Name of the job, for the log.
     """
 
     worker: str
     control: str
+    job: str
 
 
 class Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
@@ -75,7 +85,8 @@ class Pool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         self, request: beam_fn_api_pb2.StartWorkerRequest, _: grpc.aio.ServicerContext
     ) -> beam_fn_api_pb2.StartWorkerResponse:
         """Starts a worker."""
-        text = json.dumps([request.worker_id, request.control_endpoint.url])
+        job = await _job_of(request)
+        text = json.dumps([request.worker_id, request.control_endpoint.url, job])
         self._forks.send(text.encode())
         return beam_fn_api_pb2.StartWorkerResponse()
 
@@ -100,7 +111,10 @@ class Forks:
         if not pid:
             _work(request, parent)
         self._workers[pid] = request
-        _say(f"worker {request.worker} of {request.control} started, pid {pid}")
+        _say(
+            f"worker {request.worker} of {request.control} started for {request.job}, "
+            f"pid {pid}"
+        )
 
     def reap(self, *, wait: bool = False) -> None:
         """Reports the workers that have ended, with the processor time of each."""
@@ -178,6 +192,27 @@ async def _serve(address: str, forks: socket.socket) -> None:
     await server.start()
     _say(f"listening at {address}")
     await server.wait_for_termination()
+
+
+async def _job_of(request: beam_fn_api_pb2.StartWorkerRequest) -> str:
+    """Requests a job's name from the engine, which gives the ids of workers only."""
+    url = request.provision_endpoint.url
+    if not url:
+        return _UNNAMED
+    wanted = beam_provision_api_pb2.GetProvisionInfoRequest()
+    async with grpc.aio.insecure_channel(url) as channel:
+        stub = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
+        try:
+            answer = await stub.GetProvisionInfo(
+                wanted,
+                metadata=[("worker_id", request.worker_id)],
+                timeout=_SECONDS_TO_NAME,
+            )
+        except grpc.aio.AioRpcError:
+            # A worker needs no name to work.
+            return _UNNAMED
+    fields = answer.info.pipeline_options.fields
+    return fields[_JOB_NAME].string_value if _JOB_NAME in fields else _UNNAMED
 
 
 def _work(request: Request, parent: int) -> NoReturn:

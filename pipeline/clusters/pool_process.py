@@ -28,12 +28,12 @@ class Worker:
     """A worker of the pool.
 
     Attributes:
-        name: Its id: the workers of a job have the same one.
+        job: Name of the job that it works for.
         pid: Its process id.
         seconds: The processor time that it has used.
     """
 
-    name: str
+    job: str
     pid: int
     seconds: float
 
@@ -43,8 +43,10 @@ def workers_in(log: Path) -> list[Worker]:
     text = log.read_text()
     ended = dict(re.findall(r"ended, pid (\d+): ([\d.]+) CPU s", text))
     return [
-        Worker(name, int(pid), float(ended.get(pid) or _seconds_of(pid)))
-        for name, pid in re.findall(r"worker (\S+) of \S+ started, pid (\d+)", text)
+        Worker(job, int(pid), float(ended.get(pid) or _seconds_of(pid)))
+        for job, pid in re.findall(
+            r"worker \S+ of \S+ started for (\S+), pid (\d+)", text
+        )
     ]
 
 

@@ -6,11 +6,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import pytest
-from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
+from apache_beam.portability.api import (
+    beam_fn_api_pb2,
+    beam_fn_api_pb2_grpc,
+    beam_provision_api_pb2,
+    beam_provision_api_pb2_grpc,
+)
 
 from tests.pipeline.clusters.test_processes import is_running
 from tests.servers import free_port
@@ -52,10 +58,11 @@ def wait_for(log: Path, text: str) -> str:
     return log.read_text()
 
 
-def start_worker(port: int, worker: str, control: str) -> None:
+def start_worker(port: int, worker: str, control: str, provision: str = "") -> None:
     """Asks a pool for a worker, as an engine does."""
     request = beam_fn_api_pb2.StartWorkerRequest(worker_id=worker)
     request.control_endpoint.url = control
+    request.provision_endpoint.url = provision
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
         assert not stub.StartWorker(request, timeout=30).error
@@ -75,6 +82,37 @@ def test_a_port_in_use_ends_the_pool(pool: subprocess.Popen[bytes], port: int) -
     assert "is the port in use?" in second.stderr
 
 
+class Engine(beam_provision_api_pb2_grpc.ProvisionServiceServicer):
+    """What an engine answers to a worker's first question."""
+
+    def GetProvisionInfo(  # noqa: N802 - the name is Beam's
+        self,
+        request: beam_provision_api_pb2.GetProvisionInfoRequest,
+        context: grpc.ServicerContext,
+    ) -> beam_provision_api_pb2.GetProvisionInfoResponse:
+        """Gives the job's name to the worker that it knows."""
+        assert ("worker_id", "7-1") in context.invocation_metadata()
+        answer = beam_provision_api_pb2.GetProvisionInfoResponse()
+        options = answer.info.pipeline_options
+        options.update({"beam:option:job_name:v1": "job-a"})
+        return answer
+
+
+def test_a_worker_is_reported_with_its_job(
+    pool: subprocess.Popen[bytes], port: int, log: Path
+) -> None:
+    """The engine is asked which job a worker is for."""
+    engine = grpc.server(ThreadPoolExecutor(1))
+    beam_provision_api_pb2_grpc.add_ProvisionServiceServicer_to_server(Engine(), engine)
+    provision = f"127.0.0.1:{engine.add_insecure_port('127.0.0.1:0')}"
+    engine.start()
+
+    start_worker(port, "7-1", f"127.0.0.1:{free_port()}", provision)
+
+    wait_for(log, r"worker 7-1 of [\d.:]+ started for job-a, pid \d+")
+    engine.stop(None)
+
+
 def test_workers_are_reported_with_their_processor_time(
     pool: subprocess.Popen[bytes], port: int, log: Path
 ) -> None:
@@ -82,8 +120,8 @@ def test_workers_are_reported_with_their_processor_time(
     for _ in range(2):
         # Nothing listens there: the workers keep trying.
         start_worker(port, "1-1", f"127.0.0.1:{free_port()}")
-    started = wait_for(log, r"(?s)started.*started")
-    pids = [int(pid) for pid in re.findall(r"pid (\d+)", started)]
+    started = wait_for(log, r"(?s)worker 1-1 .* started.*worker 1-1 .* started")
+    pids = [int(pid) for pid in re.findall(r"worker 1-1 .*pid (\d+)", started)]
     assert len(set(pids)) == 2
     assert all(map(is_running, pids))
 

@@ -32,14 +32,14 @@ def test_workers_have_the_processor_time_that_they_used(tmp_path: Path) -> None:
     log = tmp_path / "pool.log"
     log.write_text(
         "listening at 127.0.0.1:50000\n"
-        "worker 1-1 of 127.0.0.1:4001 started, pid 999999998\n"
-        f"worker 1-1 of 127.0.0.1:4002 started, pid {os.getpid()}\n"
-        "worker 2-1 of 127.0.0.1:4001 started, pid 999999999\n"
+        "worker 1-1 of 127.0.0.1:4001 started for job-a, pid 999999998\n"
+        f"worker 1-1 of 127.0.0.1:4002 started for job-a, pid {os.getpid()}\n"
+        "worker 2-1 of 127.0.0.1:4001 started for job-b, pid 999999999\n"
         "worker 1-1 of 127.0.0.1:4001 ended, pid 999999998: 12.5 CPU s, 300 MB\n"
     )
 
     ended, running, gone = pool_process.workers_in(log)
 
-    assert (ended.name, ended.seconds) == ("1-1", 12.5)
+    assert (ended.job, ended.seconds) == ("job-a", 12.5)
     assert 0 < running.seconds <= time.process_time() + 1
-    assert (gone.name, gone.seconds) == ("2-1", 0)
+    assert (gone.job, gone.seconds) == ("job-b", 0)
