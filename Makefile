@@ -37,7 +37,7 @@ test: dev ## run every test; ARGS="-m 'not e2e'" for the quick ones
 test-fast: dev ## run all but the end-to-end tests
 	@$(PYTHON_HERE) -m pytest -m "not e2e" $(ON_ALL_CORES) $(ARGS)
 
-test-clusters: dev ## run the pipeline on a Flink cluster of this machine, and kill a worker
+test-clusters: dev ## run the pipeline on Flink and Spark on this machine, and kill a worker
 	@$(PYTHON_HERE) -m pytest tests/clusters $(ARGS)
 
 test-containers: dev ## build the images, and run a package for Kubeflow in them

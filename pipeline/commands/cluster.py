@@ -11,10 +11,14 @@ from typing import Annotated, Literal
 
 import tyro
 
-from pipeline.clusters import flink, jars, network
+from pipeline.clusters import jars, network
+from pipeline.clusters.flink import Flink
+from pipeline.clusters.spark import Spark
+from pipeline.clusters.standalone import Cluster, running
 from pipeline.commands.flags import say
 from pipeline.errors import EXIT_DONE, UsageError
 
+_ENGINES: dict[str, type[Cluster]] = {kind.NAME: kind for kind in (Flink, Spark)}
 _POLL_SECONDS = 0.5
 
 
@@ -22,10 +26,10 @@ _POLL_SECONDS = 0.5
 class ClusterFlags:
     """The flags of `cluster`, up to the `--` in front of a command."""
 
-    engine: Annotated[Literal["flink"], tyro.conf.Positional]
-    """The engine."""
+    engine: Annotated[Literal["flink", "spark"], tyro.conf.Positional]
+    """The engine: Flink 1.19 or Spark 3.5."""
     workers: int = 2
-    """TaskManagers, each with one slot and one Python worker."""
+    """Flink's TaskManagers or Spark's workers, each with one Python worker."""
     directory: Path = Path("output") / "cluster"
     """Directory for configuration, logs and temporary files."""
     isolated: bool = True
@@ -40,7 +44,7 @@ class ClusterFlags:
 
 
 def cluster(arguments: list[str]) -> int:
-    """Run a Flink cluster on this machine, for a command or until Ctrl-C."""
+    """Run a Flink or Spark cluster on this machine, for a command or until Ctrl-C."""
     ours, command = _divided(arguments)
     flags = tyro.cli(ClusterFlags, prog="throughline cluster", args=ours)
     # In a network of its own Maven reaches nothing.
@@ -51,15 +55,16 @@ def cluster(arguments: list[str]) -> int:
             "the job server listens on all interfaces of this machine, and runs the "
             "code that it is sent; only root can give it a network of its own"
         )
-    with flink.cluster(flags.directory.absolute(), flags.workers, say) as running:
+    kind, place = _ENGINES[flags.engine], flags.directory.absolute()
+    with running(kind, place, flags.workers, say) as started:
         say(
-            f"Flink of {flags.workers} TaskManagers is up; {flags.directory} has its "
-            "logs"
+            f"{kind.__name__} with {flags.workers} workers is up; {flags.directory} "
+            "has its logs"
         )
         if command:
-            return _run(running, [*command, *running.flags()])
-        _explain(running.flags(), isolated=isolated)
-        return _stay(running)
+            return _run(started, [*command, *started.flags()])
+        _explain(started.flags(), isolated=isolated)
+        return _stay(started)
 
 
 def _divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -73,15 +78,15 @@ def _divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return words[:at], words[at + 1 :]
 
 
-def _run(running: flink.Cluster, command: Sequence[str]) -> int:
-    """Runs a command to its end, with lost TaskManagers replaced; returns its code."""
+def _run(started: Cluster, command: Sequence[str]) -> int:
+    """Runs a command to its end, with lost workers replaced; returns its code."""
     try:
         process = subprocess.Popen(command)
     except OSError as error:
         raise UsageError(f"{command[0]} can't be run: {error.strerror}") from error
     try:
         while process.poll() is None:
-            _replace_lost(running)
+            _replace_lost(started)
             time.sleep(_POLL_SECONDS)
     except BaseException:
         process.terminate()
@@ -99,15 +104,15 @@ def _explain(flags: Sequence[str], *, isolated: bool) -> None:
     )
 
 
-def _stay(running: flink.Cluster) -> int:
+def _stay(started: Cluster) -> int:
     try:
         while True:
-            _replace_lost(running)
+            _replace_lost(started)
             time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
         return EXIT_DONE
 
 
-def _replace_lost(running: flink.Cluster) -> None:
-    for name in running.replace_lost():
+def _replace_lost(started: Cluster) -> None:
+    for name in started.replace_lost():
         say(f"{name} was lost; another one is started")

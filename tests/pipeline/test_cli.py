@@ -801,7 +801,7 @@ def test_an_unknown_command_ends_with_2(arguments: list[str], said: str) -> None
     ("arguments", "said"),
     [
         (["flink", "--workers", "0"], "workers is 0; it must be at least 1"),
-        (["flink", "--"], "there is no command after `--`"),
+        (["spark", "--"], "there is no command after `--`"),
         (["storm"], "invalid choice"),
     ],
 )

@@ -1,15 +1,15 @@
-"""What a Flink cluster on this machine is told, and what commands are told of it."""
+"""What a Flink cluster on this machine is told."""
 
 from pathlib import Path
 
-from pipeline.clusters.flink import Cluster, opened_modules
+from pipeline.clusters.flink import Flink
 from pipeline.clusters.processes import Processes
 from pipeline.commands.run import parse_run
 
 
 def test_flags_are_those_of_the_pipelines_commands(tmp_path: Path) -> None:
     """The flags parse, and name the engine, its workers and where they come from."""
-    cluster = Cluster(Processes(tmp_path), tmp_path, workers=3)
+    cluster = Flink(Processes(tmp_path), tmp_path, workers=3)
 
     config, _ = parse_run("x", cluster.flags())
 
@@ -21,7 +21,7 @@ def test_each_process_has_a_configuration_that_listens_on_loopback(
     tmp_path: Path,
 ) -> None:
     """What a process reads is one setting per line, and no address is the network's."""
-    cluster = Cluster(Processes(tmp_path), tmp_path, workers=1)
+    cluster = Flink(Processes(tmp_path), tmp_path, workers=1)
 
     flag, directory = cluster._configuration("taskmanager-1")
 
@@ -32,17 +32,3 @@ def test_each_process_has_a_configuration_that_listens_on_loopback(
         "127.0.0.1"
     }
     assert Path(settings["io.tmp.dirs"]).is_dir()
-
-
-def test_only_lost_task_managers_are_replaced(tmp_path: Path) -> None:
-    """As long as all run there is nothing to do."""
-    with Processes(tmp_path) as processes:
-        processes.start("taskmanager-1", ["sleep", "60"], None)
-        cluster = Cluster(processes, tmp_path, workers=1)
-
-        assert cluster.replace_lost() == []
-
-
-def test_java_is_opened_for_flink() -> None:
-    """Each package is opened to all modules, which Flink's classes are not in."""
-    assert "--add-opens=java.base/java.util=ALL-UNNAMED" in opened_modules()

@@ -12,7 +12,7 @@ from pipeline.clusters import jars
 from pipeline.errors import ThroughlineError, UsageError
 
 
-@pytest.mark.parametrize("engine", ["flink"])
+@pytest.mark.parametrize("engine", ["flink", "spark"])
 def test_each_jar_has_a_hash_and_a_version_of_the_declaration(engine: str) -> None:
     """The lock file names jars by path and SHA-256, the declared ones among them."""
     declared = (Path(jars.__file__).parent / f"{engine}.xml").read_text()
