@@ -30,6 +30,7 @@ def test_a_cluster_pays_from_where_it_is_as_fast() -> None:
     """At that many rows both take the same time, and one row more is faster there."""
     rows = break_even(LOCAL, CLUSTER, cores=2, workers=16)
 
+    assert rows is not None
     assert rows == pytest.approx(100 / (0.5e-4 - 0.125e-4))
     assert LOCAL.duration(rows, 2) == pytest.approx(CLUSTER.duration(rows, 16))
 
