@@ -3,6 +3,7 @@
 import ensurepip
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -26,8 +27,14 @@ def test_workers_may_be_processes(cluster: Cluster, boot: Path, tmp_path: Path) 
     """PROCESS: Beam's boot program starts the workers, as in the worker's image."""
     # Boot asks pip which Beam there is; the environment has none.
     (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+    # Boot leaves a file in its working directory, which is that of the test's process.
+    elsewhere = tmp_path / "start"
+    elsewhere.write_text(
+        f'#!/bin/sh\ncd {shlex.quote(str(tmp_path))}\nexec {boot} "$@"\n'
+    )
+    elsewhere.chmod(0o755)
     config = {
-        "command": str(boot),
+        "command": str(elsewhere),
         "env": {
             # As in the image: the environment is the one that has our packages.
             "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1",
