@@ -125,7 +125,7 @@ def test_labels_of_another_rate_train_no_model(
     refused = live.train(spoiled(live.rows, change))
 
     assert refused.exit_code == 3, refused.text
-    assert "label rate against the live model's data" in refused.text
+    assert "label rate against the previous data" in refused.text
     assert "Trainer" not in refused.states()
     assert refused.versions == live.run.versions
 
