@@ -6,6 +6,7 @@ made for one of them.
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,10 +28,13 @@ from sklearn.metrics import accuracy_score, mean_squared_error, roc_auc_score
 from examples.__main__ import write
 from pipeline import artifacts
 from pipeline.ingestion.columns import kinds_of_schema
+from pipeline.registry import changes, history
 from pipeline.trust import schema_review
 from serving import request_log
+from tests.e2e import worse
 from tests.e2e.runs import PROJECT
 from tests.e2e.warm import WarmProcess
+from tests.serving.conftest import Server, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("examples")]
 
@@ -63,6 +67,36 @@ class Made:
     def run(self) -> artifacts.Run:
         """Its run."""
         return artifacts.newest(output=self.project / "output")
+
+    @property
+    def base(self) -> Path:
+        """The directory of its versions."""
+        return self.project / "output" / "serving" / self.name
+
+    @property
+    def log(self) -> Path:
+        """The directory of its request log."""
+        return request_log.directory_of(self.project / "output", self.name)
+
+    def spans(self) -> Path:
+        """Returns training data by span, which labels are added to."""
+        span = self.project / "spans" / "span-1"
+        if not span.exists():
+            span.mkdir(parents=True)
+            self.run.examples("test", rows=1).to_csv(span / "rows.csv", index=False)
+        return span.parent
+
+    def operate(self, inbox: Path) -> tuple[int, str]:
+        """Ticks once, for the watch and labels only."""
+        data = ("--data", self.spans(), "--pattern", "span-{SPAN}/*.csv")
+        words = ("operate", "--once", *data, "--on")
+        labels = ("--inbox.directory", inbox, "--monitor-minutes", "1000000")
+        # This machine is shared, so latency tells nothing.
+        watch = ("--watch.min-rows", "60", "--watch.max-slowdown", "1000000")
+        share = ("--watch.shadow-share", "1")
+        return self.warm.run_in(
+            self.project, "throughline", *words, *labels, *watch, *share
+        )
 
 
 @pytest.fixture(scope="module", params=LABELS)
@@ -181,11 +215,8 @@ def test_answers_are_monitored_by_their_labels(made: Made) -> None:
     rows = made.run.examples("test").dropna(subset=[label])
     known = rows[[label]].assign(request_id=ids, known_at="2026-06-01")
     known.to_csv(outcomes, index=False)
-    spans = made.project / "spans" / "span-1"
-    spans.mkdir(parents=True)
-    made.run.examples("test", rows=1).to_csv(spans / "rows.csv", index=False)
 
-    flags = ("add", outcomes, "--data", spans.parent, "--label-time", "known_at")
+    flags = ("add", outcomes, "--data", made.spans(), "--label-time", "known_at")
     added = made.warm.run_in(made.project, "throughline", "labels", *flags)
     asked = ("--until", "2026-06-02", "--window-hours", "24", "--json")
     code, text = made.warm.run_in(made.project, "throughline", "monitor", *asked)
@@ -272,6 +303,102 @@ def test_a_kubeflow_package_is_compiled(made: Made) -> None:
 
     assert code == 0, text
     assert made.name in next(out.rglob("*.yaml")).read_text()
+
+
+def test_a_worse_version_is_rolled_back_by_the_metric_of_its_task(
+    made: Made, tmp_path: Path
+) -> None:
+    """A real server has both answer; before, scores alone tell what to expect."""
+    label = LABELS[made.name][1]
+    rows = _known_rows(made, label)
+    flags = ("--port", "0", "--grpc-port", "0", "--log.segment-seconds", "0.5")
+    process = made.warm.begin_in(made.project, "throughline", "serve", *flags)
+    server = Server(made.project / "output", process.printed, process).wait()
+    before = history.read(made.base).live or 0
+    try:
+        _ask(made, server, rows, "good")
+        wait_until(lambda: len(_logged(made.log, "good")) == len(rows))
+        monitored = made.warm.run_in(made.project, "throughline", "monitor", "--json")
+        begun = made.operate(tmp_path)
+        assert begun[0] == 0, begun[1]
+        worse.save(made.base / str(before), tmp_path / "worse")
+        author = changes.Author(by="a mistake")
+        version = changes.push(tmp_path / "worse", made.base, {}, author)
+        ordered = made.operate(tmp_path)
+        wait_until(lambda: _shadow_of(server) == before, 240)
+        # It drops what it can't take at once.
+        asked: dict[str, Any] = {}
+        while len(_compared(made)) < 80:
+            asked |= _ask(made, server, rows, f"worse-{len(asked)}")
+            time.sleep(0.5)
+    finally:
+        server.stop()
+    outcomes = pd.DataFrame({"request_id": [*asked], label: [*asked.values()]})
+    outcomes.to_csv(tmp_path / "outcomes.csv", index=False)
+
+    code, said = made.operate(tmp_path)
+
+    registry = history.read(made.base)
+    title = {"wine": "accuracy", "cars": "R2", "weather": "AUC"}[made.name]
+    assert ordered[0] == 0, ordered[1]
+    assert code == 5, said
+    assert f"watch: version {version} has {title} " in said
+    assert registry.added[registry.live or 0].restored == before
+    observed = json.loads(monitored[1][monitored[1].index("{") :])
+    found = observed["metrics"]
+    expected = found.get(MAIN[made.name], {}).get("expected")
+    assert (expected is None) == (made.name == "cars")
+    if expected is not None:
+        # Most of these rows are those that the model has learned from.
+        assert expected == pytest.approx(found[MAIN[made.name]]["promised"], abs=0.1)
+        assert f"expected {title} " in observed["line"]
+
+
+def _known_rows(made: Made, label: str) -> list[dict[str, Any]]:
+    """Returns the rows of all splits that have a label, as JSON values."""
+    tables = [made.run.examples_table(split) for split in ("train", "eval", "test")]
+    return [
+        {k: v.decode() if isinstance(v, bytes) else v for k, v in row.items()}
+        for table in tables
+        for row in table.to_pylist()
+        if row[label] is not None
+    ]
+
+
+def _ask(
+    made: Made, server: Server, rows: list[dict[str, Any]], name: str
+) -> dict[str, Any]:
+    """Asks about each row; returns the labels by request id."""
+    version = max(made.base.glob("[0-9]*"), key=lambda path: int(path.name))
+    inputs = artifacts.ServingModel.load(str(version)).described["inputs"]
+    asked = {}
+    for number, row in enumerate(rows):
+        asked[f"{name}-{number}"] = row[LABELS[made.name][1]]
+        body = {
+            "signature_name": "serving_raw",
+            "instances": [{key: row[column] for key, column in inputs.items()}],
+        }
+        path, named = f"/v1/models/{made.name}:predict", f"{name}-{number}"
+        reply = server.ask(path, body, {"x-request-id": named})
+        assert reply.status == 200, reply.text
+    return asked
+
+
+def _logged(directory: Path, name: str) -> set[str]:
+    batches = request_log.read(directory, columns=["request_id"])
+    ids = {i for batch in batches for i in batch.column("request_id").to_pylist()}
+    return {each for each in ids if each.startswith(name)}
+
+
+def _compared(made: Made) -> set[str]:
+    shadows = made.log / request_log.SHADOW
+    return _logged(made.log, "worse") & _logged(shadows, "worse")
+
+
+def _shadow_of(server: Server) -> int | None:
+    server.hurry_shadow()
+    found = server.ask("/status").json()["shadow"]
+    return found["version"] if found else None
 
 
 def _boosted(run: artifacts.Run, label: str) -> float:

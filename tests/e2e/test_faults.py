@@ -24,17 +24,18 @@ import pytest
 from demo import day
 from demo.client import Client
 from demo.day import Trip
-from operations import facts, labels, requests
+from operations import facts, labels, requests, status
 from operations.decisions import Action, Decision
 from operations.joining import Status
 from operations.requests import Log
 from operations.settings import Inbox, Operate, Watch
 from pipeline.config import Config, Gate, Quality, ServingCheck, smoke
 from pipeline.ingestion.columns import kinds_of_schema
-from pipeline.registry import history
+from pipeline.registry import changes, history
 from pipeline.store import clock
 from pipeline.trust import schema_review
 from serving import request_log
+from tests.e2e import worse
 from tests.e2e.runs import PROJECT
 from tests.e2e.test_operate import CLIENT
 from tests.e2e.warm import MOMENTS, Forked, WarmProcess, call
@@ -120,7 +121,7 @@ class Production:
             data=root / "data",
             pattern="span-{SPAN}/*.csv",
             output=root / "out",
-            # So that a model is good enough to be pushed.
+            # So that a model is good enough for another to be worse.
             train_steps=100,
             quality=Quality(
                 min_auc=0.01,
@@ -139,7 +140,7 @@ class Production:
         client.write_text(
             CLIENT.format(project=str(PROJECT), address=address, kill=str(self.kill))
         )
-        settings = Operate(
+        self.settings = Operate(
             on=("span",),
             backoff_minutes=0,
             stop_after=99,
@@ -150,7 +151,7 @@ class Production:
         )
         self._pickled = root / "operate.pickle"
         program = (sys.executable, str(client))
-        self._pickled.write_bytes(pickle.dumps((self.config, settings, program)))
+        self._pickled.write_bytes(pickle.dumps((self.config, self.settings, program)))
         self.now = BEGIN
         self.server = Server(root, root / "none", Forked(0, None))  # type: ignore[arg-type]
         self._started = 0
@@ -227,15 +228,35 @@ class Production:
             found.update(batch.column("request_id").to_pylist())
         return found
 
-    def shadowed(self) -> list[str]:
-        """Returns the ids of requests that the version before has answered too."""
-        log = Log(requests.directory_of(self.config)).shadow
-        batches = request_log.read(log.directory, columns=["request_id"])
-        return [i for b in batches for i in b.column("request_id").to_pylist()]
+    def compared(self, version: int) -> list[str]:
+        """Returns the ids of requests that a version and a shadow have answered.
+
+        Earlier versions have had shadows too, whose answers are in the same log.
+        """
+        self.server.hurry_shadow()
+        log = Log(requests.directory_of(self.config))
+        shadowed = set(ids_of(log.shadow))
+        return [i for i in ids_of(log, version) if i in shadowed]
+
+    def status(self) -> str:
+        """Returns what `throughline operate --status` prints."""
+        found = status.lines(self.config, self.settings, clock.now)
+        return "\n".join(found)
 
     def wait_for_log(self, request_id: str) -> None:
         """Waits until a request is in a segment."""
         wait_until(lambda: request_id in self.logged())
+
+
+def ids_of(log: Log, version: int | None = None) -> list[str]:
+    """Returns the ids of a log's requests, of one version if given."""
+    batches = request_log.read(log.directory, columns=["request_id", "version"])
+    return [
+        row["request_id"]
+        for batch in batches
+        for row in batch.to_pylist()
+        if version in {None, row["version"]}
+    ]
 
 
 def settled(production: Production) -> None:
@@ -447,3 +468,38 @@ def outcome(production: Production, request_id: str) -> dict[str, str]:
     number = int(request_id.rpartition("-")[2])
     trip = production.trips[number % len(production.trips)]
     return {**trip.outcome(), "request_id": request_id}
+
+
+def test_a_worse_model_is_rolled_back_in_time(
+    production: Production, traffic: Traffic
+) -> None:
+    """Within the watch time, by the answers of both and the labels that have come."""
+    before = production.live
+    base = production.config.serving_directory
+    bad = worse.save(base / str(before), production.root / "worse")
+    production.pass_time(1)
+
+    version = changes.push(bad, base, {}, changes.Author(by="a mistake"))
+    production.tick()
+    waiting = production.status()
+    wait_until(lambda: len(production.compared(version)) > 200, 240)
+    ids = production.compared(version)
+    production.pass_time(2)
+    text = day.as_csv([outcome(production, i) for i in ids])
+    (production.inbox / "worse.csv").write_bytes(text)
+    told = production.status()
+    production.tick()
+
+    registry = history.read(base)
+    (rollback,) = [d for d in production.decisions if d.action is Action.ROLLBACK]
+    (period,) = registry.periods[version]
+    assert rollback.facts["version"] == version
+    assert "has AUC" in rollback.because
+    assert f"watched    version {version} until" in waiting
+    assert "AUC: not decided: 0 predictions since the push have a label" in told
+    lived = datetime.fromisoformat(period.until or "") - datetime.fromisoformat(
+        period.since
+    )
+    assert lived < WATCH
+    assert registry.added[production.live].restored == before
+    wait_until(lambda: traffic.of(production.live))

@@ -196,6 +196,10 @@ class WarmProcess:
         Returns:
             The exit code, and what was printed.
         """
+        return self.begin_in(project, program, *arguments).communicate()
+
+    def begin_in(self, project: Path, program: str, *arguments: Any) -> Forked:
+        """Starts a command of another project, see `run_in`; doesn't wait for it."""
         printed = project.with_name(f"{project.name}.{len(self._started)}.txt")
         self._started.append(printed)
         with printed.open("wb") as file, Path(os.devnull).open() as nothing:
@@ -207,7 +211,7 @@ class WarmProcess:
                 cwd=str(project),
                 project=str(project),
             )
-        return Forked(forked.pid, forked.connection, printed).communicate()
+        return Forked(forked.pid, forked.connection, printed)
 
     def _run_in_terminal(
         self, output: Path, flags: Sequence[Any], columns: int
