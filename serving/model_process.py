@@ -1,11 +1,11 @@
 """A process that has one version of the model loaded, and answers batches.
 
 If another version answers, it loads in a thread of the lowest priority, so that the
-live one hardly notices; a shadow runs only where a core is idle. It warms up before it
-reports that it is ready. Each signature is frozen: variables become constants, and
-one private call of TensorFlow 2.21 skips half of the overhead of a signature's call
-(0.5 instead of 0.95 ms for one row of the taxi model). Where that call is missing, or
-answers other numbers, the signature itself is used.
+live one hardly notices. A shadow loads at that priority too, and then runs only where a
+core is idle. It warms up before it reports that it is ready. Each signature is frozen:
+variables become constants, and one private call of TensorFlow 2.21 skips half of the
+overhead of a signature's call (0.5 instead of 0.95 ms for one row of the taxi model).
+Where that call is missing, or answers other numbers, the signature itself is used.
 """
 
 import logging
@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -43,7 +43,7 @@ class Priority(StrEnum):
     LOADS_LAST = "loads last"
     """The cores, while it loads: it will be that version."""
     IDLE = "idle"
-    """Every core that anybody else wants: it is a shadow."""
+    """The cores, while it loads; then every core that anybody else wants: a shadow."""
 
 
 _LOWEST_PRIORITY = 19
@@ -72,9 +72,9 @@ def run(arguments: dict[str, Any], connection: socket.socket) -> None:
         connection: The server's socket.
     """
     if arguments["priority"] == Priority.IDLE:
-        # Below any priority: it runs where nobody else wants to, and whoever wakes up
-        # takes the core at once. TensorFlow's threads, still to be made, inherit it.
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        # TensorFlow's threads, still to be made, inherit it. Loading on idle cores only
+        # would never end on a machine that has none.
+        os.setpriority(os.PRIO_PROCESS, 0, _LOWEST_PRIORITY)
     # Small models gain nothing from several threads, and requests wait for them: P95
     # of one row is 0.9 instead of 1.3 ms.
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -91,9 +91,19 @@ def run(arguments: dict[str, Any], connection: socket.socket) -> None:
         _LOG.error("%s can't be loaded", arguments["path"], exc_info=loaded)
         frames.send(connection, (FAILED, _sentence(loaded)))
         return
+    if arguments["priority"] == Priority.IDLE:
+        _use_idle_cores_only()
     frames.send(connection, (READY, loaded.info))
     while message := frames.receive(connection):
         frames.send(connection, _answered(loaded.calls, *message))
+
+
+def _use_idle_cores_only() -> None:
+    """Puts all threads below any priority: whoever wakes up takes the core at once."""
+    for thread in Path("/proc/self/task").iterdir():
+        # A thread may have ended since it was listed.
+        with suppress(ProcessLookupError):
+            os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """Shadow answers: an earlier version answers the requests that the live one answers.
 
 Which version, and for how long, is in a file that `throughline operate` writes
-(`pipeline.registry.shadow_order`). The version is loaded in a process of its own that
-runs only where a core is idle. It gets a request after the client has got its answer,
-and its answers go to a log of their own, with the request's id. What it can't take at
-once is dropped and counted, so clients never wait for it.
+(`pipeline.registry.shadow_order`). The version is loaded in a process of its own at
+the lowest priority, and runs only where a core is idle. It gets a request after the
+client has got its answer, and its answers go to a log of their own, with the request's
+id. What it can't take at once is dropped and counted, so clients never wait for it.
 """
 
 import asyncio

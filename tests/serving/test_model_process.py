@@ -52,7 +52,7 @@ def _leave_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (Priority.USUAL, []),
         (Priority.LOADS_LAST, ["thread 19"]),
-        (Priority.IDLE, ["process idle"]),
+        (Priority.IDLE, ["process 19", "thread idle"]),
     ],
 )
 def test_it_leaves_the_cores_to_others_if_asked(
@@ -61,7 +61,7 @@ def test_it_leaves_the_cores_to_others_if_asked(
     priority: Priority,
     expected: list[str],
 ) -> None:
-    """A version that loads while another one answers lowers a thread, a shadow all."""
+    """A version that will be live lowers the thread that loads it, a shadow all."""
     lowered: list[str] = []
 
     def lower(_: int, thread: int, value: int) -> None:
@@ -77,7 +77,8 @@ def test_it_leaves_the_cores_to_others_if_asked(
     with running(saved_model, priority) as connection:
         frames.receive(connection)
 
-    assert lowered == expected
+    # One line for all threads.
+    assert list(dict.fromkeys(lowered)) == expected
 
 
 def test_it_reports_then_answers(saved_model: Path) -> None:
