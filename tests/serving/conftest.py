@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import psutil
 import pytest
 import tensorflow as tf
 
@@ -190,12 +189,23 @@ class Server:
 
     def hurry_shadow(self) -> None:
         """Lets its shadow compete for cores: on a busy machine none is idle."""
-        for child in psutil.Process(self.process.pid).children(recursive=True):
+        for process in self.family()[1:]:
+            # A process or a thread may end meanwhile.
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-                for task in Path(f"/proc/{child.pid}/task").iterdir():
+                for task in Path(f"/proc/{process}/task").iterdir():
                     if os.sched_getscheduler(int(task.name)) == os.SCHED_IDLE:
                         usual = os.sched_param(0)
                         os.sched_setscheduler(int(task.name), os.SCHED_OTHER, usual)
+
+    def family(self) -> list[int]:
+        """Returns the ids of its process and of those that it has started."""
+        found = [self.process.pid]
+        for process in found:
+            path = Path(f"/proc/{process}/task/{process}/children")
+            # It may end meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                found += map(int, path.read_text().split())
+        return found
 
     def stop(self, which: int = signal.SIGTERM) -> int:
         """Ends it by a signal; returns the exit code."""

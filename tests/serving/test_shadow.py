@@ -160,11 +160,7 @@ def test_a_share_of_the_requests_is_decided_by_the_id(server: Server) -> None:
 
 def process_of(server: Server) -> int:
     """Returns the shadow's process: the one that runs on idle cores only."""
-    family = [server.process.pid]
-    for process in family:
-        path = Path(f"/proc/{process}/task/{process}/children")
-        family += map(int, path.read_text().split())
-    (found,) = (p for p in family if os.sched_getscheduler(p) == os.SCHED_IDLE)
+    (found,) = (p for p in server.family() if os.sched_getscheduler(p) == os.SCHED_IDLE)
     return found
 
 
