@@ -4,12 +4,16 @@ import os
 import re
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 _INTERVAL_SECONDS = 0.2
+# Reading the memory of processes takes processor time, and halts them when they want
+# more: it may take a twentieth of one core, whatever their number.
+_REST = 20
 _MEGABYTE = 1e6
 
 
@@ -45,8 +49,8 @@ def measure(command: list[str], directory: Path) -> Measurement:
         directory: Working directory of the command.
 
     Returns:
-        The measurement. Memory is sampled five times a second, so a short peak may be
-        missed.
+        The measurement. Memory is sampled at most five times a second, so a short peak
+        may be missed.
     """
     before, written = os.times(), _written()
     started = time.monotonic()
@@ -58,11 +62,14 @@ def measure(command: list[str], directory: Path) -> Measurement:
         os.set_blocking(process.stdout.fileno(), False)
         peak, largest, text = 0.0, 0.0, b""
         while process.poll() is None:
+            sampled = time.monotonic()
             sizes = _memory_of(process.pid)
+            rest = _REST * (time.monotonic() - sampled)
             peak = max(peak, sum(shared for shared, _ in sizes))
             largest = max([largest, *(resident for _, resident in sizes)])
             text += process.stdout.read() or b""
-            time.sleep(_INTERVAL_SECONDS)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(_INTERVAL_SECONDS, rest))
         seconds = time.monotonic() - started
         text += process.stdout.read() or b""
     after = os.times()

@@ -84,11 +84,7 @@ def _compared(out: Path, flags: list[str], seeds: int) -> dict[str, list[float]]
     for seed in range(1, seeds + 1):
         found["this model"].append(_run(out / f"seed-{seed}", [*flags], seed))
     examples = next(iter((out / "seed-1").glob("artifacts/ExampleGen/examples/*")))
-    only_card = "card-trips" in flags
-    splits = {
-        name: _table(examples / f"Split-{name}", only_card=only_card)
-        for name in ("train", "eval", "test")
-    }
+    splits = read_splits(examples, only_card="card-trips" in flags)
     for name, fit in _trees():
         test = splits["test"][1]
         found[name] = [
@@ -112,6 +108,19 @@ def _run(out: Path, flags: list[str], seed: int) -> float:
     found = out.glob("artifacts/Evaluator/evaluation/*")
     evaluation = max(found, key=lambda path: path.stat().st_mtime)
     return results.read_metrics(evaluation)[results.CANDIDATE][results.OVERALL]["auc"]
+
+
+def read_splits(examples: Path, *, only_card: bool = False) -> Splits:
+    """Reads what trees learn from: raw features and label, by name of the split.
+
+    Args:
+        examples: The artifact of ExampleGen.
+        only_card: Only trips that were paid by card, of which all tips are known.
+    """
+    return {
+        name: _table(examples / f"Split-{name}", only_card=only_card)
+        for name in ("train", "eval", "test")
+    }
 
 
 def _table(directory: Path, *, only_card: bool) -> tuple[pd.DataFrame, np.ndarray]:
@@ -154,12 +163,21 @@ def _coded(splits: Splits, most: int) -> dict[str, pd.DataFrame]:
 
 
 def _trees() -> Iterator[tuple[str, Fit]]:
-    yield "HistGradientBoosting", _hist_gradient_boosting
+    yield "HistGradientBoosting", hist_gradient_boosting
     if importlib.util.find_spec("lightgbm"):
         yield "LightGBM", _lightgbm
 
 
-def _hist_gradient_boosting(splits: Splits, seed: int) -> np.ndarray:
+def hist_gradient_boosting(splits: Splits, seed: int) -> np.ndarray:
+    """Learns from `train`, stops by `eval`.
+
+    Args:
+        splits: As `read_splits` returns them.
+        seed: Of its random numbers.
+
+    Returns:
+        The probability of each row of `test`.
+    """
     coded = _coded(splits, most=250)
     best: tuple[float, Any] | None = None
     # It can only stop by a part of its own training rows, so the number of rounds is

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 from pyarrow import parquet
+from sklearn.metrics import roc_auc_score
 
+from benchmarks import models
 from pipeline.cli import COMMANDS
 from pipeline.store.graph import Graph
 from tests.e2e.runs import PROJECT, Finished, Rows, raw_tensors, write_csv
@@ -61,6 +63,21 @@ def test_model_reaches_its_quality(main_run: Finished) -> None:
     assert metrics["binary_accuracy"] >= 0.89
     # A fifth of 15,002 rows, give or take what the hash does.
     assert 2800 < metrics["example_count"] < 3200
+
+
+def test_model_is_about_as_good_as_boosted_trees(main_run: Finished) -> None:
+    """Its AUC is at most 0.002 below HistGradientBoosting's on the same rows.
+
+    That is four times the distance that docs/model-comparison.md has.
+    """
+    splits = models.read_splits(main_run.output_of("ExampleGen", "examples"))
+
+    theirs = roc_auc_score(
+        splits["test"][1], models.hist_gradient_boosting(splits, seed=1)
+    )
+
+    assert theirs > 0.94
+    assert main_run.metrics()["candidate"]["auc"] > theirs - 0.002
 
 
 def test_features_that_add_nothing_can_go(
