@@ -163,12 +163,13 @@ def test_sources_are_all_files_of_ours(package: Package) -> None:
 
 
 def test_the_trainer_runs_the_model() -> None:
-    """The modules behind the trainer are those of the model and the shard reader."""
+    """The modules behind the trainer: the model's, the shard reader's, the engine."""
     names = [name for name, _ in modules_behind("models.trainer")]
 
     assert {"models.trainer", "models.model", "models.features"} <= set(names)
     assert [name for name in names if name.startswith("pipeline")] == [
         "pipeline.columnar",
+        "pipeline.columnar.engine",
         "pipeline.columnar.files",
         "pipeline.columnar.lists",
         "pipeline.columnar.progress",
