@@ -1,6 +1,7 @@
 """Judges a run's data: evidence in, verdict out."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -15,8 +16,11 @@ from pipeline.trust.profile import Profile
 PREVIOUS, LIVE = drift.PREVIOUS, drift.LIVE
 
 _REMEMBERED = 1000
+# A change is gradual if at most this share of it has come with the new data.
+_SMALL_STEP = 0.5
 
-Found = Iterator[Finding | Value | Exhibit]
+_Item = Finding | Value | Exhibit
+Found = Iterator[_Item]
 
 
 @dataclass(frozen=True)
@@ -157,12 +161,45 @@ def _compared(evidence: Evidence, new: Profile, policy: Policy, today: date) -> 
     yield from found
     moved = {_key(each) for each in found if isinstance(each, Finding)}
     learned = evidence.baselines.get(LIVE)
-    for each in _against(LIVE, learned, evidence, new, policy):
-        # What isn't new since the previous data came in small steps that were accepted.
-        if previous and not isinstance(each, Value) and _key(each) not in moved:
+    against_live = list(_against(LIVE, learned, evidence, new, policy))
+    if previous is None:
+        yield from against_live
+        return
+    earlier = list(_against(LIVE, learned, evidence, previous.rows, policy))
+    gradual = _gradual(earlier, against_live) - moved
+    for each in against_live:
+        if not isinstance(each, Value) and _key(each) in gradual:
             yield _of_a_stale_model(each, policy, today)
         else:
             yield each
+
+
+def _gradual(earlier: Sequence[_Item], now: Sequence[_Item]) -> set[tuple[str, str]]:
+    """Returns the findings of which most had happened by the previous data.
+
+    That the previous data isn't significantly different is not enough: few rows hide
+    much.
+
+    Args:
+        earlier: What the previous data shows against a baseline.
+        now: What the new data shows against it.
+    """
+    before = {_key(each) for each in earlier if isinstance(each, Finding)}
+    distances = {
+        (v.column, v.measure): v.value for v in earlier if isinstance(v, Value)
+    }
+    steps: dict[str, list[bool]] = {}
+    for value in now:
+        if isinstance(value, Value) and value.value > (value.threshold or math.inf):
+            reached = distances.get((value.column, value.measure), 0.0)
+            is_small = value.value - reached <= _SMALL_STEP * value.value
+            steps.setdefault(value.column, []).append(is_small)
+    return {
+        _key(each)
+        for each in now
+        if isinstance(each, Finding)
+        and (_key(each) in before or all(steps.get(each.column, [False])))
+    }
 
 
 def _against(
@@ -205,7 +242,7 @@ def _of_a_stale_model(
     if not blocks or found.anomaly == Check.DELIVERED_AGAIN:
         return found
     if isinstance(found, Finding):
-        text = f"{found.text}; it isn't so against the previous data: the live model, "
+        text = f"{found.text}; most of it is so in the previous data: the live model, "
         text += "not the data, is out of date"
         return replace(found, anomaly=Check.STALE_MODEL, text=text)
     return replace(found, anomaly=Check.STALE_MODEL)
