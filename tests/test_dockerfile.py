@@ -11,6 +11,13 @@ from pipeline.runners.containers import IMAGE_PROJECT, IMAGE_USER
 
 PROJECT = Path(__file__).parents[1]
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
+# What each stage is built on, and its steps.
+STAGES = {
+    name: (base, steps)
+    for base, name, steps in re.findall(
+        r"^FROM (\S+) AS ([\w-]+)\n((?:(?!FROM ).*\n)*)", DOCKERFILE, re.MULTILINE
+    )
+}
 LOCK = (PROJECT / "requirements.lock").read_text()
 
 
@@ -44,16 +51,15 @@ def test_needs_no_frontend_from_a_registry() -> None:
 
 
 def test_packages_are_built_where_a_compiler_is() -> None:
-    """Pyfarmhash has no wheel: g++ comes before the packages, and never ships."""
-    stages = dict(
-        re.findall(r"^FROM .* AS (\w+)\n((?:(?!FROM ).*\n)*)", DOCKERFILE, re.MULTILINE)
-    )
+    """Pyfarmhash has no wheel: a stage with g++ installs it, and no image has g++."""
+    shipped = ("nodes", "server", "validator", "worker")
 
-    compiler, packages = (
-        stages["packages"].index(text) for text in ("g++", "uv pip sync")
-    )
-    assert compiler < packages
-    assert "g++" not in stages["nodes"] + stages["worker"]
+    assert "g++" in STAGES["tools"][1]
+    installing = {name for name, (_, steps) in STAGES.items() if "uv pip sync" in steps}
+    assert installing == {"packages", "server-packages"}
+    assert {STAGES[name][0] for name in installing} == {"tools"}
+    assert {STAGES[name][0] for name in shipped} == {"$BASE", "server", "nodes"}
+    assert not [name for name in shipped if "g++" in STAGES[name][1]]
 
 
 @pytest.mark.parametrize(
@@ -97,15 +103,10 @@ def test_image_is_built_by_what_can(
 
 
 def test_only_what_running_needs_is_installed() -> None:
-    """The image has the packages of requirements-run.txt, and uses one base."""
-    assert "requirements-run.txt" in DOCKERFILE
-    assert "run.txt" in DOCKERFILE.partition("uv pip sync")[2]
-    assert re.findall(
-        r"^FROM (\S+) AS (?:packages|nodes)", DOCKERFILE, re.MULTILINE
-    ) == [
-        "$BASE",
-        "$BASE",
-    ]
+    """The nodes have the packages of requirements-run.txt, on their own base."""
+    assert "requirements-run.txt" in STAGES["packages"][1]
+    assert "--compile-bytecode /tmp/run.txt" in STAGES["packages"][1]
+    assert STAGES["tools"][0] == STAGES["nodes"][0] == STAGES["server"][0] == "$BASE"
 
 
 def test_every_package_is_copied() -> None:

@@ -1,25 +1,19 @@
 """kfp's own local runner runs our package for Kubeflow, in containers of the image."""
 
 import hashlib
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 from pipeline.config import METADATA_VARIABLE
 from pipeline.store.connection import connection_config
 from pipeline.store.graph import Graph
-from tests.containers.conftest import CLIENT
-from tests.e2e.orchestrated import SMOKE
-from tests.e2e.runs import PROJECT, Finished, lineage, run_local
-
-OWNER = 12_345
-"""A user that neither the machine nor the image knows."""
+from tests.containers.answers import answers_of
+from tests.containers.conftest import OWNER, Started
+from tests.containers.daemon import docker
+from tests.e2e.runs import Finished, lineage
 
 
 @dataclass(frozen=True)
@@ -52,34 +46,11 @@ class Containers:
 
 
 @pytest.fixture(scope="module")
-def contained(
-    image: str, postgresql: str, tmp_path_factory: pytest.TempPathFactory
-) -> Containers:
+def contained(kubeflow: Started) -> Containers:
     """The pipeline, compiled for Kubeflow and run by kfp."""
-    output = tmp_path_factory.mktemp("volume")
-    os.chown(output, OWNER, OWNER)
-    url = f"{postgresql}/kubeflow"
-    command = [sys.executable, "-m", "pipeline.cli", "compile", "--target", "kubeflow"]
-    package = tmp_path_factory.mktemp("package")
-    places = ["--output", str(output), "--out", str(package)]
-    done = subprocess.run(
-        [*command, "--run-local", "--image", image, *places, *SMOKE],
-        cwd=PROJECT,
-        env={**os.environ, METADATA_VARIABLE: url},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return Containers(done.returncode, done.stdout, output, url)
-
-
-@pytest.fixture(scope="module")
-def on_host(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The same pipeline without containers."""
-    done = run_local(tmp_path_factory.mktemp("host") / "out", *SMOKE)
-    assert done.exit_code == 0, done.text
-    return done
+    exit_code = kubeflow.process.wait()
+    text = kubeflow.log.read_text()
+    return Containers(exit_code, text, kubeflow.output, kubeflow.url)
 
 
 def test_every_node_completes(contained: Containers, on_host: Finished) -> None:
@@ -111,15 +82,6 @@ def test_the_served_model_is_that_of_the_host(
     assert all(0 < answer < 1 for answer in ours)
 
 
-def answers_of(version: Path) -> list[float]:
-    """What a version answers to rows without values, as serialized examples."""
-    signature = tf.saved_model.load(str(version)).signatures["serving_default"]
-    (name,) = signature.structured_input_signature[1]
-    rows = tf.constant([tf.train.Example().SerializeToString()] * 2)
-    answer = signature(**{name: rows})["probability"]
-    return [float(value) for value in tf.reshape(answer, [-1])]
-
-
 def test_lineage_leads_from_the_model_to_the_run(
     contained: Containers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,12 +94,11 @@ def test_lineage_leads_from_the_model_to_the_run(
     assert not (contained.output / "metadata.db").exists()
 
 
-def test_files_belong_to_the_owner_of_the_directory(contained: Containers) -> None:
+def test_files_belong_to_the_owner_of_the_directory(
+    contained: Containers, image: str
+) -> None:
     """The containers ran as the directory's owner, and none is left."""
     owners = {path.stat().st_uid for path in contained.output.rglob("*")}
 
     assert owners == {OWNER}
-    left = subprocess.run(
-        [CLIENT, "ps", "--all", "--quiet"], capture_output=True, text=True, check=True
-    )
-    assert left.stdout == ""
+    assert docker("ps", "--all", "--quiet", f"--filter=ancestor={image}") == ""
