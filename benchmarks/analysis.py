@@ -156,10 +156,7 @@ def main(arguments: list[str]) -> int:
                 print(json.dumps(asdict(found[-1])))
                 sys.stdout.flush()
     about = {"when": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
-    sizes = "-".join(map(str, given.rows))
-    path = results.DIRECTORY / "analysis" / f"{about['when']}-{sizes}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     report = {**about, "turns": given.turns, "compared": [asdict(f) for f in found]}
-    path.write_text(json.dumps(report, indent=1) + "\n")
+    path = results.save("analysis", report, *map(str, given.rows))
     print(f"results are in {path}")
     return 0

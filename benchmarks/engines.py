@@ -136,8 +136,5 @@ def main(arguments: list[str]) -> int:
 
 def _write(found: list[Ran], rows: int) -> Path:
     about = {"when": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
-    path = results.DIRECTORY / "engines" / f"{about['when']}-{rows}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     runs = {"runs": [asdict(each) for each in found]}
-    path.write_text(json.dumps({**about, **runs}, indent=1) + "\n")
-    return path
+    return results.save("engines", {**about, **runs}, str(rows))

@@ -9,7 +9,6 @@ fails, or if the gate warns of more than two of them.
 """
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -80,8 +79,7 @@ def arrive_all(place: Path, spans: int, flags: Sequence[str] = ()) -> list[Arriv
     for span in range(1, spans + 1):
         shutil.copytree(place / f"all/span-{span}", place / f"data/span-{span}")
         found.append(_arrive(span, place, config, flags, made_by))
-        print(found[-1])
-        sys.stdout.flush()
+        print(found[-1], flush=True)
     return found
 
 
@@ -136,10 +134,8 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="quarters-") as place:
         found = arrive_all(Path(place), given.spans, others)
     about = {"when": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
-    path = results.DIRECTORY / "quarters" / f"{about['when']}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     report = {**about, "quarters": [asdict(each) for each in found]}
-    path.write_text(json.dumps(report, indent=1) + "\n")
+    path = results.save("quarters", report)
     warned = [str(each.span) for each in found if each.findings]
     refused = [str(e.span) for e in found if e.exit_code == EXIT_DATA_REFUSED]
     print(f"refused: {', '.join(refused) or 'none'}")

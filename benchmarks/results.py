@@ -4,7 +4,7 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,22 @@ _COLUMNS = (("seconds", "s"), ("peak_megabytes", "MB"))
 
 def write(found: dict[str, Any]) -> Path:
     """Writes measurements to a file named by day and sizes; returns its path."""
-    sizes = dict.fromkeys(str(turn["rows"]) for turn in found["turns"])
-    path = DIRECTORY / f"{found['when']}-{'-'.join(sizes)}.json"
-    DIRECTORY.mkdir(exist_ok=True)
+    return save("", found, *dict.fromkeys(str(turn["rows"]) for turn in found["turns"]))
+
+
+def save(folder: str, found: Mapping[str, Any], *names: str) -> Path:
+    """Writes measurements to a file that is named by the day and what was measured.
+
+    Args:
+        folder: Of the benchmark, in the directory of results; empty for `make bench`.
+        found: The measurements; "when" is the day.
+        names: What the file's name has after the day.
+
+    Returns:
+        The file.
+    """
+    path = DIRECTORY / folder / f"{'-'.join([found['when'], *names])}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n")
     return path
 

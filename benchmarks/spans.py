@@ -134,11 +134,9 @@ def main(arguments: list[str]) -> int:
             sys.stdout.flush()
     about = {"when": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
     arrivals = {"arrivals": [asdict(each) for each in found]}
-    named = f"{about['when']}-{given.rows}-window-{'-'.join(given.windows)}"
-    path = results.DIRECTORY / "spans" / f"{named}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     report = {**about, **arrivals, "ratios": ratios(found)}
-    path.write_text(json.dumps(report, indent=1) + "\n")
+    names = (str(given.rows), "window", *given.windows)
+    path = results.save("spans", report, *names)
     for window, ratio in ratios(found).items():
         print(f"window {window}: {max(HISTORIES)} spans / {min(HISTORIES)}: {ratio}")
     print(f"results are in {path}")

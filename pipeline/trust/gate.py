@@ -159,10 +159,10 @@ def _compared(evidence: Evidence, new: Profile, policy: Policy, today: date) -> 
     previous = evidence.baselines.get(PREVIOUS)
     found = list(_against(PREVIOUS, previous, evidence, new, policy))
     yield from found
-    moved = {_key(each) for each in found if isinstance(each, Finding)}
+    moved = _findings(found)
     learned = evidence.baselines.get(LIVE)
     against_live = list(_against(LIVE, learned, evidence, new, policy))
-    if previous is None:
+    if previous is None or _findings(against_live) <= moved:
         yield from against_live
         return
     earlier = list(_against(LIVE, learned, evidence, previous.rows, policy))
@@ -184,7 +184,7 @@ def _gradual(earlier: Sequence[_Item], now: Sequence[_Item]) -> set[tuple[str, s
         earlier: What the previous data shows against a baseline.
         now: What the new data shows against it.
     """
-    before = {_key(each) for each in earlier if isinstance(each, Finding)}
+    before = _findings(earlier)
     distances = {
         (v.column, v.measure): v.value for v in earlier if isinstance(v, Value)
     }
@@ -195,10 +195,9 @@ def _gradual(earlier: Sequence[_Item], now: Sequence[_Item]) -> set[tuple[str, s
             is_small = value.value - reached <= _SMALL_STEP * value.value
             steps.setdefault(value.column, []).append(is_small)
     return {
-        _key(each)
-        for each in now
-        if isinstance(each, Finding)
-        and (_key(each) in before or all(steps.get(each.column, [False])))
+        (anomaly, column)
+        for anomaly, column in _findings(now)
+        if (anomaly, column) in before or all(steps.get(column, [False]))
     }
 
 
@@ -224,6 +223,10 @@ def _against(
     yield from whole.find_lost_relations(old, new, name, evidence.features)
     if _are_other_spans(evidence.spans, baseline.verdict.spans):
         yield from whole.find_delivered_again(old, new, name)
+
+
+def _findings(found: Sequence[_Item]) -> set[tuple[str, str]]:
+    return {_key(each) for each in found if isinstance(each, Finding)}
 
 
 def _key(found: Finding | Exhibit) -> tuple[str, str]:

@@ -26,7 +26,7 @@ def installing() -> str:
 @pytest.fixture(scope="module")
 def machine(debian: str) -> Iterator[str]:
     """A container with a user and this checkout in the user's home."""
-    # Git is what a newcomer has cloned with, and tests list the project's files with it.
+    # A newcomer has cloned with git, and tests list the project's files with it.
     steps = (
         f"FROM {debian}\n"
         f"RUN apt-get update && {installing()} git --yes --no-install-recommends\n"
