@@ -36,8 +36,9 @@ def _group_of(path: str) -> tuple[int, str]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds the number of kills of the test with faults: all of them take minutes."""
+    """Adds the sizes of two tests that take minutes more when they are larger."""
     parser.addoption("--kills", type=int, default=9, help="kills of e2e/test_faults.py")
+    parser.addoption("--rows", type=int, default=100_000, help="rows of clusters/")
 
 
 def pytest_configure() -> None:

@@ -17,9 +17,6 @@ from pipeline.clusters.standalone import Cluster, running
 from pipeline.errors import UsageError
 from tests.e2e.runs import Finished, run_local
 
-ROWS = 100_000
-"""Four shards: both workers have some."""
-
 BOOT = "github.com/apache/beam/sdks/v2/python/container"
 
 # Rows of the sample are drawn several times, and a busy machine answers slowly.
@@ -30,10 +27,12 @@ FLAGS = (
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of trips."""
+def data(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Trips in several shards (`--rows`), so that both workers have some."""
     directory = tmp_path_factory.mktemp("data")
-    trips.write(directory / "trips.csv", ROWS, 1)
+    trips.write(directory / "trips.csv", request.config.getoption("--rows"), 1)
     return directory
 
 
