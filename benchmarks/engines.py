@@ -128,13 +128,15 @@ def main(arguments: list[str]) -> int:
             found.append(run(count, given.rows, data, place / str(count)))
             print(json.dumps(asdict(found[-1])), flush=True)
             # A later run may take half an hour, and fail.
-            path = _write(found, given.rows)
+            path = _write(found, given)
     print(table(found))
     print(f"results are in {path}")
     return 0
 
 
-def _write(found: list[Ran], rows: int) -> Path:
+def _write(found: list[Ran], given: argparse.Namespace) -> Path:
     about = {"when": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
     runs = {"runs": [asdict(each) for each in found]}
-    return results.save("engines", {**about, **runs}, str(rows))
+    # A size may be measured in several calls, each with other workers.
+    names = (given.rows, "workers", *given.workers)
+    return results.save("engines", {**about, **runs}, *map(str, names))
