@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.containers import daemon
+
 JOB = Path(__file__).parents[1] / ".ci" / "run"
 # What the script itself calls; nothing else of the machine is on its PATH.
 COMMANDS = (
     *("bash", "cat", "dirname", "env", "grep", "mktemp", "rm", "tail", "tee"),
     "timeout",
 )
-PROGRAMS = ("chromium", "javac", "mvn")
-TARGETS = ["lint", "test", "test-clusters"]
+CLUSTERS = ("javac", "mvn")
+CONTAINERS = ("dockerd", "debootstrap", "ip", "pg_ctlcluster")
+PROGRAMS = ("chromium", *CLUSTERS, *CONTAINERS)
+TARGETS = ["lint", "test", "test-clusters", "test-containers"]
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -39,6 +43,7 @@ def run(tmp_path: Path) -> Run:
         root: bool = True,
         seconds: int = 0,
         failing: str = "",
+        probe: str = "exit 0",
         **printed: str,
     ) -> "subprocess.CompletedProcess[str]":
         for name in {*PROGRAMS} - {*without}:
@@ -46,7 +51,11 @@ def run(tmp_path: Path) -> Run:
         put(bin_ / "unshare", f"exit {int(not root)}")
         put(bin_ / "id", f"echo {int(not root)}")
         put(bin_ / "apt-get", "exit 100")
-        put(tmp_path / ".venv" / "bin" / "python", "exit 0")
+        # `python -m` is the probe for containers, `python -c` fetches a cluster's jars.
+        put(
+            tmp_path / ".venv" / "bin" / "python",
+            f'echo "$@" >>asked\nif [ "$1" = -m ]; then {probe}; fi',
+        )
         results = {
             target.replace("-", "_"): "2 passed, 1 skipped" for target in TARGETS
         }
@@ -76,7 +85,7 @@ def made(tmp_path: Path) -> list[str]:
 
 
 def test_everything_runs_in_order(run: Run, tmp_path: Path) -> None:
-    """Lint and the tests come first, then the cluster."""
+    """Lint and the tests come first, then the clusters, then the containers."""
     done = run()
 
     assert done.returncode == 0, done.stderr
@@ -88,24 +97,63 @@ def test_everything_runs_in_order(run: Run, tmp_path: Path) -> None:
     [
         ({"seconds": 3600}, "the job began 60 minutes ago"),
         ({"root": False}, "only root can give it mounts and a network of its own"),
-        (
-            {"without": ("mvn",)},
-            "there is no mvn, and apt-get can't install default-jdk-headless maven",
-        ),
     ],
 )
 def test_what_can_not_begin_is_skipped_with_its_reason(
     run: Run, tmp_path: Path, where: dict[str, int], why: str
 ) -> None:
-    """The job passes without the cluster, and prints why it is left out."""
+    """The job passes without clusters and containers, and prints why."""
     done = run(**where)
 
     assert done.returncode == 0, done.stderr
     assert made(tmp_path) == ["lint", "test"]
-    assert f"ci: make test-clusters is skipped: {why}\n" in done.stdout
+    for target in TARGETS[2:]:
+        assert f"ci: make {target} is skipped: {why}\n" in done.stdout
 
 
-@pytest.mark.parametrize("target", ["test", "test_clusters"])
+@pytest.mark.parametrize(
+    ("program", "skipped", "packages"),
+    [
+        *((each, "test-clusters", "default-jdk-headless maven") for each in CLUSTERS),
+        *(
+            (each, "test-containers", "docker.io debootstrap iproute2 postgresql")
+            for each in CONTAINERS
+        ),
+    ],
+)
+def test_a_missing_program_skips_the_tests_that_need_it(
+    run: Run, tmp_path: Path, program: str, skipped: str, packages: str
+) -> None:
+    """The other tests run, and the reason names the program and its packages."""
+    done = run(without=(program,))
+
+    assert done.returncode == 0, done.stderr
+    assert made(tmp_path) == [target for target in TARGETS if target != skipped]
+    why = f"there is no {program}, and apt-get can't install {packages}"
+    assert f"ci: make {skipped} is skipped: {why}\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("probe", "why"),
+    [
+        ("echo 'no bridge can be made'; exit 1", "no bridge can be made"),
+        ("echo 'Traceback' >&2; exit 1", "Docker's daemon can't be tried"),
+    ],
+)
+def test_containers_are_skipped_where_none_can_run(
+    run: Run, tmp_path: Path, probe: str, why: str
+) -> None:
+    """The reason is the one that the attempt to run a container printed."""
+    done = run(probe=probe)
+
+    assert done.returncode == 0, done.stderr
+    assert made(tmp_path) == TARGETS[:-1]
+    assert f"ci: make test-containers is skipped: {why}\n" in done.stdout
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[-1] == f"-m {daemon.__name__}"
+
+
+@pytest.mark.parametrize("target", ["test", "test_clusters", "test_containers"])
 def test_tests_that_began_and_did_not_pass_fail_the_job(
     run: Run, tmp_path: Path, target: str
 ) -> None:

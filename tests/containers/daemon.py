@@ -1,6 +1,6 @@
 """A Docker daemon of the tests' own, and images that nothing is pulled for.
 
-Daemon and layers are kept in ~/.cache/throughline/containers, so that a second build
+Its layers, 13 GB, are kept in ~/.cache/throughline/containers, so that a second build
 takes seconds; nothing runs on after the tests. `python -m tests.containers.daemon`
 exits with 0 if a container can run here, and prints why not otherwise.
 """
