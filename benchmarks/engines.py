@@ -25,6 +25,9 @@ from pipeline.clusters import pool_process
 
 WORKERS = (0, 1, 2)
 """TaskManagers; without any, the run is in-process."""
+EVAL_ROWS = 100_000
+"""Rows of the eval split that the Trainer uses: all of them would be read ten times, on
+one machine whatever the engine."""
 ON_ENGINE = ("ExampleGen", "StatisticsGen", "DataGate", "Transform", "Evaluator")
 
 
@@ -69,6 +72,7 @@ def run(task_managers: int, rows: int, data: Path, place: Path) -> Ran:
         cluster += ["--", sys.executable]
     command = [sys.executable, *cluster, "run_local.py", "--output", str(output)]
     command += ["--data", str(data), "--train-steps", str(STEPS)]
+    command += ["--eval-steps", str(EVAL_ROWS // BATCH)]
     # The rows are drawn with replacement, so most repeat another.
     command += ["--batch-size", str(BATCH), "--gate.max-duplicates", "1"]
     command += ["--serving-check.max-latency-ms", "60000"]
