@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.scale_model import Line, break_even, fit
+from benchmarks import trips
+from benchmarks.scale_model import PLANNED_BYTES_PER_SECOND, Line, break_even, fit
 
 LOCAL = Line(fixed=50, per_row=1e-4)
 CLUSTER = Line(fixed=150, per_row=2e-4)
@@ -31,10 +32,20 @@ def test_a_cluster_pays_from_where_it_is_as_fast() -> None:
     rows = break_even(LOCAL, CLUSTER, cores=2, workers=16)
 
     assert rows is not None
-    assert rows == pytest.approx(100 / (0.5e-4 - 0.125e-4))
+    # Both have the planning, so that only the rest is divided.
+    planning = trips.BYTES_IN_ROW / PLANNED_BYTES_PER_SECOND
+    gained = (1e-4 - planning) / 2 - (2e-4 - planning) / 16
+    assert rows == pytest.approx(100 / gained)
     assert LOCAL.duration(rows, 2) == pytest.approx(CLUSTER.duration(rows, 16))
 
 
 def test_a_cluster_of_too_few_workers_never_pays() -> None:
     """Each row costs twice as much there, so it takes twice the cores."""
     assert break_even(LOCAL, CLUSTER, cores=8, workers=16) is None
+
+
+def test_planning_is_not_divided() -> None:
+    """However many workers there are, one process reads the whole text first."""
+    rows = 10 * PLANNED_BYTES_PER_SECOND / trips.BYTES_IN_ROW
+
+    assert CLUSTER.duration(rows, 10**9) == pytest.approx(150 + 10, rel=1e-3)
