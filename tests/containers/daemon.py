@@ -23,6 +23,8 @@ CACHE = Path.home() / ".cache" / "throughline" / "containers"
 CLIENT = shutil.which("docker", path="/usr/bin") or shutil.which("docker") or "docker"
 
 _NEEDED = ("dockerd", "docker", "debootstrap", "ip")
+_NEEDED_GIGABYTES = 20
+_NEEDED_GIGABYTES_MORE = 5
 _SECONDS_TO_START = 60
 _BRIDGE = "throughline0"
 # Of a range that RFC 2544 reserves for tests: no network that a machine is in.
@@ -65,6 +67,7 @@ def running() -> Iterator[str]:
     if os.geteuid() != 0:
         raise UnavailableError("only root can start Docker's daemon")
     CACHE.mkdir(parents=True, exist_ok=True)
+    _check_disk()
     # A socket's path must be short.
     directory = Path(tempfile.mkdtemp(prefix="dockerd-"))
     try:
@@ -78,6 +81,17 @@ def running() -> Iterator[str]:
         network = directory / "exec" / "netns" / "default"
         subprocess.run(["umount", network], capture_output=True, check=False)
         shutil.rmtree(directory)
+
+
+def _check_disk() -> None:
+    # Where there are layers, most of it is used already.
+    has_layers = (CACHE / "data" / "overlay2").exists()
+    needed = _NEEDED_GIGABYTES_MORE if has_layers else _NEEDED_GIGABYTES
+    free = shutil.disk_usage(CACHE).free / 1e9
+    if free < needed:
+        raise UnavailableError(
+            f"{CACHE} has {free:.0f} GB of free disk, and needs {needed}"
+        )
 
 
 @contextmanager
@@ -106,6 +120,8 @@ def _daemon(directory: Path) -> Iterator[str]:
         *("setpriv", "--pdeathsig", "TERM", "dockerd"),
         *(f"--bridge={_BRIDGE}", "--iptables=false", "--ip6tables=false"),
         *("--ip-forward=false", "--ip-masq=false"),
+        # Others copy each layer, and 13 GB would be a hundred: it doesn't start then.
+        "--storage-driver=overlay2",
         f"--data-root={CACHE / 'data'}",
         f"--exec-root={directory / 'exec'}",
         f"--pidfile={directory / 'pid'}",
