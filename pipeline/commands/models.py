@@ -228,7 +228,7 @@ def _answer(flags: ListFlags, change: Change, done: str) -> int:
 
 
 def _record(config: settings.Config, registry: Registry) -> str:
-    """Records the history in the metadata store.
+    """Records the history in the metadata store, and what that has on a new model.
 
     Returns:
         What is not recorded and why, as a sentence; empty if all is.
@@ -236,12 +236,18 @@ def _record(config: settings.Config, registry: Registry) -> str:
     from ml_metadata.errors import StatusError
     from ml_metadata.metadata_store.metadata_store import MetadataStore
 
+    from pipeline.lineage import registered
+    from pipeline.lineage.query import open_lineage
     from pipeline.registry import recording
     from pipeline.store.connection import existing_store
 
     try:
-        store = MetadataStore(existing_store(config.metadata_url))
-        recording.record(store, config.name, registry)
+        if registry.live in registry.facts:
+            # Does not read the whole store, as lineage does.
+            store = MetadataStore(existing_store(config.metadata_url))
+            recording.record(store, config.name, registry)
+        else:
+            registered.synchronize(open_lineage(config))
     except (ThroughlineError, StatusError, OSError) as error:
         return (
             "it is done, and not yet recorded in the metadata store; the next push or "

@@ -159,9 +159,11 @@ class Registry:
         found = int(asked) if asked.isdecimal() else aliases.get(asked)
         if found is None or found not in self.numbers:
             known = ", ".join(map(str, self.numbers[-_SHOWN:])) or "none"
+            names = " and ".join(name for name, held in aliases.items() if held)
+            named = f", also by the names {names}" if names else ""
             raise UsageError(
-                f"there is no version {asked!r} in {self.base}; there are {known}, and "
-                "the aliases live and previous"
+                f"there is no version {asked!r} in {self.base}; there are "
+                f"{known}{named}"
             )
         return found
 
@@ -305,7 +307,9 @@ def read(base: Path) -> Registry:
 def best(registry: Registry, count: int, metric: str = "auc") -> int | None:
     """Returns the version with the highest metric of those that were live last.
 
-    A model that was rolled back doesn't count, whatever its metrics were.
+    A model that was rolled back doesn't count, whatever its metrics were, nor do those
+    before a promotion: the user has decided that a model is to be live that may be
+    worse than these, and later ones are to be compared with it.
 
     Args:
         registry: The registry.
@@ -324,6 +328,8 @@ def best(registry: Registry, count: int, metric: str = "auc") -> int | None:
             break
         if registry.withdrawn(event.origin, event.content) is None:
             newest.setdefault(key, number)
+            if event.action is Action.PROMOTE:
+                break
     known = {
         number: value
         for number in newest.values()

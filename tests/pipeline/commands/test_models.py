@@ -166,6 +166,9 @@ def test_a_candidate_is_promoted_by_its_run(
     assert event.origin["model_id"] == made.model
     assert registry.previous == a
     assert open_lineage(config).model().run == "tuesday"
+    # Known at once, not only when a run has pushed something.
+    assert registry.facts[event.version]["run"] == "tuesday"
+    assert registry.facts[event.version]["metrics"]["auc"] == 0.9
 
 
 def test_a_candidate_in_a_bucket_is_promoted(
@@ -247,7 +250,8 @@ def test_delete_keeps_the_live_version(
     ("arguments", "said"),
     [
         (["show", "7"], "there is no version '7' in "),
-        (["show", "latest"], "and the aliases live and previous"),
+        (["show", "latest"], ", also by the names live\n"),
+        (["promote", "previous", "--because", "x"], "there is no version 'previous'"),
         (["rollback", "--because", " "], "because is empty"),
         (["lst"], "there is no action of models 'lst'; did you mean 'list'?"),
         (["promote", "sunday", "--because", "x"], "There is no model 'sunday'"),

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.registry import history
-from pipeline.registry.changes import Author, delete, push, rollback
+from pipeline.registry.changes import (
+    Author,
+    delete,
+    promote_model,
+    promote_version,
+    push,
+    rollback,
+)
 from pipeline.registry.history import Action, Event, Period, Registry
 from pipeline.registry.versions import identity
 from tests.pipeline.registry.saved_models import FILES, named, write
@@ -232,3 +239,26 @@ def test_the_best_of_the_last_models_is_known_by_its_metric(
     rollback(base, b, ME)
     history.note_facts(base, {d: {"metrics": {"auc": 0.99}}})
     assert history.best(history.read(base), 9) == a
+
+
+def test_a_promotion_is_what_later_models_are_compared_with(
+    tmp_path: Path, base: Path
+) -> None:
+    """Models that were live before it count again only if it is rolled back."""
+    a, b = _pushed(tmp_path, base, "ab")
+    worse = promote_model(named(tmp_path, "c"), base, identity(1, "/m/c", 7), ME)
+    known = {a: 0.9, b: 0.8, worse.version: 0.7}
+    history.note_facts(base, {n: {"metrics": {"auc": v}} for n, v in known.items()})
+
+    def best() -> int | None:
+        return history.best(history.read(base), 9)
+
+    promoted = best()
+    rollback(base, None, ME)
+    rolled_back = best()
+    again = promote_version(base, worse.version, ME)
+    _pushed(tmp_path, base, "d")
+
+    assert promoted == worse.version
+    assert rolled_back == a
+    assert best() == again.version
