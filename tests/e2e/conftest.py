@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from data import taxi
-from tests.e2e.places import SMALL_ROWS, Place
+from tests.e2e.places import SMALL_ROWS, Place, restoring
 from tests.e2e.runs import (
     PROJECT,
     SECOND_RUN,
@@ -127,5 +127,5 @@ def restored(
     settled: Place, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
     """The settled place, which the tests of one file may change in every way."""
-    with settled.restored(tmp_path_factory.mktemp("kept") / "out"):
+    with restoring(settled.output, tmp_path_factory.mktemp("kept") / "out"):
         yield settled

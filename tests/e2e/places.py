@@ -47,21 +47,23 @@ class Place:
         """Starts to resume the run that was stopped, and doesn't wait for it."""
         return self._warm.begin(self.output, "--resume")
 
-    @contextmanager
-    def restored(self, kept: Path) -> Iterator[None]:
-        """Puts the output directory back after the block, as it was before.
 
-        A copy elsewhere would not do: metadata and cache keys have its path.
+@contextmanager
+def restoring(output: Path, kept: Path) -> Iterator[None]:
+    """Restores an output directory after the block to what it was before.
 
-        Args:
-            kept: A directory for the copy, which must not exist.
-        """
-        shutil.copytree(self.output, kept, symlinks=True)
-        try:
-            yield
-        finally:
-            shutil.rmtree(self.output)
-            shutil.move(kept, self.output)
+    A copy elsewhere would not do: metadata and cache keys have its path.
+
+    Args:
+        output: The output directory.
+        kept: A directory for the copy, which must not exist.
+    """
+    shutil.copytree(output, kept, symlinks=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(output)
+        shutil.move(kept, output)
 
 
 def executions(output: Path) -> list[tuple[int, str, int]]:
