@@ -45,20 +45,31 @@ Fit = Callable[[Splits, int], np.ndarray]
 
 
 def main(arguments: list[str]) -> int:
-    """Prints a table of AUCs, and writes it as JSON if a directory is given."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks models")
+    """Prints each AUC as it is measured, and a table at the end.
+
+    If a directory is given, the AUCs measured so far are in its models.json.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks models",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--out", type=Path, help="keep the runs and the results here")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each model")
     parser.add_argument("--only", help="one condition: hash, time or card")
     given = parser.parse_args(arguments)
+    found: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         out = given.out or Path(temporary)
-        found = {
-            name: _compared(out / name, flags, given.seeds)
-            for name, flags in _conditions(out).items()
-            if given.only in {None, name}
-        }
-        (out / "models.json").write_text(json.dumps(found, indent=1))
+        for name, flags in _conditions(out).items():
+            if given.only not in {None, name}:
+                continue
+            for model, area in _compared(out / name, flags, given.seeds):
+                found.setdefault(name, {}).setdefault(model, []).append(area)
+                print(f"{name:6}{model:24}{area:.4f}", flush=True)
+                # A measurement of an hour may be stopped.
+                (out / "models.json").write_text(json.dumps(found, indent=1))
+    print()
     for name, areas in found.items():
         for model, values in areas.items():
             shown = ", ".join(f"{value:.4f}" for value in values)
@@ -78,20 +89,16 @@ def _conditions(out: Path) -> dict[str, list[str]]:
     }
 
 
-def _compared(out: Path, flags: list[str], seeds: int) -> dict[str, list[float]]:
-    """Returns the AUCs on the test split by model, one per seed."""
-    found: dict[str, list[float]] = {"this model": []}
+def _compared(out: Path, flags: list[str], seeds: int) -> Iterator[tuple[str, float]]:
+    """Yields the names of models and their AUCs on the test split, one per seed."""
     for seed in range(1, seeds + 1):
-        found["this model"].append(_run(out / f"seed-{seed}", [*flags], seed))
+        yield "this model", _run(out / f"seed-{seed}", flags, seed)
     examples = next(iter((out / "seed-1").glob("artifacts/ExampleGen/examples/*")))
     splits = read_splits(examples, only_card="card-trips" in flags)
     for name, fit in _trees():
         test = splits["test"][1]
-        found[name] = [
-            float(roc_auc_score(test, fit(splits, seed)))
-            for seed in range(1, seeds + 1)
-        ]
-    return found
+        for seed in range(1, seeds + 1):
+            yield name, float(roc_auc_score(test, fit(splits, seed)))
 
 
 def _run(out: Path, flags: list[str], seed: int) -> float:
