@@ -71,7 +71,8 @@ def held(directory: Path) -> Iterator[Token]:
     except BlockingIOError:
         holder = _text(file).partition(" ")[2].strip() or "another process"
         raise HeldError(
-            f"{holder} operates this model; two at once would start runs twice"
+            f"{holder} operates this model, and two at once would start runs twice; "
+            "try again when it is done"
         ) from None
 
 

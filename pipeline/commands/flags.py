@@ -93,8 +93,14 @@ class StoreFlags:
         return settings.with_environment(config, settings.environment())
 
 
-def parse(
-    program: str, arguments: Sequence[str], options: Options, preset: str = "local"
+def parse(  # noqa: PLR0913 - the last two are of one command's --help
+    program: str,
+    arguments: Sequence[str],
+    options: Options,
+    preset: str = "local",
+    *,
+    about: str = "Runs the pipeline.",
+    main: Sequence[str] = MAIN,
 ) -> tuple[settings.Config, Options]:
     """Parses flags into a configuration and a runner's own options.
 
@@ -105,6 +111,8 @@ def parse(
         arguments: The command line without the program's name.
         options: A dataclass, the defaults of the runner's own flags.
         preset: The preset if the command line chooses none.
+        about: What the program does, for `--help`.
+        main: The settings that `--help` shows.
 
     Returns:
         The configuration, completed from the environment, and the options.
@@ -120,11 +128,11 @@ def parse(
     chosen, rest = presets.parse_known_args(arguments)
     config = settings.PRESETS[chosen.preset]()
     # One class for both: two would each have a --help of their own.
-    kind = flags_class("Flags", [config, options])
+    kind = flags_class("Flags", [config, options], main=main)
     flags = tyro.cli(
-        _main_of(kind) if _HELP & {*rest} else kind,
+        _main_of(kind, main) if _HELP & {*rest} else kind,
         prog=program,
-        description=_about(kind),
+        description=f"{about} {_more(kind)}",
         args=["--help" if word == _HELP_ALL else word for word in rest],
     )
     values = dict(_values(flags))
@@ -136,6 +144,7 @@ def flags_class(
     name: str,
     defaults: Iterable[object],
     others: Mapping[str, tuple[Any, Any]] | None = None,
+    main: Sequence[str] = MAIN,
 ) -> Any:
     """Creates a dataclass whose fields are flags, for tyro to read.
 
@@ -144,6 +153,7 @@ def flags_class(
         defaults: Dataclasses with the settings and their defaults; of settings with
             the same path the first counts.
         others: Further flags: type and default by name.
+        main: The main settings, by path.
 
     Returns:
         A class with the main settings, then all others, then a class for each group.
@@ -152,32 +162,32 @@ def flags_class(
     for leaf in itertools.chain.from_iterable(map(_leaves, defaults)):
         # Several orchestrators have the same setting, such as `out`.
         leaves.setdefault(leaf.path, leaf)
-    main = [leaves.pop(path) for path in MAIN if path in leaves]
+    first = [leaves.pop(path) for path in main if path in leaves]
     groups: dict[str, list[_Leaf]] = {_OTHER: []}
     for leaf in leaves.values():
         groups.setdefault(leaf.group or _OTHER, []).append(leaf)
     extra = [(each, hint, value) for each, (hint, value) in (others or {}).items()]
     boxes = [_box(group, members) for group, members in groups.items() if members]
     return make_dataclass(
-        name, [*extra, *(leaf.flag(leaf.path) for leaf in main), *boxes]
+        name, [*extra, *(leaf.flag(leaf.path) for leaf in first), *boxes]
     )
 
 
-def _main_of(kind: Any) -> Any:
+def _main_of(kind: Any, main: Collection[str]) -> Any:
     """Creates a class of only the flags that `--help` shows."""
     # By their names: a group's own class is a flag of the whole one.
     shown = [
         (each.name, each.type, each)
         for each in fields(kind)
-        if _path(each.name) in MAIN
+        if _path(each.name) in main
     ]
     return make_dataclass(kind.__name__, shown)
 
 
-def _about(kind: Any) -> str:
+def _more(kind: Any) -> str:
     presets = ",".join(settings.PRESETS)
     return (
-        f"Runs the pipeline. --preset {{{presets}}} chooses the defaults of the rest. "
+        f"--preset {{{presets}}} chooses the defaults of the rest. "
         f"{_HELP_ALL} lists all {sum(1 for _ in _values(kind()))} settings; "
         f"{settings_file.FILE_NAME} sets them for the project, and `throughline "
         "config` tells which hold."
