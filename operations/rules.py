@@ -1,6 +1,8 @@
 """Maps facts to the next decision; a pure function of the facts."""
 
 import dataclasses
+import itertools
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +10,7 @@ from typing import Any
 
 from cronsim import CronSim
 
-from operations.decisions import Action, Decision, key_of, text_of
+from operations.decisions import Action, Attempt, Decision, key_of, text_of
 from operations.facts import Facts, NewData
 from operations.observation import Kind
 from operations.settings import Operate
@@ -143,7 +145,10 @@ def _stopped(facts: Facts, settings: Operate) -> Wait | Decision | None:
     key = key_of("stop", last.run_id)
     text = f"{len(failures)} runs failed in a row, the last is {last.run_id}"
     if any(decision.key == key for decision in facts.decisions):
-        return Wait(f"{text}; fix the cause, then `throughline operate --go-on TEXT`")
+        return Wait(
+            f"{text}; fix the cause, then `throughline operate --go-on TEXT` with the "
+            "other flags as they are"
+        )
     now = text_of(facts.now)
     return Decision(
         0,
@@ -169,6 +174,11 @@ def _attempt(facts: Facts, decision: Decision, settings: Operate) -> Next:
                 f"run {failures[-1].run_id} failed; it is tried again at "
                 f"{until:%Y-%m-%d %H:%M:%S} UTC"
             )
+        # What was killed is resumed, and is no new run.
+        is_resumed = failures[-1].exit_code == -signal.SIGKILL
+        used = "" if is_resumed else _runs_used_up(facts, settings)
+        if used := used or _minutes_used_up(facts, settings):
+            return Wait(f"run {failures[-1].run_id} failed; {used}")
     return Attempting(decision)
 
 
@@ -179,15 +189,48 @@ def _held_back(facts: Facts, settings: Operate) -> str:
     pause = timedelta(minutes=settings.cool_down_minutes)
     if ended and facts.now < max(ended) + pause:
         return f"it cools down until {max(ended) + pause:%Y-%m-%d %H:%M:%S} UTC"
-    recent = [
-        a for a in attempts if datetime.fromisoformat(a.started) > facts.now - _DAY
-    ]
-    if len(recent) >= settings.max_runs_per_day:
-        return f"{len(recent)} runs were started in 24 hours, which is the budget"
-    minutes = sum(attempt.minutes for attempt in recent)
-    if settings.max_minutes_per_day and minutes >= settings.max_minutes_per_day:
-        return f"runs took {minutes:.0f} minutes in 24 hours, which is the budget"
-    return ""
+    return _runs_used_up(facts, settings) or _minutes_used_up(facts, settings)
+
+
+def _recent(facts: Facts) -> list[Attempt]:
+    """Returns the starts of the last 24 hours, the newest first."""
+    since = text_of(facts.now - _DAY)
+    recent = [attempt for attempt in facts.attempts() if attempt.started > since]
+    return sorted(recent, key=lambda attempt: attempt.started, reverse=True)
+
+
+def _runs_used_up(facts: Facts, settings: Operate) -> str:
+    """Returns why no run may be started by their number; empty if one may."""
+    # One that was resumed is one run, from its first start on.
+    runs = list({attempt.run_id: attempt for attempt in _recent(facts)}.values())
+    most = settings.max_runs_per_day
+    if len(runs) < most:
+        return ""
+    return _over(
+        f"{len(runs)} of {most} runs in 24 hours (--max-runs-per-day) were started",
+        runs[most - 1],
+    )
+
+
+def _minutes_used_up(facts: Facts, settings: Operate) -> str:
+    """Returns why no run may be started by what they took; empty if one may."""
+    most, recent = settings.max_minutes_per_day, _recent(facts)
+    sums = itertools.accumulate(attempt.minutes for attempt in recent)
+    first = next((a for a, m in zip(recent, sums, strict=True) if m >= most), None)
+    if not most or first is None:
+        return ""
+    total = sum(attempt.minutes for attempt in recent)
+    return _over(
+        f"runs took {total:.0f} of {most:g} minutes in 24 hours "
+        "(--max-minutes-per-day)",
+        first,
+    )
+
+
+def _over(text: str, attempt: Attempt) -> str:
+    """Adds when a budget has room again: a day after one of its runs was started."""
+    until = datetime.fromisoformat(attempt.started) + _DAY
+    return f"{text}; the next may start at {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _candidates(facts: Facts, config: Config, settings: Operate) -> Iterator[Decision]:

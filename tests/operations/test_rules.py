@@ -252,8 +252,20 @@ def test_it_stops_after_several_failures() -> None:
     ("settings", "said"),
     [
         ({"cool_down_minutes": 90}, "it cools down until 2026-03-01 12:30:00"),
-        ({"max_runs_per_day": 1}, "1 runs were started in 24 hours"),
-        ({"max_minutes_per_day": 10}, "runs took 10 minutes in 24 hours"),
+        (
+            {"max_runs_per_day": 1},
+            (
+                "1 of 1 runs in 24 hours (--max-runs-per-day) were started; the next "
+                "may start at 2026-03-02 10:50:00 UTC"
+            ),
+        ),
+        (
+            {"max_minutes_per_day": 10},
+            (
+                "runs took 10 of 10 minutes in 24 hours (--max-minutes-per-day); the "
+                "next may start at 2026-03-02 10:50:00 UTC"
+            ),
+        ),
     ],
 )
 def test_budgets_hold_new_runs_back(settings: dict[str, Any], said: str) -> None:
@@ -273,6 +285,30 @@ def test_a_budget_is_of_24_hours() -> None:
     found = run(decide(facts(1, 2, 3, decisions=known), max_runs_per_day=1))
 
     assert found.facts["spans"] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("code", "settings", "said"),
+    [
+        (1, {"max_runs_per_day": 1}, "run r1 failed; 1 of 1 runs"),
+        (1, {"max_minutes_per_day": 9}, "run r1 failed; runs took 10 of 9 minutes"),
+        (-9, {"max_minutes_per_day": 9}, "run r1 failed; runs took 10 of 9 minutes"),
+        (-9, {"max_runs_per_day": 1}, ""),
+        (130, {"max_runs_per_day": 1}, ""),
+    ],
+)
+def test_budgets_hold_a_failed_run_back(
+    code: int, settings: dict[str, Any], said: str
+) -> None:
+    """A second try is one more run; what was killed is resumed, and is none."""
+    known = (BEGAN, ended(run(decide(facts(1, 2))), code=code))
+
+    found = decide(facts(1, 2, decisions=known), **settings)
+
+    if said:
+        assert said in waits(found)
+    else:
+        assert isinstance(found, Attempting)
 
 
 def test_each_time_of_a_schedule_is_one_run() -> None:
