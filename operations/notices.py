@@ -1,10 +1,12 @@
 """Sends notifications of events: runs a command, posts to a webhook."""
 
+import http.client
 import json
 import logging
 import shlex
 import subprocess
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any
 
 _LOG = logging.getLogger(__name__)
 _SECONDS = 30
+_AGAIN = "; the next tick sends the event again"
 
 Event = Mapping[str, Any]
 
@@ -62,9 +65,9 @@ def _run(command: str, text: str) -> str:
     except subprocess.CalledProcessError as error:
         said = (error.stderr or "").strip().splitlines()[-1:]
         why = f": {said[0]}" if said else ""
-        return f"notify-command ended with {error.returncode}{why}"
+        return f"notify-command ended with {error.returncode}{why}{_AGAIN}"
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        return f"notify-command failed: {error}"
+        return f"notify-command failed: {error}{_AGAIN}"
     return ""
 
 
@@ -75,5 +78,17 @@ def _post(url: str, text: str) -> str:
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS):  # noqa: S310 - as above
             return ""
-    except (OSError, ValueError, urllib.error.URLError) as error:
-        return f"notify-webhook failed: {error}"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # The host only: the rest of a webhook's URL is often a secret.
+        host = urllib.parse.urlsplit(url).hostname
+        return f"notify-webhook to {host} failed: {_reason(error)}{_AGAIN}"
+
+
+def _reason(error: Exception) -> str:
+    """Returns what an HTTP error or the error below urllib's says."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"it answered {error.code} {error.reason}"
+    below = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(below, OSError) and below.strerror:
+        return below.strerror.lower()
+    return str(below) or type(below).__name__

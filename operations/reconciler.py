@@ -208,18 +208,19 @@ class _Tick:
 
     def _over(self, decision: Decision) -> None:
         """Reports the outcome of a run's attempt."""
+        self.whole.say(self._result(decision))
         last = decision.attempts[-1] if decision.attempts else None
-        live = history.read(self.whole.config.serving_directory).live
-        text = decision.outcome
-        if last and last.exit_code == EXIT_DONE:
-            text = f"{text}, version {live} is live"
-        self.whole.say(text)
         if last and last.exit_code:
             self.exit_code = last.exit_code if last.exit_code > 0 else EXIT_FAILED
-        self._tell(
-            dataclasses.replace(decision, outcome=text),
-            f"ended {len(decision.attempts)}",
-        )
+        self._tell(decision, _end_of(decision))
+
+    def _result(self, decision: Decision) -> str:
+        """Describes the outcome of a run or rollback, with the version it left live."""
+        live = history.read(self.whole.config.serving_directory).live
+        is_done = decision.attempts and decision.attempts[-1].exit_code == EXIT_DONE
+        if not is_done or live is None:
+            return decision.outcome
+        return f"{decision.outcome}, version {live} is live"
 
     def _roll_back(self, decision: Decision) -> None:
         self.token.check()
@@ -269,7 +270,8 @@ class _Tick:
         is_wanted = notices.command or notices.webhook
         if what in decision.notified or not is_wanted:
             return decision
-        text = decision.outcome if what.startswith("ended") else decision.because
+        has_ended = what.startswith("ended")
+        text = self._result(decision) if has_ended else decision.because
         problem = notices.tell(
             {
                 "model": self.whole.config.name,
@@ -295,9 +297,10 @@ class _Tick:
             if decision.action is Action.START or is_old:
                 continue
             told = self._tell(decision, "decided")
-            if told.ended and told.action in {Action.RUN, Action.ROLLBACK}:
-                number = len(told.attempts)
-                self._tell(told, f"ended {number}" if number else "ended")
+            # A failed run has ended, although its decision is still open.
+            ended = told.attempts[-1].ended if told.attempts else told.ended
+            if ended and told.action in {Action.RUN, Action.ROLLBACK}:
+                self._tell(told, _end_of(told))
 
     def _join_labels(self) -> None:
         """Adds what is in the inbox, and tries outcomes without a request again."""
@@ -360,6 +363,11 @@ def _unfinished_rollback(facts: Facts) -> Decision | None:
     return next(
         (d for d in facts.decisions if d.is_open and d.action is Action.ROLLBACK), None
     )
+
+
+def _end_of(decision: Decision) -> str:
+    """Names the end of a run or rollback, as `Decision.notified` has it."""
+    return f"ended {len(decision.attempts)}" if decision.attempts else "ended"
 
 
 def _arrived(directory: Path) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,19 @@ def test_failures_are_reported(hook: tuple[str, list[Any]]) -> None:
     text = failing.tell(EVENT)
 
     assert "notify-command ended with 7: no mail" in text
-    assert "notify-webhook failed: HTTP Error 500" in text
+    assert "notify-webhook to 127.0.0.1 failed: it answered 500" in text
+    assert "the next tick sends the event again" in text
     assert "notify-command failed" in Notices("/nowhere/tell").tell(EVENT)
     assert Notices().tell(EVENT) == ""
+
+
+def test_a_webhook_that_is_gone_is_named_without_its_secret() -> None:
+    """The path of its URL is one, and stays out of logs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    text = Notices("", f"http://127.0.0.1:{port}/services/T0/s3cret").tell(EVENT)
+
+    assert "notify-webhook to 127.0.0.1 failed: connection refused" in text
+    assert "s3cret" not in text

@@ -335,6 +335,25 @@ def test_events_are_told_once(operated: Operated, tmp_path: Path) -> None:
     assert any("notify-command ended with 1" in line for line in operated.said)
 
 
+def test_a_failure_that_could_not_be_told_is_told_later(
+    operated: Operated, tmp_path: Path
+) -> None:
+    """Although its decision is open until the run is tried again."""
+    operated.arrive(1)
+    operated.put("code", "1")
+    tell = tmp_path / "tell"
+
+    operated.tick(notify_command=f"tee -a {tell}/events", backoff_minutes=60)
+    tell.mkdir()
+    operated.tick()
+    operated.tick()
+
+    texts = (tell / "events").read_text().replace("}{", "}\n{").splitlines()
+    told = [json.loads(text)["text"] for text in texts]
+    assert len(told) == 2
+    assert "failed with 1" in told[1]
+
+
 def test_labels_from_an_inbox_are_a_trigger(operated: Operated, tmp_path: Path) -> None:
     """A file is added once; one that doesn't fit is noted once, and stays."""
     config = operated.config
