@@ -158,6 +158,19 @@ class Live:
             )
         return self._now
 
+    def columns(self) -> set[str]:
+        """Returns the columns that requests may have, of any version.
+
+        They are those of the version that answers and of the reviewed schema, which
+        may have those of the next one.
+
+        Raises:
+            ThroughlineError: The schema can't be parsed.
+        """
+        reviewed = _parsed(self._source.schema)
+        found = {feature.name for feature in reviewed.feature} if reviewed else set()
+        return found | set(self._now.contract.features if self._now else ())
+
     async def start(self) -> None:
         """Loads the live version, or the newest before it that can be loaded.
 
@@ -333,7 +346,10 @@ def _schema_of(path: Path, fallback: Path) -> schema_pb2.Schema | None:
         ThroughlineError: The file is no schema.
     """
     own = path / SCHEMA_FILE
-    file = own if own.is_file() else fallback
+    return _parsed(own if own.is_file() else fallback)
+
+
+def _parsed(file: Path) -> schema_pb2.Schema | None:
     if not file.is_file():
         return None
     try:

@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 from aiohttp import web
 
-from pipeline.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageError
+from pipeline.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageError, no_such
 from serving import (
     grpc_api,
     metrics,
@@ -101,6 +101,7 @@ class _Server:
         listening = _listen(settings.host, settings.port, "port")
         with listening:
             await live.start()
+            _require_columns(settings.log, live)
             gc.collect()
             gc.freeze()
             log = self._open_log(settings.log)
@@ -198,6 +199,19 @@ class _OpenLog:
     journal: Journal
     shadow: Journal
     keeper: socket.socket
+
+
+def _require_columns(log: Log, live: Live) -> None:
+    """Rejects a misspelt column, whose values would be logged as they are."""
+    hidden = dict.fromkeys(log.leave_out, "leave-out")
+    hidden |= dict.fromkeys(log.hashed, "hashed")
+    known = live.columns() if hidden else set()
+    for name, flag in hidden.items():
+        if name not in known:
+            raise UsageError(
+                f"--log.{flag}: {no_such('column', name, known)}; the model and the "
+                f"reviewed schema have {', '.join(sorted(known))}"
+            )
 
 
 async def _http(

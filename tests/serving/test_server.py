@@ -403,7 +403,11 @@ def burst(server: Server, body: bytes, headers: dict[str, str]) -> list[int]:
 def test_a_start_that_cannot_work_says_why(
     warm: WarmProcess, saved_model: Path, tmp_path: Path
 ) -> None:
-    """No version, a port in use, and an open address end with 2 and a sentence."""
+    """Each mistake ends with 2 and a sentence.
+
+    They are no version, a port in use, an open address, and a column to leave out that
+    is misspelt, since its values would be in the log.
+    """
     empty = start(warm, tmp_path)
     no_version = empty.process.communicate()
     publish(tmp_path, saved_model, 1)
@@ -411,6 +415,8 @@ def test_a_start_that_cannot_work_says_why(
         port = str(taken.getsockname()[1])
         in_use = start(warm, tmp_path, "--port", port).process.communicate()
     opened = start(warm, tmp_path, "--host", EVERY_ADDRESS).process.communicate()
+    hide = ["--log.leave-out", "trip_id", "--log.hashed", "compny"]
+    misspelt = start(warm, tmp_path, *hide).process.communicate()
 
     assert no_version[0] == 2
     assert "there is no version in" in no_version[1]
@@ -418,3 +424,8 @@ def test_a_start_that_cannot_work_says_why(
     assert f"port {port} of 127.0.0.1 can't be listened on" in in_use[1]
     assert opened[0] == 2
     assert "give --token-file" in opened[1]
+    assert misspelt[0] == 2
+    assert (
+        "--log.hashed: there is no column 'compny'; did you mean 'company'?"
+        in (misspelt[1])
+    )
