@@ -226,7 +226,7 @@ class _Look:
         book = labels.ledger_of(self.config)
         labelled = monitoring.count_labels(book, since, self.now)
         if labelled < self.settings.min_rows:
-            yield self._waits(
+            yield _waits(
                 _TITLE,
                 f"{labelled:,} predictions since the push have a label, "
                 f"{self.settings.min_rows:,} are needed",
@@ -236,17 +236,14 @@ class _Look:
         yield self._quality(kinds)
         yield self._quality_of_pairs(log, kinds)
 
-    def _waits(self, what: str, text: str) -> Check:
-        return Check(what, text, Verdict.WAITS)
-
     def _shadow(self, pairs: Pairs | None, *, can_pair: bool) -> Check:
         what = "shadow answers"
         if pairs and can_pair:
             return Check(what, pairs.line(), Verdict.FINE)
         if not self.settings.shadow_share:
-            return self._waits(what, "none are requested, by watch.shadow-share 0")
+            return _waits(what, "none are requested, by watch.shadow-share 0")
         count = pairs.requests if pairs else 0
-        return self._waits(
+        return _waits(
             what,
             f"{count:,} requests in the log have an answer of both, "
             f"{self.settings.min_rows:,} are needed; the shadow answers only where a "
@@ -257,7 +254,7 @@ class _Look:
         least = self.settings.min_rows
         if min(after.rows, before.rows) >= least:
             return None
-        return self._waits(
+        return _waits(
             what,
             f"has answered {after.rows:,} rows, and {before.rows:,} were answered in "
             f"as long a time before the push; {least:,} of each are needed",
@@ -315,12 +312,12 @@ class _Look:
             return few
         new, old = after.latency(_P95), before.latency(_P95)
         if not new or not old:
-            return self._waits("latency", "the log has none of one of the versions")
+            return _waits("latency", "the log has none of one of the versions")
         text = f"answers 95 % within {new:.3g} ms, it was {old:.3g} ms before it"
         if new <= old * most:
             return Check("latency", text, Verdict.FINE)
         if shadowed and shadowed > old * most:
-            return self._waits(
+            return _waits(
                 "latency",
                 f"{text}; but version {self.watched.before}, which answers the same "
                 f"requests on idle cores, takes {shadowed:.3g} ms now, so the machine "
@@ -337,12 +334,12 @@ class _Look:
         """
         what = "agreement"
         if pairs.apart is None:
-            return self._waits(what, "no example has an answer of both")
+            return _waits(what, "no example has an answer of both")
         origin = self.facts.registry.added[self.watched.before].origin
         promises = self.model.promised, live.promised(self.config, origin)
         errors = [_largest_error(each) for each in promises]
         if None in errors:
-            return self._waits(
+            return _waits(
                 what, "the evaluations of both are needed, and one of them is gone"
             )
         allowed = sum(error or 0.0 for error in errors)
@@ -371,7 +368,7 @@ class _Look:
         what = f"{_TITLE} and promise"
         promised = self.model.promised.get(_METRIC, live.Promise(0.0)).low
         if not self.model.evaluation or promised is None:
-            return self._waits(what, "its evaluation is gone, or has no interval")
+            return _waits(what, "its evaluation is gone, or has no interval")
         asked = performance.Asked(
             self.watched.since,
             self.now,
@@ -383,7 +380,7 @@ class _Look:
         measured = performance.measure(book, kinds, asked)
         found = measured.metrics.get(_METRIC)
         if not found or found.high is None:
-            return self._waits(
+            return _waits(
                 what,
                 f"{measured.rows:,} of its predictions have a label, which give no "
                 f"{_TITLE} with an interval",
@@ -403,7 +400,7 @@ class _Look:
         what, least = f"{_TITLE} of both", self.settings.min_rows
         if found is None or found.rows < least:
             count = found.rows if found else 0
-            return self._waits(
+            return _waits(
                 what,
                 f"{count:,} labelled requests have an answer of both, {least:,} are "
                 "needed",
@@ -414,6 +411,10 @@ class _Look:
             f"{found.before:.4g}, on the same {found.rows:,} requests",
             _verdict(found.high < -self.settings.max_loss),
         )
+
+
+def _waits(what: str, text: str) -> Check:
+    return Check(what, text, Verdict.WAITS)
 
 
 def _verdict(is_worse: bool) -> Verdict:  # noqa: FBT001 - what the name says

@@ -31,6 +31,7 @@ STANDARD_COMPONENTS = {
     "InfraValidator",
     "Pusher",
 }
+PROGRESS = re.compile(r"\d\d:\d\d:\d\d  \w+ +running for \d+ s")
 
 
 def test_every_standard_component_completes(main_run: Finished) -> None:
@@ -103,10 +104,13 @@ def test_features_that_add_nothing_can_go(
 
 
 def test_console_is_short_and_quiet(main_run: Finished) -> None:
-    """A good run prints at most 60 lines, none of them from TFX, TensorFlow or Beam."""
+    """A good run prints at most 60 lines, none of them from TFX, TensorFlow or Beam.
+
+    Lines of progress, one in ten seconds of a node, are as many as the machine is slow.
+    """
     lines = main_run.text.splitlines()
 
-    assert len(lines) <= 60
+    assert len([line for line in lines if not PROGRESS.match(line)]) <= 60
     assert not [line for line in lines if re.search(r"\b[IWE]\d{4} |absl", line)]
     assert "Traceback" not in main_run.text
 
