@@ -2,6 +2,9 @@
 
 import configparser
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +97,26 @@ def test_what_is_operated_is_served(
 
     assert command == "serve"
     assert str(config.serving_directory) in str(refused.value)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
+@pytest.mark.parametrize("name", [path.name for path in DEPLOY.glob("*.service")])
+def test_systemd_knows_what_the_units_say(name: str, tmp_path: Path) -> None:
+    """Each key and value, with a program that this machine has."""
+    unit = tmp_path / name
+    text = (DEPLOY / name).read_text()
+    unit.write_text(
+        text.replace("/opt/throughline/.venv/bin/throughline", sys.executable)
+        .replace("/opt/throughline", str(tmp_path))
+        .replace("User=throughline", "User=root")
+    )
+
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "Restart=on-failure" in text
+    assert (checked.returncode, checked.stderr) == (0, "")
