@@ -89,9 +89,14 @@ def _timeline(moments: Sequence[Moment]) -> Iterator[Section]:
 
 
 def _verdict(found: Observation) -> Section:
-    blocks: list[Block] = [Note(str(alarm), "bad") for alarm in found.alarms] or [
-        Note("No alarm.", "good")
+    blocks: list[Block] = [
+        *(Note(str(alarm), "bad") for alarm in found.alarms),
+        *(
+            Note(f"It looks like a broken client: {each}.", "warn")
+            for each in found.broken
+        ),
     ]
+    blocks = blocks or [Note("No alarm.", "good")]
     facts: dict[str, Cell] = {
         "live version": str(found.version),
         "from": _moment(found.since),

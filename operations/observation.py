@@ -151,6 +151,12 @@ class Observation:
         """Whether there is an alarm of one of these kinds."""
         return any(alarm.kind in kinds for alarm in self.alarms)
 
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """What looks like a broken client, as a clause per feature."""
+        features = [a.broken for a in self.alarms if a.kind in {Kind.SKEW, Kind.DRIFT}]
+        return tuple(dict.fromkeys(filter(None, features)))
+
     def line(self) -> str:
         """Sums it up in a sentence."""
         what = f"{self.model} version {self.version}"
@@ -161,7 +167,10 @@ class Observation:
             rest = f"; and {more} more" if more > 0 else ""
             count = len(self.alarms)
             plural = "" if count == 1 else "s"
-            return f"{count} alarm{plural} for {what}, {window}: {shown}{rest}"
+            client = "".join(
+                f"; it looks like a broken client: {each}" for each in self.broken
+            )
+            return f"{count} alarm{plural} for {what}, {window}: {shown}{rest}{client}"
         parts = [f"{self.rows:,} rows", f"{self.failed_share:.2%} of requests failed"]
         if "p95" in self.latency_ms:
             parts.append(f"95 % within {self.latency_ms['p95']:.3g} ms")

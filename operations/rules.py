@@ -284,6 +284,9 @@ def _alarm_triggers(
         # A run would learn from a broken client that what it sends is right.
         to_learn = [alarm for alarm in alarms if not alarm.broken]
         text = f"alarm: {(to_learn or alarms)[0]}"
+        if to_learn and found.broken:
+            # People shall not search the data for what a client does.
+            text += f"; besides, as from a broken client, {'; '.join(found.broken)}"
         names = sorted({f"{alarm.kind}:{alarm.column}" for alarm in alarms})
         # The alarm of a window that is over by now is that of other data.
         if not to_learn:

@@ -15,12 +15,15 @@ from tests.operations.test_observation import ALARM, FOUND
 
 
 def test_the_page_shows_all_that_was_found() -> None:
-    """Alarms, traffic, features, metrics with intervals and notes."""
-    page = monitoring_page.render("taxi", [replace(FOUND, alarms=(ALARM,))])
+    """Alarms and what explains them, traffic, features, metrics and notes."""
+    alarm = replace(ALARM, broken="fare is in cents")
+
+    page = monitoring_page.render("taxi", [replace(FOUND, alarms=(alarm,))])
 
     for text in (
         "Monitoring of taxi",
         "skew: fare: moved",
+        "It looks like a broken client: fare is in cents.",
         "failed: UNAVAILABLE",
         "3.25 ms",
         "Jensen-Shannon",

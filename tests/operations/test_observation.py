@@ -67,6 +67,17 @@ def test_alarms_are_the_line() -> None:
     assert not one.has(Kind.DRIFT)
 
 
+def test_a_broken_client_is_in_the_line() -> None:
+    """Once, and also if its alarm isn't among the first three."""
+    client = replace(ALARM, column="trip_miles", broken="trip_miles is in km")
+    scores = Alarm(Kind.PREDICTION, "moved", "prediction", broken="trip_miles is in km")
+    found = replace(FOUND, alarms=(ALARM, ALARM, ALARM, client, scores))
+
+    assert found.line().endswith(
+        "; and 2 more; it looks like a broken client: trip_miles is in km"
+    )
+
+
 @pytest.mark.parametrize("text", ["[]", "{}", "nothing"])
 def test_other_files_are_refused(text: str) -> None:
     """As one of the errors that a reader of files expects."""

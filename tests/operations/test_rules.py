@@ -194,7 +194,10 @@ def test_a_broken_client_starts_no_run() -> None:
     assert noted.because.endswith(
         "no run, for it looks like a broken client: trip_miles is in km"
     )
-    assert started.because.startswith("alarm: drift: fare: moved; reads spans 1 to 2")
+    assert started.because.startswith(
+        "alarm: drift: fare: moved; besides, as from a broken client, trip_miles is in "
+        "km; reads spans 1 to 2"
+    )
 
 
 def test_one_run_at_a_time() -> None:
