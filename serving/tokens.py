@@ -26,14 +26,23 @@ class Tokens:
                 `None` lets every request pass.
 
         Raises:
-            UsageError: The file has no token, or one that is easy to guess.
+            UsageError: The file can't be read, has no token, or one that is easy to
+                guess.
         """
         self._file = file
         self._changed = 0.0
         self._looked = 0.0
+        self._problem = ""
         self._digests: frozenset[bytes] = frozenset()
-        if file:
+        if not file:
+            return
+        try:
             self._read(file)
+        except OSError as error:
+            raise UsageError(
+                f"{file} can't be read: {(error.strerror or str(error)).lower()}; "
+                "token-file is a file of tokens, one per line"
+            ) from None
 
     def check(self, authorization: str | None) -> None:
         """Checks the header or metadata of a request.
@@ -66,14 +75,19 @@ class Tokens:
         try:
             if file.stat().st_mtime != self._changed:
                 self._read(file)
+                self._problem = ""
                 _LOG.info("%s has changed: %d tokens", file, len(self._digests))
         except (OSError, UsageError) as error:
-            # A file that is being replaced must lock nobody out.
-            _LOG.warning("the tokens stay as they were: %s", cause_of(error))
+            # A file that is being replaced must lock nobody out. Once, not each second.
+            if (problem := cause_of(error)) != self._problem:
+                _LOG.warning("the tokens stay as they were: %s", problem)
+            self._problem = problem
 
     def _read(self, file: Path) -> None:
         self._changed = file.stat().st_mtime
-        lines = [line.strip() for line in file.read_text("utf-8").splitlines()]
+        lines = [
+            line.strip() for line in file.read_text("utf-8", "replace").splitlines()
+        ]
         tokens = [line for line in lines if line and not line.startswith("#")]
         if not tokens:
             raise UsageError(f"{file} has no token; write one per line")

@@ -54,6 +54,28 @@ def test_a_changed_file_counts(file: Path, monkeypatch: pytest.MonkeyPatch) -> N
     known.check(f"Bearer {OTHER}")
 
 
+def test_a_missing_file_is_logged_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not with each request, as long as it is gone."""
+    monkeypatch.setattr(tokens, "_POLL_SECONDS", 0.0)
+    known = Tokens(file)
+    file.unlink()
+
+    known.check(f"Bearer {ONE}")
+    known.check(f"Bearer {ONE}")
+
+    (warning,) = caplog.messages
+    assert "the tokens stay as they were: " in warning
+    assert str(file) in warning
+
+
+def test_a_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    """Named, with what it should be."""
+    with pytest.raises(UsageError, match=r"nothing can't be read: no such file.*token"):
+        Tokens(tmp_path / "nothing")
+
+
 @pytest.mark.parametrize(
     ("text", "part"), [("# none\n", "has no token"), ("short\n", "of 5 characters")]
 )
