@@ -127,8 +127,7 @@ def loop(config: Config, tmp_path: Path) -> Loop:
     inbox, data = tmp_path / "inbox", tmp_path / "data"
     inbox.mkdir()
     data.mkdir()
-    given = {"data": data, "pattern": "span-{SPAN}/*.csv"}
-    return Loop(replace(config, **given), inbox)
+    return Loop(replace(config, data=data, pattern="span-{SPAN}/*.csv"), inbox)
 
 
 def test_storage_that_goes_away_ends_no_loop(
