@@ -202,8 +202,10 @@ def _limits(gates: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]
 def _lineage(model: ModelLineage | None, number: int) -> Iterator[str]:
     if model is None:
         return
-    yield f"- trained by run `{model.run}`, {model.trained}; Model artifact "
-    yield f"  {model.artifact} in `{model.uri}`"
+    yield (
+        f"- trained by run `{model.run}`, {model.trained}: Model artifact "
+        f"{model.artifact} in `{model.uri}`"
+    )
     if model.base:
         yield f"- training began with the weights of {model.base}"
     if model.schema:

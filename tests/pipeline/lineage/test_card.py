@@ -1,6 +1,7 @@
 """Model cards: all that artifacts and registry know, and nothing else."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_a_card_has_what_is_known(config: Config, store: StockStore) -> None:
         "decided as positive above 0.25: a false positive costs 1, a false negative 3, "
         "and 1,500 rows of the eval split cost 0.125 each on average"
     ) in text
-    assert "trained by run `102`" in text
+    assert re.search(r"\n- trained by run `102`, .*: Model artifact \d+ in `/", text)
     assert card._UNKNOWN not in text
 
 
