@@ -1,6 +1,6 @@
 """Measures what a warm start saves when a span arrives.
 
-    python -m benchmarks warm-start               about two minutes
+    python -m benchmarks warm-start               about a minute
     python -m benchmarks warm-start --seeds 1 2 3
 
 For each seed, a model of the first span becomes live. Then the second span arrives, and
