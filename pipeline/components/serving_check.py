@@ -27,7 +27,7 @@ from tfx.utils import path_utils, proto_utils
 
 from pipeline.columnar import files, shards
 from pipeline.errors import ThroughlineError
-from pipeline.quality import serving_check
+from pipeline.quality import prober, serving_check
 from pipeline.store import properties
 from pipeline.store.artifact_files import SERVING_CHECK_FILE
 
@@ -60,8 +60,8 @@ class Executor(BaseExecutor):
         _node_id: str,
         _written: Callable[[str, str], str],
     ) -> None:
-        """Starts the fresh process, which imports what it needs before the model."""
-        serving_check.start_early()
+        """Has a process import what it needs before there is a model."""
+        prober.start_early()
 
     def Do(  # noqa: N802 - the name is TFX's
         self,

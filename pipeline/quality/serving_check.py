@@ -1,20 +1,17 @@
 """Checks that an exported model can be served, in a process of its own.
 
-The process is `pipeline.quality.serving_probe`. It gets real rows, the same rows with
+The process runs `pipeline.quality.serving_probe`. It gets real rows, the same rows with
 values missing, and what is no row at all. Here requests are made, the process is run,
 and its findings are judged.
 """
 
 import dataclasses
 import json
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
@@ -26,8 +23,8 @@ from models.declarations import (
     input_name,
 )
 from models.declared import LIST_COLUMNS, RAW_COLUMNS
-from pipeline.project.settings_file import PROJECT
-from pipeline.quality import serving_probe
+from pipeline.quality import prober
+from pipeline.quality.serving_probe import ANSWERS_FILE, REQUESTS_FILE, STEP_FILE
 
 _SECONDS = 120
 """For all requests, on top of the time to load."""
@@ -84,59 +81,26 @@ def requests_of(rows: pa.RecordBatch) -> Requests:
     }
 
 
-class Fresh:
-    """A fresh process of the probe, which imports TensorFlow and waits for a model."""
-
-    def __init__(self) -> None:
-        """Starts it."""
-        self._scratch = tempfile.TemporaryDirectory(prefix="throughline-")
-        self._asked, self._answers, self._step = (
-            Path(self._scratch.name, name)
-            for name in ("requests.json", "answers.json", "last-step.txt")
-        )
-        self._process = _start(
-            ["-m", serving_probe.__name__]
-            + [str(each) for each in (self._asked, self._answers, self._step)]
-        )
-
-    def __enter__(self) -> Self:
-        """Returns it."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Ends it, and removes its files."""
-        with self._process:
-            self._process.kill()
-        self._scratch.cleanup()
-
-    def check(self, model: Path, requests: Requests, limits: Limits) -> Result:
-        """Has it load and probe a model, and judges what it found; only once."""
-        self._asked.write_text(json.dumps(requests))
-        failure = _finish(self._process, str(model), limits.max_load_seconds + _SECONDS)
-        if failure or not self._answers.is_file():
-            step = self._step.read_text() if self._step.is_file() else "starting"
-            return Result((f"load: {step}: {failure or 'it gave no answers'}",), {})
-        return judge(json.loads(self._answers.read_text()), limits)
-
-
-_early: list[Fresh] = []
-
-
-def start_early() -> None:
-    """Starts the process for this process' next check, which then needn't wait."""
-    _early.append(Fresh())
-
-
 def check(model: Path, requests: Requests, limits: Limits) -> Result:
-    """Runs the probe on a model, and judges what it found.
+    """Has a fresh process load and probe a model, and judges what it found.
 
     Args:
         model: Directory of the SavedModel.
         requests: See `requests_of`.
         limits: Bounds of time and memory.
     """
-    with _early.pop() if _early else Fresh() as fresh:
-        return fresh.check(model, requests, limits)
+    with (
+        tempfile.TemporaryDirectory(prefix="throughline-") as scratch,
+        prober.for_one_probe() as process,
+    ):
+        files = Path(scratch)
+        (files / REQUESTS_FILE).write_text(json.dumps(requests))
+        failure = process.probe(model, files, limits.max_load_seconds + _SECONDS)
+        answers, noted = files / ANSWERS_FILE, files / STEP_FILE
+        if failure or not answers.is_file():
+            step = noted.read_text() if noted.is_file() else "starting"
+            return Result((f"load: {step}: {failure or 'it gave no answers'}",), {})
+        return judge(json.loads(answers.read_text()), limits)
 
 
 def judge(answers: Mapping[str, Any], limits: Limits) -> Result:
@@ -173,32 +137,6 @@ _FLAGS = {
     "p95_ms": "max-latency-ms",
     "memory_mb": "max-memory-mb",
 }
-
-
-def _start(arguments: Sequence[str]) -> "subprocess.Popen[str]":
-    """Starts Python, which reads text from its standard input."""
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=PROJECT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-
-
-def _finish(process: "subprocess.Popen[str]", text: str, seconds: float) -> str:
-    """Sends text to a process, and waits; returns how it failed, or nothing."""
-    try:
-        _, stderr = process.communicate(text, seconds)
-    except subprocess.TimeoutExpired:
-        return f"it did not end within {seconds:g} s"
-    if process.returncode < 0:
-        return f"the process died of {signal.Signals(-process.returncode).name}"
-    if process.returncode:
-        return (stderr.strip().splitlines() or ["it gave no reason"])[-1]
-    return ""
 
 
 def _as_sent(rows: pa.RecordBatch) -> dict[str, Any]:

@@ -1,12 +1,9 @@
-"""Loads a SavedModel in a fresh process, and checks its answers.
+"""Loads a SavedModel as a server would, and checks its answers.
 
-    python -m pipeline.quality.serving_probe REQUESTS ANSWERS LAST_STEP
-
-It imports TensorFlow, and then waits for the directory of the model on standard input,
-so it can be started before there is a model. It reads requests as
-`pipeline.quality.serving_check` writes them, and writes what it found as JSON. Nothing
-of the project that trained the model is imported, nor Keras: a server has neither. A
-crash ends this process only; the file LAST_STEP then holds what it was doing.
+It reads requests as `pipeline.quality.serving_check` writes them, and writes what it
+found as JSON. Nothing of the project that trained the model is imported, nor Keras: a
+server has neither. It is run in a process of `pipeline.quality.prober`: a crash ends
+that process only, and a file then says what it was doing.
 """
 
 import functools
@@ -14,7 +11,6 @@ import importlib
 import importlib.util
 import json
 import math
-import os
 import resource
 import sys
 import time
@@ -35,8 +31,10 @@ from models.names import (
     SERVING_RAW,
     TRANSFORM_FEATURES,
 )
-from pipeline.columnar.orphans import die_with
 
+REQUESTS_FILE = "requests.json"
+ANSWERS_FILE = "answers.json"
+STEP_FILE = "last-step.txt"
 TOLERANCE = 1e-6
 """Largest difference of two answers, as a share of those above 1."""
 TIMED = 200
@@ -56,13 +54,14 @@ class TensorFlow:
         `import tensorflow` imports Keras and all of the API, which is three quarters of
         its processor time, 3 s. A stand-in for the package leads to its modules.
         """
+        self._stand_in: types.ModuleType | None = None
         if "tensorflow" not in sys.modules:
             spec = importlib.util.find_spec("tensorflow")
             stand_in = types.ModuleType("tensorflow")
             stand_in.__path__ = (
                 list(spec.submodule_search_locations or []) if spec else []
             )
-            sys.modules["tensorflow"] = stand_in
+            self._stand_in = sys.modules["tensorflow"] = stand_in
             try:
                 importlib.import_module("tensorflow.python.saved_model.load")
             except ImportError:
@@ -77,6 +76,11 @@ class TensorFlow:
         constants = importlib.import_module("tensorflow.python.framework.constant_op")
         self.load: Callable[[str], Any] = load.load
         self.constant: Callable[..., Any] = constants.constant
+
+    def release_name(self) -> None:
+        """Makes `import tensorflow` import the package, with what is missing of it."""
+        if sys.modules.get("tensorflow") is self._stand_in:
+            del sys.modules["tensorflow"]
 
 
 @dataclass
@@ -427,30 +431,24 @@ def _memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEGABYTE
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Probes the model that standard input names, and writes the answers."""
-    requests, out, noted = map(Path, arguments)
-    # Or it would import on, if the node that waits for it is killed.
-    die_with(os.getppid())
+def probe_files(tensorflow: TensorFlow, model: Path, files: Path) -> None:
+    """Probes a model with the requests of a directory, and writes what is found there.
+
+    Args:
+        tensorflow: The loader.
+        model: Directory of the SavedModel.
+        files: Directory with REQUESTS_FILE; ANSWERS_FILE is written when all is done,
+            STEP_FILE before each step.
+    """
 
     def step(text: str) -> None:
-        noted.write_text(text)
+        (files / STEP_FILE).write_text(text)
 
-    step("loading TensorFlow")
-    tensorflow = TensorFlow()
-    model = sys.stdin.read()
-    if not model:
-        # Whoever started this is gone, or there is no model after all.
-        return 0
-    answers = probe(tensorflow, Path(model), json.loads(requests.read_text()), step)
+    requests = json.loads((files / REQUESTS_FILE).read_text())
+    answers = probe(tensorflow, model, requests, step)
     answers["figures"] = {
         name: value
         for name, value in answers["figures"].items()
         if math.isfinite(value)
     }
-    out.write_text(json.dumps(answers))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    (files / ANSWERS_FILE).write_text(json.dumps(answers))

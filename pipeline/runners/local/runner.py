@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -41,6 +41,7 @@ from pipeline.errors import (
     printable,
 )
 from pipeline.ingestion import spans
+from pipeline.quality import prober
 from pipeline.runners import sample
 from pipeline.runners.local import run_record
 from pipeline.runners.local.console import RunConsole, State, own_console, shown
@@ -265,19 +266,31 @@ def _run(
     for line in _selection(config).lines():
         console.say(f"ExampleGen {line}")
     console.say("Loading TFX and TensorFlow, about ten seconds …", style="dim")
-    # These import TFX, which takes seconds and prints to the screen, so only now that
-    # the output is redirected.
-    with gc_frozen():
-        from ml_metadata.metadata_store.metadata_store import MetadataStore
+    with ExitStack() as stack:
+        # TFX's imports take seconds and print to the screen, so only now that the
+        # output is redirected.
+        with gc_frozen():
+            stack.enter_context(prober.at_hand())
+            definition = build(config)
+        return _run_nodes(config, options, definition, run, console)
 
-        from pipeline.runners import compiler
-        from pipeline.runners.local import parts, summary
-        from pipeline.runners.local.scheduler import Job, Scheduler
-        from pipeline.store import upkeep
-        from pipeline.store.connection import open_store
-        from pipeline.store.graph import Graph
 
-        definition = build(config)
+def _run_nodes(
+    config: Config,
+    options: Options,
+    definition: "Pipeline",
+    run: Run,
+    console: RunConsole,
+) -> int:
+    from ml_metadata.metadata_store.metadata_store import MetadataStore
+
+    from pipeline.runners import compiler
+    from pipeline.runners.local import parts, summary
+    from pipeline.runners.local.scheduler import Job, Scheduler
+    from pipeline.store import upkeep
+    from pipeline.store.connection import open_store
+    from pipeline.store.graph import Graph
+
     start_log()
     connection = open_store(config.metadata_url)
     store = upkeep.Store(connection, config.artifact_root)

@@ -6,9 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.quality import serving_check
 from pipeline.quality.serving_check import (
-    Fresh,
     Limits,
     check,
     judge,
@@ -31,43 +29,6 @@ def test_a_model_that_cannot_be_loaded_is_a_failure(tmp_path: Path) -> None:
     assert failure.startswith("load: loading the model: ")
     assert "saved_model.pb" in failure
     assert result.figures == {}
-
-
-def test_a_process_that_dies_is_a_failure() -> None:
-    """A crash of TensorFlow is no crash of the pipeline; its signal is named."""
-    crashed = serving_check._start(["-c", "import os; os.abort()"])
-    slow = serving_check._start(["-c", "import time; time.sleep(9)"])
-
-    with crashed, slow:
-        signals = serving_check._finish(crashed, "model", 10)
-        late = serving_check._finish(slow, "model", 0.2)
-        slow.kill()
-
-    assert signals == "the process died of SIGABRT"
-    assert late == "it did not end within 0.2 s"
-
-
-def test_a_process_that_was_started_early_is_used(tmp_path: Path) -> None:
-    """It waits for the model, and is used once; the next check starts its own."""
-    serving_check.start_early()
-    (early,) = serving_check._early
-    waited = early._process.poll() is None
-
-    result = check(save(tmp_path / "model"), requests_of(ROWS), LIMITS)
-
-    assert waited
-    assert result.failures == ()
-    assert early._process.returncode == 0
-    assert serving_check._early == []
-
-
-def test_a_process_without_a_model_ends() -> None:
-    """A node that ends before it has a model leaves no process behind."""
-    with Fresh() as fresh:
-        assert fresh._process.stdin
-        fresh._process.stdin.close()
-
-        assert fresh._process.wait(30) == 0
 
 
 @pytest.mark.parametrize(
