@@ -224,6 +224,7 @@ def test_a_model_that_errs_for_one_company_is_never_live(
     assert overall["value"] > overall["other"]
 
 
+# Their AUCs are 0.0004, 0.0017, 0.0020 and so on to 0.0082 below the live model's.
 FEWER_STEPS = (99, 98, 97, 96, 94, 92, 90, 88, 85, 82)
 
 
