@@ -58,6 +58,9 @@ SETTINGS: dict[str, str | int] = {
     "restart-strategy.type": "fixed-delay",
     "restart-strategy.fixed-delay.attempts": 3,
     "restart-strategy.fixed-delay.delay": "2s",
+    # Without this, a TaskManager whose memory is full only logs it, and the job waits
+    # for ever.
+    "cluster.uncaught-exception-handling": "FAIL",
     # A job brings no jars; see QuietLoader.
     "classloader.resolve-order": "parent-first",
     # A lost TaskManager is noticed after two calls that failed, a silent one after the

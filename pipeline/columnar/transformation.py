@@ -22,7 +22,14 @@ from tensorflow_transform.beam.analyzer_cache import DatasetCache, DatasetKey
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapter
 
-from pipeline.columnar import analysis_cache, engine, files, progress, shards
+from pipeline.columnar import (
+    analysis_cache,
+    batch_coder,
+    engine,
+    files,
+    progress,
+    shards,
+)
 from pipeline.columnar.analysis_cache import CACHED, Cache, Span
 from pipeline.columnar.engine import Runner
 from pipeline.columnar.shards import SUFFIX, Shard, ShardWriter, read_batches
@@ -222,10 +229,13 @@ def _batches(
     schema: schema_pb2.Schema,
     name: str = "",
 ) -> beam.PCollection[pa.RecordBatch]:
+    batch_coder.use()
+    read = functools.partial(_raw_batches, schema)
     return (
         pipeline
         | f"Shards{name}" >> pieces
-        | f"Read{name}" >> beam.FlatMap(functools.partial(_raw_batches, schema))
+        # The type selects the coder.
+        | f"Read{name}" >> beam.FlatMap(read).with_output_types(pa.RecordBatch)
     )
 
 

@@ -7,10 +7,12 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
+from apache_beam.runners.pipeline_context import PipelineContext
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipeline.columnar import shards, transformation
+from pipeline.columnar.batch_coder import BatchCoder
 from pipeline.columnar.engine import Runner, Workers
 from pipeline.columnar.shards import Shard, ShardWriter
 from pipeline.columnar.transformation import Analysis
@@ -36,6 +38,24 @@ def preprocess(inputs: dict[str, Any]) -> dict[str, Any]:
         "areas": tf.SparseTensor(areas.indices, areas.values + 1, areas.dense_shape),
         "company": tft.compute_and_apply_vocabulary(inputs["company"][:, 0]),
     }
+
+
+def test_batches_are_compressed_between_stages(tmp_path: Path) -> None:
+    """Wherever TFT's analysis reads the rows, an engine passes them on compressed."""
+    pipeline = make_pipeline()
+    analysis = Analysis(SCHEMA, preprocess, str(tmp_path), lambda: pipeline)
+    transformation.BuiltAnalysis(analysis, [])
+
+    components = pipeline.to_runner_api().components
+    coders = PipelineContext(components).coders
+    read = [
+        collection
+        for collection in components.pcollections.values()
+        if collection.unique_name.split(".")[0].endswith("Read")
+    ]
+    assert read
+    for collection in read:
+        assert isinstance(coders.get_by_id(collection.coder_id), BatchCoder)
 
 
 @pytest.fixture(scope="module")
