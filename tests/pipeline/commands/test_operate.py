@@ -164,7 +164,7 @@ def test_an_empty_mount_point_is_no_new_model(
 ) -> None:
     """Without its decisions the loop waits, and creates nothing in their place."""
     loop.tick()
-    away = config.output.rename(config.output.with_name("away"))
+    away = config.output.rename(config.output.with_name(f"{config.output.name}-away"))
     loop.tick()
     left = list(config.output.parent.glob(config.output.name))
     away.rename(config.output)
