@@ -1,7 +1,7 @@
 """What monitoring found in a window of the request log, as plain data."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -157,20 +157,34 @@ class Observation:
         features = [a.broken for a in self.alarms if a.kind in {Kind.SKEW, Kind.DRIFT}]
         return tuple(dict.fromkeys(filter(None, features)))
 
+    def lines(self) -> Iterator[str]:
+        """Yields it as lines: each alarm, or the sentence if there is none."""
+        if not self.alarms:
+            yield self.line()
+            return
+        yield self._heading
+        yield from map(str, self.alarms)
+        yield from self._clients
+
+    @property
+    def _heading(self) -> str:
+        count = len(self.alarms)
+        return (
+            f"{count or 'no'} alarm{'s' if count > 1 else ''} for {self.model} version "
+            f"{self.version}, {self.since[:16]} to {self.until[:16]} UTC"
+        )
+
+    @property
+    def _clients(self) -> list[str]:
+        return [f"it looks like a broken client: {each}" for each in self.broken]
+
     def line(self) -> str:
         """Sums it up in a sentence."""
-        what = f"{self.model} version {self.version}"
-        window = f"{self.since[:16]} to {self.until[:16]} UTC"
         if self.alarms:
-            shown = "; ".join(map(str, self.alarms[:_SHOWN]))
             more = len(self.alarms) - _SHOWN
-            rest = f"; and {more} more" if more > 0 else ""
-            count = len(self.alarms)
-            plural = "" if count == 1 else "s"
-            client = "".join(
-                f"; it looks like a broken client: {each}" for each in self.broken
-            )
-            return f"{count} alarm{plural} for {what}, {window}: {shown}{rest}{client}"
+            shown = [*map(str, self.alarms[:_SHOWN])]
+            rest = [f"and {more} more"] if more > 0 else []
+            return f"{self._heading}: {'; '.join([*shown, *rest, *self._clients])}"
         parts = [f"{self.rows:,} rows", f"{self.failed_share:.2%} of requests failed"]
         if "p95" in self.latency_ms:
             parts.append(f"95 % within {self.latency_ms['p95']:.3g} ms")
@@ -186,7 +200,7 @@ class Observation:
                 )
                 if value is not None
             ]
-        return f"no alarm for {what}, {window}: {', '.join(parts)}"
+        return f"{self._heading}: {', '.join(parts)}"
 
     def to_json(self) -> str:
         """Writes it as JSON."""

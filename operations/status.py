@@ -25,9 +25,9 @@ def lines(config: Config, settings: Operate, clock: Clock) -> Iterator[str]:
     facts = derived.gather(config, clock())
     yield f"live       {_live(facts)}"
     if facts.observation:
-        yield f"monitoring {facts.observation.line()}"
+        yield from _under("monitoring", facts.observation.lines())
     if facts.live:
-        yield from _watched(watching.lines(config, facts, settings.watch))
+        yield from _under("watched", watching.lines(config, facts, settings.watch))
     yield f"next       {_next(facts, config, settings)}"
     for decision in facts.decisions[-_SHOWN:]:
         yield from _decision(decision)
@@ -40,9 +40,9 @@ def _live(facts: Facts) -> str:
     return f"version {facts.live.version} since {_time(str(facts.live.since))} UTC{run}"
 
 
-def _watched(lines: Iterator[str]) -> Iterator[str]:
+def _under(name: str, lines: Iterator[str]) -> Iterator[str]:
     for place, line in enumerate(lines):
-        yield f"{'' if place else 'watched':11}{line}"
+        yield f"{'' if place else name:11}{line}"
 
 
 def _next(facts: Facts, config: Config, settings: Operate) -> str:

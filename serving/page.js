@@ -150,7 +150,7 @@ function showMonitored(changed) {
 
 byId("monitoring").addEventListener("load", () => {
   fit();
-  new ResizeObserver(fit).observe(byId("monitoring").contentDocument.body);
+  new ResizeObserver(() => requestAnimationFrame(fit)).observe(byId("monitoring").contentDocument.body);
 });
 
 async function refresh() {

@@ -103,7 +103,9 @@
   };
 
   const figures = [...document.querySelectorAll("figure.chart")];
-  const seen = new ResizeObserver((entries) => entries.forEach((e) => e.target.clientWidth && draw(e.target)));
+  // In the next frame: a drawing changes its figure's height, and an observer that does is an error.
+  const redraw = (entries) => entries.forEach((e) => e.target.clientWidth && draw(e.target));
+  const seen = new ResizeObserver((entries) => requestAnimationFrame(() => redraw(entries)));
   figures.forEach((figure) => seen.observe(figure));
   // Charts in closed <details> have no size and are not drawn, but belong on paper too.
   addEventListener("beforeprint", () => {

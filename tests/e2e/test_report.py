@@ -104,6 +104,7 @@ def look(browser: Browser) -> Iterator[Look]:
         page.on("console", lambda message: looked.complaints.append(message.text))
         page.on("pageerror", lambda error: looked.complaints.append(str(error)))
         page.on("request", lambda r: looked.requests.append(r.url))
+        page.add_init_script("addEventListener('error', (e) => console.log(e.message))")
         page.goto(path.as_uri())
         page.locator("figure svg").first.wait_for()
         return looked

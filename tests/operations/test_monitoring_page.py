@@ -115,6 +115,8 @@ def test_a_browser_shows_it(
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
+        # Of observers that resize what they observe Playwright doesn't tell.
+        page.add_init_script("addEventListener('error', (e) => console.log(e.message))")
 
         page.goto(file.as_uri())
         page.locator("figure svg").nth(2).wait_for()

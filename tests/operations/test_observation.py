@@ -78,6 +78,22 @@ def test_a_broken_client_is_in_the_line() -> None:
     )
 
 
+def test_each_alarm_has_a_line_of_its_own() -> None:
+    """In the status, where there is room for all of them."""
+    client = replace(ALARM, column="trip_miles", broken="trip_miles is in km")
+    found = replace(FOUND, alarms=(*[ALARM] * 3, client))
+
+    heading, *lines = found.lines()
+
+    assert heading.startswith("4 alarms for taxi version 17, 2026-03-01T00:00 to ")
+    assert lines == [
+        *["skew: fare: moved"] * 3,
+        "skew: trip_miles: moved",
+        "it looks like a broken client: trip_miles is in km",
+    ]
+    assert list(FOUND.lines()) == [FOUND.line()]
+
+
 @pytest.mark.parametrize("text", ["[]", "{}", "nothing"])
 def test_other_files_are_refused(text: str) -> None:
     """As one of the errors that a reader of files expects."""

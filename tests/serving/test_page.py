@@ -30,6 +30,7 @@ def test_the_page_shows_what_the_server_does(server: Server, page: Page) -> None
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
+    page.add_init_script("addEventListener('error', (e) => console.log(e.message))")
     for _ in range(20):
         server.predict(ROW)
     server.predict({"fare": "x"})
