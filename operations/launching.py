@@ -24,13 +24,17 @@ from pipeline.errors import (
     EXIT_USAGE,
 )
 from pipeline.runners.local import run_record
-from pipeline.store.run_files import Outcome
+from pipeline.store.run_files import Outcome, Run
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 _OUTCOMES = {
     EXIT_DONE: "is done",
-    EXIT_NOT_BLESSED: "pushed nothing: not blessed, unfit, or rolled back before",
+    EXIT_NOT_BLESSED: "pushed nothing",
     EXIT_DATA_REFUSED: "was stopped by the data gate",
+}
+_NOTHING_PUSHED = {
+    Outcome.NOT_BLESSED: "its model was not blessed, or unfit to be served",
+    Outcome.NOT_PUSHED: "its model was rolled back before",
 }
 
 PIPELINE = (sys.executable, "-m", "operations.pipeline_run")
@@ -147,23 +151,40 @@ class Launcher:
         made = dataclasses.replace(
             made,
             ended=now if is_final else "",
-            outcome=_outcome(code, last.run_id, self.logs / f"{last.run_id}.txt"),
+            outcome=_outcome(
+                code,
+                last.run_id,
+                _reason(derived.record_of(self.config, last.run_id)),
+                self.logs / f"{last.run_id}.txt",
+            ),
         )
         return self.decisions.save(made)
 
 
-def _outcome(code: int, run_id: str, log: Path) -> str:
+def _reason(record: Run | None) -> str:
+    """Returns why a run ended so, by its record; empty if that has no reason."""
+    if record is None:
+        return ""
+    if record.outcome in _NOTHING_PUSHED:
+        return f": {_NOTHING_PUSHED[record.outcome]}"
+    causes = ((name, node.get("cause")) for name, node in record.nodes.items())
+    # Further lines are details, which the log has.
+    first = (f": {name}: {cause.splitlines()[0]}" for name, cause in causes if cause)
+    return next(first, "")
+
+
+def _outcome(code: int, run_id: str, reason: str, log: Path) -> str:
     """Describes how a run ended; its log is named unless all is well."""
     if code == EXIT_DONE:
         return f"run {run_id} {_OUTCOMES[code]}"
     if code < 0:
-        return f"run {run_id} was killed by signal {-code}; {log}"
+        return f"run {run_id} was killed by signal {-code}{reason}; {log}"
     other = {
         **_OUTCOMES,
         EXIT_INTERRUPTED: "was interrupted, and is resumed",
         EXIT_USAGE: "could not start",
     }
-    return f"run {run_id} {other.get(code, f'failed with {code}')}; {log}"
+    return f"run {run_id} {other.get(code, f'failed with {code}')}{reason}; {log}"
 
 
 def _waited(process: "subprocess.Popen[bytes]") -> tuple[int, bool]:

@@ -4,6 +4,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,21 @@ def test_a_run_that_ended_alone_is_adopted(config: Config, decided: Decision) ->
 
     assert adopted.attempts[0].exit_code == 4
     assert not adopted.is_open
+    assert "pushed nothing: its model was not blessed" in adopted.outcome
+
+
+def test_the_node_that_failed_is_named(config: Config, decided: Decision) -> None:
+    """With the first line of its cause, so that a notification says what broke."""
+    left = killed(config, decided, Outcome.FAILED)
+    run = run_record.new_run(config, "r1")
+    run.outcome, run.exit_code = Outcome.FAILED, 1
+    done: dict[str, Any] = {"state": "done", "seconds": 1.0, "cause": None}
+    run.nodes = {"ExampleGen": done, "Trainer": {**done, "cause": "no disk\nmore"}}
+    run.save()
+
+    adopted = launcher(config).adopted(left, facts.gather(config, START))
+
+    assert adopted.outcome.startswith("run r1 failed with 1: Trainer: no disk; ")
 
 
 def test_a_run_that_was_killed_is_resumed(config: Config, decided: Decision) -> None:
