@@ -13,6 +13,11 @@ function number(value) {
   return value.toLocaleString("en", { maximumFractionDigits: digits });
 }
 
+// In UTC, as the logs, the request log and what is monitored have it.
+function moment(seconds) {
+  return `${new Date(1e3 * seconds).toISOString().slice(0, 16).replace("T", " ")} UTC`;
+}
+
 function element(name, text) {
   const made = document.createElement(name);
   made.textContent = text;
@@ -84,8 +89,7 @@ function state(found) {
 function shadow(found) {
   if (!found) return {};
   const counts = Object.entries(found.requests).map(([name, count]) => `${number(count)} ${name}`);
-  const end = new Date(1e3 * found.until).toLocaleString();
-  const share = `${number(100 * found.share)} % of the requests until ${end}`;
+  const share = `${number(100 * found.share)} % of the requests until ${moment(found.until)}`;
   return { "shadow answers": `version ${found.version}, ${[share, ...counts].join(", ")}` };
 }
 
@@ -99,7 +103,7 @@ function show(found) {
     // Of a demo: its hours are not the viewer's.
     ...(found.simulated ? { "simulated time": found.simulated } : {}),
     "live version": found.version === null ? "none" : String(found.version),
-    "live since": found.since ? new Date(1e3 * found.since).toLocaleString() : "-",
+    "live since": found.since ? moment(found.since) : "-",
     "loaded in": found.seconds === null ? "-" : `${number(found.seconds)} s`,
     "threshold": number(found.threshold),
     "requests waiting": String(found.waiting),

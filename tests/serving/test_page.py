@@ -1,5 +1,6 @@
 """The server's page, in a real browser."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -42,7 +43,9 @@ def test_the_page_shows_what_the_server_does(server: Server, page: Page) -> None
     page.locator("#latency path[d^='M']").first.wait_for(state="attached")
 
     assert page.locator("#versions").inner_text().split()[:2] == ["5", "AVAILABLE"]
-    assert page.locator("#facts").inner_text().splitlines()[1] == "5"
+    facts = page.locator("#facts").inner_text().splitlines()
+    assert facts[1] == "5"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", facts[3])
     assert {url.startswith(origin) for url in asked} == {True}
     assert complaints == []
 
