@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NoReturn, Self
 
 from pipeline.columnar.orphans import die_with
+from pipeline.errors import ThroughlineError
 from pipeline.project.settings_file import PROJECT
 from pipeline.quality import serving_probe
 from pipeline.quality.serving_probe import TensorFlow
@@ -54,7 +55,9 @@ class Prober:
         if not process:
             ours.close()
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
+                # A job in a shell's background ignores Ctrl-C, and goes on.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, signal.SIG_DFL)
             gc.freeze()
             gc.enable()
             _serve_and_exit(theirs, parent, tensorflow)
@@ -101,14 +104,17 @@ class Prober:
 
         Returns:
             How the process failed; nothing if it ended well.
+
+        Raises:
+            ThroughlineError: This process died, which says nothing about the model.
         """
         request = json.dumps({"model": str(model), "files": str(files)})
         self._channel.settimeout(seconds)
         try:
             self._channel.sendall(f"{request}\n".encode())
             process = int(self._line())
-        except (OSError, EOFError):
-            return "the process that imports TensorFlow died; the log may say why"
+        except (OSError, EOFError) as error:
+            raise self._died() from error
         try:
             code = int(self._line())
         except TimeoutError:
@@ -116,14 +122,20 @@ class Prober:
                 os.kill(process, signal.SIGKILL)
             self._line()
             return f"it did not end within {seconds:g} s"
-        except (OSError, EOFError):
-            return "the process that it was forked from died"
+        except (OSError, EOFError) as error:
+            raise self._died() from error
         if code < 0:
             return f"the process died of {signal.Signals(-code).name}"
         if code:
             errors = (files / ERRORS).read_text(errors="replace").strip().splitlines()
             return (errors or ["it gave no reason"])[-1]
         return ""
+
+    def _died(self) -> ThroughlineError:
+        return ThroughlineError(
+            f"Process {self.process}, which was to have the model probed, died or was "
+            "killed before; it says nothing about the model, so try the node again"
+        )
 
     def _line(self) -> bytes:
         while b"\n" not in self._received:
