@@ -21,6 +21,9 @@ prints processor time and the shortest duration for data up to 1 TB. What it ass
 7. One process reads CSV files from one end to the other before they are divided into
    shards, because only the quotes tell where records end: `plan.divide` takes 0.11 s of
    a core for 134 MB. This isn't divided. Parquet files have row groups instead.
+8. A TaskManager gets ten million rows at most. That many were tried on one: Beam's
+   Flink runner keeps what a stage emits, here the rows for Transform's analysis, in
+   Java's heap until the stage ends. Fewer workers are "too few" in the table.
 
 It also prints from how many rows a cluster is faster than one machine, and how fast its
 workers read.
@@ -39,8 +42,9 @@ from benchmarks import results, trips
 SIZES = (1e9, 1e10, 1e11, 1e12)
 """Bytes of text."""
 CORES = (2, 16)
-WORKERS = (2, 16, 128)
+WORKERS = (2, 16, 128, 1024)
 _SHARD_BYTES = 64 << 20
+ROWS_OF_WORKER = 10_000_000
 PLANNED_BYTES_PER_SECOND = 1.2e9
 _PLANNING = trips.BYTES_IN_ROW / PLANNED_BYTES_PER_SECOND
 
@@ -113,7 +117,12 @@ def table(local: Line, cluster: Line) -> str:
             f"{max(16, size / _SHARD_BYTES):,.0f}",
             *(f"{line.seconds(rows) / 3600:.1f}" for line in (local, cluster)),
             *(_duration(local.duration(rows, cores)) for cores in CORES),
-            *(_duration(cluster.duration(rows, workers)) for workers in WORKERS),
+            *(
+                _duration(cluster.duration(rows, workers))
+                if rows <= workers * ROWS_OF_WORKER
+                else "too few"
+                for workers in WORKERS
+            ),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -146,7 +155,9 @@ def summary(local: Line, cluster: Line) -> str:
     for cores in CORES:
         for workers in WORKERS:
             rows = break_even(local, cluster, cores, workers)
-            from_ = "never" if rows is None else f"from {rows / 1e6:,.0f} M rows"
+            at_most = workers * ROWS_OF_WORKER
+            possible = rows is not None and rows <= at_most
+            from_ = f"from {rows / 1e6:,.1f} M rows" if possible else "never"
             lines.append(f"{workers} workers are faster than {cores} cores: {from_}.")
     pace = trips.BYTES_IN_ROW / cluster.per_row / 1e6
     lines.append(

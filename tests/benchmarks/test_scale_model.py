@@ -3,7 +3,14 @@
 import pytest
 
 from benchmarks import trips
-from benchmarks.scale_model import PLANNED_BYTES_PER_SECOND, Line, break_even, fit
+from benchmarks.scale_model import (
+    PLANNED_BYTES_PER_SECOND,
+    WORKERS,
+    Line,
+    break_even,
+    fit,
+    table,
+)
 
 LOCAL = Line(fixed=50, per_row=1e-4)
 CLUSTER = Line(fixed=150, per_row=2e-4)
@@ -49,3 +56,11 @@ def test_planning_is_not_divided() -> None:
     rows = 10 * PLANNED_BYTES_PER_SECOND / trips.BYTES_IN_ROW
 
     assert CLUSTER.duration(rows, 10**9) == pytest.approx(150 + 10, rel=1e-3)
+
+
+def test_a_worker_gets_no_more_rows_than_were_tried() -> None:
+    """A gigabyte fits into the memory of two workers, a terabyte into that of 1,024."""
+    first, *_, last = table(LOCAL, CLUSTER).splitlines()[2:]
+
+    assert "too few" not in first
+    assert last.count("too few") == len(WORKERS) - 1
