@@ -84,6 +84,7 @@ class Live:
         self._failure: _Failure | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._reachable = True
+        self._is_starting = True
         self._stopped = False
         self._look = asyncio.Event()
 
@@ -180,6 +181,7 @@ class Live:
         reason = "there is none"
         for number in reversed(versions.versions(self._source.base)):
             if await self._load(number):
+                self._is_starting = False
                 return
             if self._failure:
                 reason = self._failure.reason
@@ -192,6 +194,8 @@ class Live:
         """Loads each new live version; returns when it is stopped."""
         while not self._stopped:
             number = await self._wanted()
+            if number is not None:
+                self._forget_deleted(number)
             if number is not None and self._is_due(number):
                 await self._load(number)
             with contextlib.suppress(TimeoutError):
@@ -233,6 +237,13 @@ class Live:
             _LOG.info("%s can be read again", self._source.base)
         self._reachable = not problem
         self._metrics.storage.set(int(self._reachable))
+
+    def _forget_deleted(self, newest: int) -> None:
+        """Forgets a version that couldn't be loaded and was deleted since."""
+        failed = self._failure
+        if failed and failed.number > newest:
+            _LOG.info("version %d, which can't be loaded, is gone", failed.number)
+            self._failure = None
 
     def _is_due(self, number: int) -> bool:
         """Whether a version is to be loaded now."""
@@ -296,10 +307,10 @@ class Live:
         )
         self._metrics.load("failed")
         live = f"version {self._now.number} stays live" if self._now else "none is live"
-        _LOG.error(
-            "version %d can't be loaded: %s; %s, and it is tried again in %.0f s",
-            *(number, reason, live, wait),
-        )
+        what = f"{live}, and it is tried again in {wait:.0f} s"
+        if self._is_starting:
+            what = "the version before it is tried, if there is one"
+        _LOG.error("version %d can't be loaded: %s; %s", number, reason, what)
 
     def _swap(self, version: Version) -> None:
         before, self._now = self._now, version

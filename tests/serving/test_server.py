@@ -268,6 +268,8 @@ def test_a_new_version_is_swapped_in_under_load(
         server.process.wait_for("version 3 can't be loaded")
         states = server.ask("/v1/models/taxi").json()["model_version_status"]
         (base / "3").rename(base / ".broken")
+        server.process.wait_for("version 3, which can't be loaded, is gone")
+        forgotten = server.ask("/v1/models/taxi").json()["model_version_status"]
         base.rename(base.with_name("gone"))
         wait_until(lambda: "can't be read: No such" in server.printed.read_text())
         storage_gone = server.predict(ROW)
@@ -281,6 +283,7 @@ def test_a_new_version_is_swapped_in_under_load(
         ("3", "END"),
         ("2", "AVAILABLE"),
     ]
+    assert [s["version"] for s in forgotten] == ["2"]
     assert storage_gone.status == 200
     assert "directory; version 2 stays live" in server.printed.read_text()
     assert server.stop() == 0
@@ -415,6 +418,7 @@ def test_a_start_that_cannot_work_says_why(
         port = str(taken.getsockname()[1])
         in_use = start(warm, tmp_path, "--port", port).process.communicate()
     opened = start(warm, tmp_path, "--host", EVERY_ADDRESS).process.communicate()
+    (tmp_path / "serving" / "taxi" / "2").mkdir()
     hide = ["--log.leave-out", "trip_id", "--log.hashed", "compny"]
     misspelt = start(warm, tmp_path, *hide).process.communicate()
 
@@ -424,6 +428,8 @@ def test_a_start_that_cannot_work_says_why(
     assert f"port {port} of 127.0.0.1 can't be listened on" in in_use[1]
     assert opened[0] == 2
     assert "give --token-file" in opened[1]
+    assert "version 2 can't be loaded: " in misspelt[1]
+    assert "; the version before it is tried, if there is one" in misspelt[1]
     assert misspelt[0] == 2
     assert (
         "--log.hashed: there is no column 'compny'; did you mean 'company'?"
