@@ -38,11 +38,13 @@ from models.declarations import (
     transformed_names,
 )
 from models.declared import FEATURES, LABEL
+from models.graph_digest import graph_digest
 from models.hyperparameters import Hyperparameters
 from models.input import Table, evaluation_dataset, training_dataset
 from models.model import LabelScale
 from models.names import (
     CLASS,
+    GRAPH_FILE,
     HISTORY_FILE,
     MODEL_FILE,
     PREDICTION,
@@ -186,6 +188,7 @@ def run_fn(fn_args: TrainingArguments) -> None:
 
     model = trained.model
     signatures.save(traced[0](), fn_args.serving_model_dir)
+    _keep_graph_digest(fn_args.serving_model_dir)
     about = json.dumps(trained.about, indent=1)
     _write_extra(fn_args.serving_model_dir, WEIGHTS_FILE, about)
     settings = TrainingSettings.read(fn_args)
@@ -288,6 +291,13 @@ def _answered(model: keras.Model, rows: tf.data.Dataset) -> Answered:
         for name, values in {LABEL.name: labels, WEIGHT: weights, **found}.items():
             parts.setdefault(name, []).append(np.asarray(values).reshape(-1))
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def _keep_graph_digest(directory: str) -> None:
+    """Stores the digest by which the registry knows a model that is trained again."""
+    with tf.io.gfile.GFile(f"{directory}/saved_model.pb", "rb") as file:
+        digest = graph_digest(file.read())
+    _write_extra(directory, GRAPH_FILE, json.dumps({"sha256": digest}))
 
 
 def _keep_scores(answered: Answered, directory: str) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.names import GRAPH_FILE
 from pipeline.ingestion import digests
 from pipeline.store import durable
 
@@ -27,6 +28,7 @@ CONTENTS_FILE = Path("assets.extra") / "contents.json"
 EVENT_FILE = Path("assets.extra") / "event.json"
 """How the version became live, see `history.Event`: not copied to restored versions."""
 MODEL_FILE = "saved_model.pb"
+_GRAPH_FILE = f"assets.extra/{GRAPH_FILE}"
 _SERVING = "Format-Serving"
 """TFX's name of the SavedModel's directory in a Model artifact."""
 # These differ between two exports of the same weights and graph.
@@ -164,7 +166,10 @@ def content_of(contents: Mapping[str, tuple[int, str]]) -> str:
     """
     if not contents:
         return ""
-    kept = sorted((n, c[1]) for n, c in contents.items() if n not in _NO_CONTENT)
+    # The bytes of a graph differ between two trainings; its digest doesn't.
+    graph = {MODEL_FILE} if _GRAPH_FILE in contents else set()
+    left_out = _NO_CONTENT | graph
+    kept = sorted((n, c[1]) for n, c in contents.items() if n not in left_out)
     return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
 
 

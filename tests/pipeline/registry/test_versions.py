@@ -137,6 +137,18 @@ def test_equal_models_have_equal_content(model: Path, base: Path) -> None:
     assert Version(5, base / "5").content() == ""
 
 
+def test_a_graph_is_known_by_its_digest(model: Path) -> None:
+    """If the model has one: the same graph may be saved in other bytes."""
+    write(model, {"assets.extra/graph.json": "one"})
+    one = content_of(contents_of(model))
+    write(model, {"saved_model.pb": "the same with other numbers"})
+    same = content_of(contents_of(model))
+    write(model, {"assets.extra/graph.json": "another"})
+    other = content_of(contents_of(model))
+
+    assert one == same != other
+
+
 def test_saved_model_is_found_in_an_artifact(tmp_path: Path) -> None:
     """A Model artifact of TFX has it in a directory, an imported one may be it."""
     nested = named(tmp_path / "artifact", "Format-Serving")
