@@ -213,8 +213,7 @@ def test_a_model_that_errs_for_one_company_is_never_live(
     edited, count = re.subn(loop, FLIPPED, reader.read_text())
     reader.write_text(edited)
 
-    given = ("--train-steps", 300, "--quality.rules", NO_LOSS_OF_A_COMPANY)
-    worse = live.train(live.rows, *given, project=project)
+    worse = live.train(live.rows, "--train-steps", 300, project=project)
 
     assert count == 1
     is_never_live(live, worse, NO_LOSS_OF_A_COMPANY)
