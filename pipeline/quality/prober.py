@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -187,10 +188,14 @@ def _serve_and_exit(
     channel: socket.socket, parent: int, tensorflow: TensorFlow
 ) -> NoReturn:
     """Serves a channel, and ends this forked process whatever happens."""
+    code = 1
     try:
         serve(channel, parent, tensorflow)
+        code = 0
+    except BaseException:  # noqa: BLE001 - the runner's log has the reason
+        traceback.print_exc()
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 def serve(channel: socket.socket, parent: int, tensorflow: TensorFlow) -> None:
