@@ -134,10 +134,8 @@ def test_one_that_was_started_early_is_used(model: Path, files: Path) -> None:
 # What the runner does: it forks before it imports the rest, and has nodes that it forks
 # later ask that process.
 _RUNNER = """
-import json, os, signal, sys
-from contextlib import contextmanager
+import json, os, signal, sys, time
 from pathlib import Path
-from pipeline.errors import ThroughlineError
 from pipeline.quality import prober
 
 model, files = map(Path, sys.argv[1:])
@@ -153,8 +151,14 @@ with prober.at_hand():
     os.kill(early.process, signal.SIGINT)
     with prober.for_one_probe() as process:
         failed = process.probe(model, files, 120)
+    # A node that outlives this process holds the channel, too.
+    node = os.fork()
+    if not node:
+        os.close(1)
+        time.sleep(300)
+        os._exit(0)
     print(json.dumps([absent, process is early, failed, tf.add(1, 2).numpy().item(),
-                      early.process]))
+                      early.process, node]))
     sys.stdout.flush()
     if os.environ["END"] == "killed":
         os.kill(os.getpid(), 9)
@@ -180,13 +184,15 @@ def test_a_fork_from_before_keras_probes(
     """It has TensorFlow's loader only, and ends with whoever forked it."""
     returned, said = run(model, files, end)
 
-    *said, process = said
+    *said, process, node = said
     assert returned == code
     assert said == [True, True, "", 3]
     assert answers(files)["failures"] == {}
-    assert isinstance(process, int)
-    # The kernel kills it at once, but not before `run` returns.
-    wait_until(lambda: not Path(f"/proc/{process}").exists())
+    try:
+        # The kernel ends it at once, but not before `run` returns.
+        wait_until(lambda: not Path(f"/proc/{process}").exists())
+    finally:
+        os.kill(int(str(node)), signal.SIGKILL)
 
 
 def test_nothing_is_forked_where_tensorflow_is_imported() -> None:
